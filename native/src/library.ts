@@ -1,0 +1,97 @@
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { ClusterError, type ErrorKind } from '@tessera/shared/errors';
+import koffi, { type KoffiFunction } from 'koffi';
+
+/** Directory of what `make -C native` builds; the same from src and from dist. */
+const BUILD = fileURLToPath(new URL('../build/', import.meta.url));
+
+/** Path of a built artefact: `libcore.so`, `ts-shim`, `ts-exec`, `ts-unpack`. */
+export function artefactPath(name: string): string {
+  const path = `${BUILD}${name}`;
+  if (!existsSync(path))
+    throw new ClusterError('failedPrecondition', `${path} is missing: run npm run build`);
+  return path;
+}
+
+// Mirrors native/include/rt.h. A change on either side belongs in the same commit.
+koffi.struct('rt_error', { status: 'int', message: koffi.array('char', 256, 'String') });
+
+interface NativeError {
+  status: number;
+  message: string;
+}
+
+let library: ReturnType<typeof koffi.load> | undefined;
+
+/** Declares one function of libcore.so, loading it at the first call. Its last parameter is the error. */
+export function declare(prototype: string): KoffiFunction {
+  library ??= koffi.load(artefactPath('libcore.so'));
+  return library.func(prototype);
+}
+
+/** A failed native call: errno's name and number beside the sentence. */
+export class NativeCallError extends ClusterError {
+  constructor(
+    readonly errno: number,
+    readonly code: string,
+    message: string,
+  ) {
+    super(kindOf(code), `${message}: ${code}`);
+  }
+}
+
+/** Calls a function that cannot block, on this thread. Returns its result, 0 or more. */
+export function call(symbol: KoffiFunction, ...args: unknown[]): number {
+  const error: NativeError = { status: 0, message: '' };
+  return check(symbol(...args, error) as number, error);
+}
+
+/**
+ * Calls a function that may block, on a worker thread.
+ * koffi refuses more than 256 under way: callers that can have many bound themselves.
+ */
+export async function callAsync(symbol: KoffiFunction, ...args: unknown[]): Promise<number> {
+  const error: NativeError = { status: 0, message: '' };
+  const run = promisify(symbol.async) as (...all: unknown[]) => Promise<number>;
+  return check(await run(...args, error), error);
+}
+
+function check(result: number, error: NativeError): number {
+  if (result >= 0) return result;
+  const errno = -result;
+  throw new NativeCallError(errno, errnoName(errno), error.message);
+}
+
+const ERRNO_NAMES = new Map(Object.entries(koffi.os.errno).map(([name, number]) => [number, name]));
+
+export const errnoName = (errno: number): string => ERRNO_NAMES.get(errno) ?? `errno ${errno}`;
+
+function kindOf(code: string): ErrorKind {
+  switch (code) {
+    case 'ENOENT':
+    case 'ESRCH':
+    case 'ENODEV':
+      return 'notFound';
+    case 'EEXIST':
+      return 'alreadyExists';
+    case 'EINVAL':
+    case 'ENAMETOOLONG':
+      return 'invalidArgument';
+    case 'EACCES':
+    case 'EPERM':
+      return 'permissionDenied';
+    case 'ENOSPC':
+    case 'ENOMEM':
+    case 'EMFILE':
+    case 'ENFILE':
+      return 'resourceExhausted';
+    case 'EAGAIN':
+    case 'EINTR':
+    case 'EBUSY':
+      return 'unavailable';
+    default:
+      return 'internal';
+  }
+}

@@ -1,0 +1,2 @@
+export * from './env/index.js';
+export * from './errors/index.js';

@@ -1,0 +1,35 @@
+import { defineConfig } from 'vitest/config';
+
+// Workspace packages resolve to their TypeScript sources, so unit tests need no build.
+const resolve = { conditions: ['tessera-source', 'import', 'module', 'node', 'default'] };
+const ssr = { resolve };
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        resolve,
+        ssr,
+        test: {
+          name: 'unit',
+          include: ['{shared,native,agent,manager,cli,deploy,e2e}/src/**/*.test.ts'],
+          exclude: ['e2e/src/scenarios/**', '**/dist/**', '**/node_modules/**'],
+          testTimeout: 30_000,
+          hookTimeout: 30_000,
+        },
+      },
+      {
+        resolve,
+        ssr,
+        test: {
+          name: 'e2e',
+          include: ['e2e/src/scenarios/**/*.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          // Scenarios start whole labs; two cores carry one at a time.
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+});
