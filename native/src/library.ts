@@ -2,7 +2,10 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { ClusterError, type ErrorKind } from '@tessera/shared/errors';
-import koffi, { type KoffiFunction } from 'koffi';
+import koffi, { type KoffiFunc } from 'koffi';
+
+/** A declared function of libcore.so. koffi checks the arguments against the prototype. */
+export type NativeFunction = KoffiFunc<(...args: unknown[]) => number>;
 
 /** Directory of what `make -C native` builds; the same from src and from dist. */
 const BUILD = fileURLToPath(new URL('../build/', import.meta.url));
@@ -26,9 +29,9 @@ interface NativeError {
 let library: ReturnType<typeof koffi.load> | undefined;
 
 /** Declares one function of libcore.so, loading it at the first call. Its last parameter is the error. */
-export function declare(prototype: string): KoffiFunction {
+export function declare(prototype: string): NativeFunction {
   library ??= koffi.load(artefactPath('libcore.so'));
-  return library.func(prototype);
+  return library.func(prototype) as NativeFunction;
 }
 
 /** A failed native call: errno's name and number beside the sentence. */
@@ -43,16 +46,16 @@ export class NativeCallError extends ClusterError {
 }
 
 /** Calls a function that cannot block, on this thread. Returns its result, 0 or more. */
-export function call(symbol: KoffiFunction, ...args: unknown[]): number {
+export function call(symbol: NativeFunction, ...args: unknown[]): number {
   const error: NativeError = { status: 0, message: '' };
-  return check(symbol(...args, error) as number, error);
+  return check(symbol(...args, error), error);
 }
 
 /**
  * Calls a function that may block, on a worker thread.
  * koffi refuses more than 256 under way: callers that can have many bound themselves.
  */
-export async function callAsync(symbol: KoffiFunction, ...args: unknown[]): Promise<number> {
+export async function callAsync(symbol: NativeFunction, ...args: unknown[]): Promise<number> {
   const error: NativeError = { status: 0, message: '' };
   const run = promisify(symbol.async) as (...all: unknown[]) => Promise<number>;
   return check(await run(...args, error), error);
