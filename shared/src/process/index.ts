@@ -1,0 +1,1 @@
+export * from './pid-file.js';
