@@ -1,0 +1,4 @@
+// Shapes and constants of the Docker Engine API that servers and clients share. It imports nothing, so that a
+// client starts fast.
+export * from './system.js';
+export * from './types.js';

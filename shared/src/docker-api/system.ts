@@ -1,0 +1,164 @@
+/** The range of Docker Engine API versions that is served. */
+export const API_VERSION_MAX = '1.50';
+export const API_VERSION_MIN = '1.24';
+export const ENGINE_VERSION = '0.1.0';
+
+/** Headers that dockerd puts on every answer, and that clients negotiate by. */
+export const API_HEADERS: Readonly<Record<string, string>> = {
+  'Api-Version': API_VERSION_MAX,
+  'Docker-Experimental': 'false',
+  Ostype: 'linux',
+  Server: `Tessera/${ENGINE_VERSION} (linux)`,
+};
+
+/** Headers of `/_ping` besides those: `role` as in Docker's `Swarm` header. */
+export const pingHeaders = (
+  role: 'inactive' | 'pending' | 'active/worker' | 'active/manager',
+): Readonly<Record<string, string>> => ({
+  'Builder-Version': '',
+  'Cache-Control': 'no-cache, no-store, must-revalidate',
+  Pragma: 'no-cache',
+  'Content-Type': 'text/plain; charset=utf-8',
+  Swarm: role,
+});
+
+/** Facts about the host the API is served on. */
+export interface HostFacts {
+  /** As `uname -r`, `uname -m`, and the name of the host. */
+  readonly kernel: string;
+  readonly machine: string;
+  readonly hostname: string;
+  readonly cpus: number;
+  readonly memoryBytes: number;
+  /** "v1", "v2" or "hybrid". */
+  readonly cgroupMode: string;
+  readonly dataDir: string;
+}
+
+const ARCHITECTURES: Readonly<Record<string, string>> = { x86_64: 'amd64', aarch64: 'arm64', armv7l: 'arm' };
+
+/** Go's name for what `uname -m` says: `amd64` for `x86_64`. */
+export const goArchitecture = (machine: string): string => ARCHITECTURES[machine] ?? machine;
+
+/** The body of `GET /version`. */
+export function versionDocument(host: Pick<HostFacts, 'kernel' | 'machine'>): object {
+  const arch = goArchitecture(host.machine);
+  const details = { ApiVersion: API_VERSION_MAX, MinAPIVersion: API_VERSION_MIN, Arch: arch, Os: 'linux' };
+  return {
+    Platform: { Name: 'Tessera' },
+    Components: [
+      { Name: 'Engine', Version: ENGINE_VERSION, Details: { ...details, KernelVersion: host.kernel } },
+    ],
+    Version: ENGINE_VERSION,
+    ...details,
+    GitCommit: '',
+    GoVersion: '',
+    KernelVersion: host.kernel,
+  };
+}
+
+/** What `GET /info` says of the node's place in a cluster. */
+export interface SwarmInfo {
+  readonly NodeID: string;
+  readonly NodeAddr: string;
+  readonly LocalNodeState: 'inactive' | 'pending' | 'active' | 'error' | 'locked';
+  readonly ControlAvailable: boolean;
+  readonly Error: string;
+  readonly RemoteManagers: readonly { readonly NodeID: string; readonly Addr: string }[] | null;
+  readonly Nodes?: number;
+  readonly Managers?: number;
+  readonly Cluster?: object;
+}
+
+/** The body of `GET /info`. */
+export interface InfoJson {
+  readonly ID: string;
+  readonly Name: string;
+  readonly ServerVersion: string;
+  readonly NCPU: number;
+  readonly MemTotal: number;
+  readonly Containers: number;
+  readonly ContainersRunning: number;
+  readonly Images: number;
+  readonly Swarm: SwarmInfo;
+  readonly [key: string]: unknown;
+}
+
+export interface InfoCounts {
+  readonly containersRunning: number;
+  readonly containersStopped: number;
+  readonly images: number;
+}
+
+/** @param swarm outside a cluster: `inactiveSwarm` */
+export function infoDocument(
+  host: HostFacts,
+  swarm: SwarmInfo,
+  counts: InfoCounts = { containersRunning: 0, containersStopped: 0, images: 0 },
+): InfoJson {
+  return {
+    ID: swarm.NodeID,
+    Name: host.hostname,
+    ServerVersion: ENGINE_VERSION,
+    Containers: counts.containersRunning + counts.containersStopped,
+    ContainersRunning: counts.containersRunning,
+    ContainersPaused: 0,
+    ContainersStopped: counts.containersStopped,
+    Images: counts.images,
+    Driver: 'overlayfs',
+    DriverStatus: [],
+    Plugins: { Volume: [], Network: ['overlay'], Authorization: null, Log: ['json-file'] },
+    MemoryLimit: true,
+    SwapLimit: false,
+    CpuCfsPeriod: true,
+    CpuCfsQuota: true,
+    CPUShares: true,
+    CPUSet: false,
+    PidsLimit: true,
+    IPv4Forwarding: true,
+    Debug: false,
+    OomKillDisable: false,
+    LoggingDriver: 'json-file',
+    CgroupDriver: 'cgroupfs',
+    CgroupVersion: host.cgroupMode === 'v2' ? '2' : '1',
+    KernelVersion: host.kernel,
+    OperatingSystem: 'Linux',
+    OSType: 'linux',
+    OSVersion: '',
+    Architecture: host.machine,
+    NCPU: host.cpus,
+    MemTotal: host.memoryBytes,
+    DockerRootDir: host.dataDir,
+    HttpProxy: '',
+    HttpsProxy: '',
+    NoProxy: '',
+    Labels: [],
+    ExperimentalBuild: false,
+    Swarm: swarm,
+    Runtimes: { tessera: { path: 'ts-shim' } },
+    DefaultRuntime: 'tessera',
+    LiveRestoreEnabled: true,
+    Isolation: '',
+    InitBinary: '',
+    ContainerdCommit: { ID: '' },
+    RuncCommit: { ID: '' },
+    InitCommit: { ID: '' },
+    SecurityOptions: ['name=seccomp,profile=builtin', 'name=cgroupns'],
+    Warnings: null,
+  };
+}
+
+export const inactiveSwarm: SwarmInfo = {
+  NodeID: '',
+  NodeAddr: '',
+  LocalNodeState: 'inactive',
+  ControlAvailable: false,
+  Error: '',
+  RemoteManagers: null,
+};
+
+/** What dockerd answers (503) to swarm requests outside a swarm, and on a worker. */
+export const NOT_IN_A_SWARM =
+  'This node is not a swarm manager. Use "tsctl cluster init" or "tsctl cluster join" to connect this node to a cluster and try again.';
+export const NOT_A_MANAGER =
+  "This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state. Please run this command on a manager node or promote the current node to a manager.";
