@@ -816,6 +816,10 @@ export interface UpdateStatus {
   readonly startedAtMs: number;
   readonly completedAtMs: number;
   readonly message: string;
+  /** Version index of the service this speaks of: any later write by the user begins anew. */
+  readonly serviceIndex: number;
+  /** Slots (or node ids, for a global service) whose new task failed within the monitored time. */
+  readonly failedSlots: readonly string[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -935,6 +939,12 @@ export interface Task {
   /** A replacement made by restart policy waits until then before it starts. */
   readonly startNotBeforeMs: number;
   readonly desiredSinceMs: number;
+  /** Restarts of this slot by policy since its spec version began, up to and including this task. */
+  readonly restartCount: number;
+  /** When those within the policy's window were decided, oldest first; empty where the policy has no window. */
+  readonly restartsAtMs: readonly number[];
+  /** Tasks of this slot that failed in a row before this one: the delay before a restart grows with it. */
+  readonly failureStreak: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -6677,7 +6687,15 @@ export const VirtualIp: MessageFns<VirtualIp> = {
 };
 
 function createBaseUpdateStatus(): UpdateStatus {
-  return { state: UpdateStatus_State.none, startedAtMs: 0, completedAtMs: 0, message: "", _unknownFields: {} };
+  return {
+    state: UpdateStatus_State.none,
+    startedAtMs: 0,
+    completedAtMs: 0,
+    message: "",
+    serviceIndex: 0,
+    failedSlots: [],
+    _unknownFields: {},
+  };
 }
 
 export const UpdateStatus: MessageFns<UpdateStatus> = {
@@ -6693,6 +6711,12 @@ export const UpdateStatus: MessageFns<UpdateStatus> = {
     }
     if (message.message !== "") {
       writer.uint32(34).string(message.message);
+    }
+    if (message.serviceIndex !== 0) {
+      writer.uint32(40).uint64(message.serviceIndex);
+    }
+    for (const v of message.failedSlots) {
+      writer.uint32(50).string(v!);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -6750,6 +6774,22 @@ export const UpdateStatus: MessageFns<UpdateStatus> = {
             message.message = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.serviceIndex = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.failedSlots.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -6784,6 +6824,16 @@ export const UpdateStatus: MessageFns<UpdateStatus> = {
         ? globalThis.Number(object.completed_at_ms)
         : 0,
       message: isSet(object.message) ? globalThis.String(object.message) : "",
+      serviceIndex: isSet(object.serviceIndex)
+        ? globalThis.Number(object.serviceIndex)
+        : isSet(object.service_index)
+        ? globalThis.Number(object.service_index)
+        : 0,
+      failedSlots: globalThis.Array.isArray(object?.failedSlots)
+        ? object.failedSlots.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.failed_slots)
+        ? object.failed_slots.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -6801,6 +6851,12 @@ export const UpdateStatus: MessageFns<UpdateStatus> = {
     if (message.message !== "") {
       obj.message = message.message;
     }
+    if (message.serviceIndex !== 0) {
+      obj.serviceIndex = Math.round(message.serviceIndex);
+    }
+    if (message.failedSlots?.length) {
+      obj.failedSlots = message.failedSlots;
+    }
     return obj;
   },
 
@@ -6813,6 +6869,8 @@ export const UpdateStatus: MessageFns<UpdateStatus> = {
     message.startedAtMs = object.startedAtMs ?? 0;
     message.completedAtMs = object.completedAtMs ?? 0;
     message.message = object.message ?? "";
+    message.serviceIndex = object.serviceIndex ?? 0;
+    message.failedSlots = object.failedSlots?.map((e) => e) || [];
     return message;
   },
 };
@@ -6837,6 +6895,9 @@ function createBaseTask(): Task {
     assignedAtMs: 0,
     startNotBeforeMs: 0,
     desiredSinceMs: 0,
+    restartCount: 0,
+    restartsAtMs: [],
+    failureStreak: 0,
     _unknownFields: {},
   };
 }
@@ -6896,6 +6957,19 @@ export const Task: MessageFns<Task> = {
     }
     if (message.desiredSinceMs !== 0) {
       writer.uint32(144).int64(message.desiredSinceMs);
+    }
+    if (message.restartCount !== 0) {
+      writer.uint32(152).uint32(message.restartCount);
+    }
+    if (message.restartsAtMs.length !== 0) {
+      writer.uint32(162).fork();
+      for (const v of message.restartsAtMs) {
+        writer.int64(v);
+      }
+      writer.join();
+    }
+    if (message.failureStreak !== 0) {
+      writer.uint32(168).uint32(message.failureStreak);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -7068,6 +7142,40 @@ export const Task: MessageFns<Task> = {
             message.desiredSinceMs = longToNumber(reader.int64());
             continue;
           }
+          case 19: {
+            if (tag !== 152) {
+              break;
+            }
+
+            message.restartCount = reader.uint32();
+            continue;
+          }
+          case 20: {
+            if (tag === 160) {
+              message.restartsAtMs.push(longToNumber(reader.int64()));
+
+              continue;
+            }
+
+            if (tag === 162) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.restartsAtMs.push(longToNumber(reader.int64()));
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 21: {
+            if (tag !== 168) {
+              break;
+            }
+
+            message.failureStreak = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -7174,6 +7282,21 @@ export const Task: MessageFns<Task> = {
         : isSet(object.desired_since_ms)
         ? globalThis.Number(object.desired_since_ms)
         : 0,
+      restartCount: isSet(object.restartCount)
+        ? globalThis.Number(object.restartCount)
+        : isSet(object.restart_count)
+        ? globalThis.Number(object.restart_count)
+        : 0,
+      restartsAtMs: globalThis.Array.isArray(object?.restartsAtMs)
+        ? object.restartsAtMs.map((e: any) => globalThis.Number(e))
+        : globalThis.Array.isArray(object?.restarts_at_ms)
+        ? object.restarts_at_ms.map((e: any) => globalThis.Number(e))
+        : [],
+      failureStreak: isSet(object.failureStreak)
+        ? globalThis.Number(object.failureStreak)
+        : isSet(object.failure_streak)
+        ? globalThis.Number(object.failure_streak)
+        : 0,
     };
   },
 
@@ -7239,6 +7362,15 @@ export const Task: MessageFns<Task> = {
     if (message.desiredSinceMs !== 0) {
       obj.desiredSinceMs = Math.round(message.desiredSinceMs);
     }
+    if (message.restartCount !== 0) {
+      obj.restartCount = Math.round(message.restartCount);
+    }
+    if (message.restartsAtMs?.length) {
+      obj.restartsAtMs = message.restartsAtMs.map((e) => Math.round(e));
+    }
+    if (message.failureStreak !== 0) {
+      obj.failureStreak = Math.round(message.failureStreak);
+    }
     return obj;
   },
 
@@ -7275,6 +7407,9 @@ export const Task: MessageFns<Task> = {
     message.assignedAtMs = object.assignedAtMs ?? 0;
     message.startNotBeforeMs = object.startNotBeforeMs ?? 0;
     message.desiredSinceMs = object.desiredSinceMs ?? 0;
+    message.restartCount = object.restartCount ?? 0;
+    message.restartsAtMs = object.restartsAtMs?.map((e) => e) || [];
+    message.failureStreak = object.failureStreak ?? 0;
     return message;
   },
 };
