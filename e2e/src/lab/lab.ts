@@ -4,6 +4,7 @@ import { ClusterError, notFound } from '@tessera/shared/errors';
 import { ended } from './command.js';
 import { type Capacity, LabHost } from './host.js';
 import { labCgroup, labDir, ROOT } from './paths.js';
+import { sweepLab } from './sweep.js';
 import { Switch } from './switch.js';
 
 export interface LabOptions {
@@ -39,6 +40,7 @@ export class Lab {
       throw new ClusterError('invalidArgument', `lab name '${options.name}': use up to 31 of a-z, 0-9 and -`);
     }
     const dir = labDir(options.name);
+    await sweepLab(options.name);
     if (existsSync(dir))
       throw new ClusterError(
         'alreadyExists',

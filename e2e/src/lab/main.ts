@@ -5,7 +5,8 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { ClusterError, errorText, invalid, notFound } from '@tessera/shared/errors';
 import { ask, type HostStatus } from './control.js';
-import { LAB_PREFIX, LABS_DIR, labCgroup, labDir, ROOT } from './paths.js';
+import { LAB_PREFIX, LABS_DIR, labDir, ROOT } from './paths.js';
+import { sweepLab } from './sweep.js';
 import { waitFor } from './wait.js';
 
 const HELP = `Usage: npm run lab [--name NAME] COMMAND
@@ -78,7 +79,7 @@ async function up(
   cluster: boolean,
 ): Promise<number> {
   if (!/^([1-9]|[1-9]\d)$/.test(hosts)) throw invalid(`hosts '${hosts}': use a number from 1 to 99`);
-  await sweep(name);
+  await sweepLab(name);
   const logPath = `${LABS_DIR}/${LAB_PREFIX}${name}.log`;
   const log = openSync(logPath, 'w');
   const child = fork(
@@ -100,18 +101,8 @@ async function up(
   return 0;
 }
 
-/** Ends what is left of a lab whose supervisor died and whose janitor was killed too. */
-async function sweep(name: string): Promise<void> {
-  const dir = labDir(name);
-  if (!existsSync(`${dir}/owner`)) return;
-  const pids = readFileSync(`${dir}/owner`, 'utf8').trim().split(' ');
-  if (pids.some((pid) => existsSync(`/proc/${pid}`))) return;
-  const janitor = spawn(`${ROOT}e2e/lab/janitor.sh`, [dir, labCgroup(name)], { stdio: 'ignore' });
-  await new Promise((resolve) => janitor.once('exit', resolve));
-}
-
 async function down(name: string): Promise<number> {
-  await sweep(name);
+  await sweepLab(name);
   if (!existsSync(labDir(name))) throw notFound('lab', name);
   await ask(name, { verb: 'down' });
   await waitFor('the lab to be gone', () => !existsSync(labDir(name)));
