@@ -23,4 +23,96 @@ typedef struct rt_error {
 
 /* ---- sections below belong to core/<subject>.c, one each ---- */
 
+/* ---- network: core/netlink*.c ---- */
+
+/*
+ * One change to the kernel's network state. Which fields count depends on `kind`; the others are zero.
+ * Fixed layout, 248 bytes, mirrored by native/src/netlink.ts.
+ */
+typedef struct rt_net_op {
+  uint16_t kind;      /* RT_NET_BRIDGE … */
+  uint16_t flags;     /* RT_NET_UP … */
+  int32_t netns;      /* namespace it happens in: a descriptor, or -1 for the caller's own */
+  int32_t peer_netns; /* the veth peer's, or where the link is put; -1: the same */
+  uint32_t mtu;       /* 0: as it is */
+  char name[16];
+  char peer[16];   /* veth: the other end's name; LINK_SET: the new name */
+  char master[16]; /* bridge to join */
+  uint8_t mac[8];  /* six bytes; zero: not given. Veth: the peer's */
+  uint8_t addr[16]; /* network order; four bytes for AF_INET */
+  uint8_t gateway[16];
+  uint8_t family; /* AF_INET, AF_INET6 */
+  uint8_t prefix;
+  uint16_t port;     /* VXLAN: UDP destination port, host order */
+  uint32_t reserved;
+  uint32_t number;   /* VXLAN: VNI; PORT: RT_PORT_* */
+  char path[96];     /* SYSCTL: below /proc/sys/net/ */
+  char value[36];
+} rt_net_op;
+
+enum {
+  RT_NET_BRIDGE = 1,
+  RT_NET_VETH = 2,
+  RT_NET_VXLAN = 3,
+  RT_NET_LINK_SET = 4,
+  RT_NET_LINK_DELETE = 5,
+  RT_NET_PORT = 6,
+  RT_NET_ADDR_ADD = 7,
+  RT_NET_ADDR_DELETE = 8,
+  RT_NET_ROUTE_ADD = 9,
+  RT_NET_ROUTE_DELETE = 10,
+  RT_NET_FDB_ADD = 11,
+  RT_NET_FDB_DELETE = 12,
+  RT_NET_NEIGH_ADD = 13,
+  RT_NET_NEIGH_DELETE = 14,
+  RT_NET_SYSCTL = 15,
+};
+enum {
+  RT_NET_MAY_EXIST = 1,    /* EEXIST is success */
+  RT_NET_MAY_MISS = 2,     /* ENOENT, ENODEV, ESRCH, EADDRNOTAVAIL are success */
+  RT_NET_UP = 4,           /* LINK_SET */
+  RT_NET_DOWN = 8,         /* LINK_SET; new links: leave it down */
+  RT_NET_MASTER = 16,      /* FDB: in the table of the bridge the named port belongs to */
+  RT_NET_VIA = 32,         /* ROUTE: by `gateway` */
+  RT_NET_UDP_CHECKSUM = 64, /* VXLAN: outer checksums */
+  RT_NET_NO_MASTER = 128,  /* LINK_SET: leave the bridge */
+};
+enum { RT_PORT_LEARNING = 1, RT_PORT_FLOOD = 2, RT_PORT_ISOLATED = 4, RT_PORT_LOCKED = 8 };
+
+/*
+ * Makes the changes in order, each in its namespace, and stops at the first that fails; `done` is how many
+ * were made. Source: rtnetlink(7), linux/if_link.h, linux/neighbour.h.
+ */
+RT_API int rt_net_batch(const rt_net_op *ops, int count, int *done, rt_error *err);
+
+enum { RT_DUMP_LINKS = 1, RT_DUMP_ADDRESSES = 2, RT_DUMP_ROUTES = 3, RT_DUMP_NEIGHBOURS = 4, RT_DUMP_FDB = 5 };
+/* Raw netlink messages, each padded to 4 bytes, one after the other. Returns their length; -ENOBUFS: more room. */
+RT_API int rt_net_dump(int netns, int kind, void *buffer, int capacity, rt_error *err);
+
+/*
+ * Deletes the connection tracking entries, of any protocol, that begin at, go to or are answered by one of the
+ * addresses (packed, network order, `count` of them). Returns how many were deleted.
+ */
+RT_API int rt_conntrack_forget(int netns, int family, const void *addresses, int count, rt_error *err);
+
+/* A descriptor of the network namespace bound to `path` or shown there by /proc. ENOENT: not a namespace. */
+RT_API int rt_netns_open(const char *path, rt_error *err);
+/* The namespace bound to `path`, made when there is none: it lives until rt_netns_remove or the mount's end. */
+RT_API int rt_netns_create(const char *path, rt_error *err);
+/* Unbinds it; whatever is inside ends with the last process and descriptor. May be repeated. */
+RT_API int rt_netns_remove(const char *path, rt_error *err);
+
+enum { RT_SOCKET_STREAM = 1, RT_SOCKET_CONNECT = 2 };
+/*
+ * A non-blocking UDP (or RT_SOCKET_STREAM) socket that belongs to `netns`, bound to address and port (0: any), or
+ * with RT_SOCKET_CONNECT on its way to them. Returns its descriptor and the port it has here.
+ */
+RT_API int rt_netns_socket(int netns, const char *address, int port, int flags, int *bound_port, rt_error *err);
+
+/*
+ * Runs nft commands (text, one transaction) in `netns`. Returns the length of the answer, which has been copied
+ * when it is below `capacity`. Calls take turns: libnftables keeps global state. Source: libnftables(3).
+ */
+RT_API int rt_nft_run(int netns, const char *commands, int json, char *output, int capacity, rt_error *err);
+
 #endif
