@@ -1,0 +1,150 @@
+import { newId } from '@tessera/shared/env';
+import { ClusterError, invalid } from '@tessera/shared/errors';
+import { Meta, Service, type ServiceSpec, ServiceSpec as Spec, TaskSpec } from '@tessera/shared/model';
+import type { Transaction, View } from '../store/view.js';
+import { getNetwork, getService } from './lookup.js';
+import type { ControlContext } from './ports.js';
+import { proposeName } from './random-name.js';
+import { resolveImage } from './resolve-image.js';
+import { outOfSequence, validateServiceSpec } from './service-validation.js';
+
+/** Which of a service's two specs an update takes: the one given, or the one before it. */
+export type UpdateSource = 'given' | 'previous';
+
+/** What may be asked of services. */
+export class Services {
+  readonly #context: ControlContext;
+
+  constructor(context: ControlContext) {
+    this.#context = context;
+  }
+
+  /** Services that are not being removed, with the picture they are from. */
+  async list(): Promise<{ readonly view: View; readonly services: readonly Service[] }> {
+    const view = await this.#context.store.read();
+    return { view, services: [...view.services.all()].filter((service) => !service.removing) };
+  }
+
+  async inspect(reference: string): Promise<{ readonly view: View; readonly service: Service }> {
+    const view = await this.#context.store.read();
+    return { view, service: getService(view, reference) };
+  }
+
+  /** @throws ClusterError `alreadyExists` when the name is taken */
+  async create(spec: ServiceSpec): Promise<Service> {
+    const { store, random, clock } = this.#context;
+    const id = newId(random);
+    await store.read();
+
+    return store.update((tx) => {
+      const name = spec.name || proposeName(random, (name) => tx.claim(`name/service/${name}`) !== undefined);
+      const resolved = resolveReferences(tx, { ...spec, name });
+      validateServiceSpec(resolved);
+      takeName(tx, name, id);
+
+      const now = clock.now();
+      const service = Service.fromPartial({
+        id,
+        meta: Meta.create({ createdAtMs: now, updatedAtMs: now, index: 1 }),
+        spec: resolved,
+        specVersion: 1,
+      });
+      tx.put('services', service);
+      tx.put('specs', { serviceId: id, version: 1, task: resolved.task });
+      return service;
+    });
+  }
+
+  /**
+   * Replaces a service's spec.
+   *
+   * @param index the `meta.index` the new spec was made from
+   * @throws ClusterError `aborted` when the service has changed since
+   */
+  async update(reference: string, index: number, spec: ServiceSpec, source: UpdateSource): Promise<Service> {
+    const { store, clock } = this.#context;
+    const { id } = getService(await store.read(), reference);
+
+    return store.update((tx) => {
+      const before = getService(tx, id);
+      if (before.meta?.index !== index) throw outOfSequence();
+
+      const wanted = source === 'given' ? spec : before.previousSpec;
+      if (!wanted) {
+        throw new ClusterError('failedPrecondition', `service ${reference} does not have a previous spec`);
+      }
+      const resolved = resolveReferences(tx, wanted, before.spec);
+      validateServiceSpec(resolved);
+      if (resolved.name !== before.spec?.name) {
+        throw new ClusterError('unimplemented', 'renaming services is not supported');
+      }
+      if (resolved.mode !== before.spec?.mode) {
+        throw new ClusterError('unimplemented', 'service mode change is not allowed');
+      }
+
+      const specVersion = before.specVersion + (sameTask(resolved, before.spec) ? 0 : 1);
+      if (specVersion !== before.specVersion) {
+        tx.put('specs', { serviceId: id, version: specVersion, task: resolved.task });
+      }
+      const after: Service = {
+        ...before,
+        meta: { ...Meta.create(before.meta), updatedAtMs: clock.now(), index: index + 1 },
+        spec: resolved,
+        previousSpec: before.spec,
+        specVersion,
+      };
+      tx.put('services', after);
+      return after;
+    });
+  }
+
+  /** Marks a service for removal and frees its name; the leader takes its tasks away, and then the service. */
+  async remove(reference: string): Promise<void> {
+    const { store, clock } = this.#context;
+    const { id } = getService(await store.read(), reference);
+
+    await store.update((tx) => {
+      const service = getService(tx, id);
+      const meta = { ...Meta.create(service.meta), updatedAtMs: clock.now() };
+      tx.put('services', { ...service, meta: { ...meta, index: meta.index + 1 }, removing: true });
+      const name = `name/service/${service.spec?.name}`;
+      if (tx.claim(name) === `service/${id}`) tx.releaseClaim(name);
+    });
+  }
+}
+
+function takeName(tx: Transaction, name: string, id: string): void {
+  if (tx.claim(`name/service/${name}`) !== undefined) {
+    throw new ClusterError(
+      'alreadyExists',
+      `name conflicts with an existing object: service ${name} already exists`,
+    );
+  }
+  tx.takeClaim(`name/service/${name}`, `service/${id}`);
+}
+
+/** The spec with networks by id and the image by digest, each required to be there when it is committed. */
+function resolveReferences(tx: Transaction, spec: ServiceSpec, before?: ServiceSpec): ServiceSpec {
+  const task = spec.task;
+  if (!task?.container) throw invalid('TaskTemplate.ContainerSpec: a service needs a container');
+
+  const networks = task.networks.map((attachment) => {
+    const network = getNetwork(tx, attachment.networkId);
+    if (network.spec?.driver !== 'overlay') {
+      throw invalid(
+        `network ${attachment.networkId} cannot be used with services. Only overlay networks can`,
+      );
+    }
+    tx.require('networks', network.id);
+    return { ...attachment, networkId: network.id };
+  });
+  const container = resolveImage(tx, task.container, before?.task?.container);
+  return { ...spec, task: { ...task, networks, container } };
+}
+
+/** Whether tasks made from either are the same, so that none needs to be replaced. */
+function sameTask(a: ServiceSpec, b: ServiceSpec | undefined): boolean {
+  const bytes = (spec: ServiceSpec | undefined) =>
+    Buffer.from(TaskSpec.encode(spec?.task ?? TaskSpec.create()).finish());
+  return bytes(Spec.fromPartial(a)).equals(bytes(Spec.fromPartial(b ?? {})));
+}

@@ -1,0 +1,165 @@
+import { z } from 'zod';
+import { count, duration, flag, integer, oneOf, strictObject, text, textMap, texts } from './json-edge.js';
+
+// The Docker API's ServiceSpec as it is accepted. Source: moby api/swagger.yaml, v1.50.
+
+const LATER = 'is not supported yet; leave it out';
+
+const mount = strictObject(
+  {
+    Type: z.string(),
+    Source: text,
+    Target: z.string(),
+    ReadOnly: flag,
+    BindOptions: strictObject({ Propagation: text }).nullish(),
+    TmpfsOptions: strictObject({ SizeBytes: count, Mode: count }).nullish(),
+  },
+  {
+    VolumeOptions: LATER,
+    ImageOptions: LATER,
+    ClusterOptions: LATER,
+    Consistency: 'has no meaning on Linux; leave it out',
+  },
+);
+
+const containerSpec = strictObject(
+  {
+    Image: text,
+    Labels: textMap,
+    Command: texts,
+    Args: texts,
+    Hostname: text,
+    Env: texts,
+    Dir: text,
+    User: text,
+    Groups: texts,
+    Privileges: strictObject(
+      { NoNewPrivileges: flag },
+      {
+        CredentialSpec: 'is for Windows; leave it out',
+        SELinuxContext: 'is not supported; leave it out',
+        AppArmor: LATER,
+        Seccomp: LATER,
+      },
+    ).nullish(),
+    TTY: flag,
+    OpenStdin: flag,
+    ReadOnly: flag,
+    Mounts: z.array(mount).nullish(),
+    StopSignal: text,
+    StopGracePeriod: duration,
+    Healthcheck: strictObject({
+      Test: texts,
+      Interval: duration,
+      Timeout: duration,
+      StartPeriod: duration,
+      StartInterval: duration,
+      Retries: count,
+    }).nullish(),
+    Hosts: texts,
+    DNSConfig: strictObject({ Nameservers: texts, Search: texts, Options: texts }).nullish(),
+    Init: flag,
+    Sysctls: textMap,
+    CapabilityAdd: texts,
+    CapabilityDrop: texts,
+    Ulimits: z.array(strictObject({ Name: z.string(), Soft: z.int(), Hard: z.int() })).nullish(),
+    OomScoreAdj: integer,
+  },
+  {
+    Secrets: 'secrets are not supported yet; leave them out',
+    Configs: 'configs are not supported yet; leave them out',
+    Isolation: 'is for Windows; leave it out',
+  },
+);
+
+const resources = strictObject(
+  { NanoCPUs: count, MemoryBytes: count, Pids: count },
+  { GenericResources: 'generic resources are not supported yet; leave them out' },
+);
+
+export const updateConfig = strictObject({
+  Parallelism: count,
+  Delay: duration,
+  FailureAction: oneOf('pause', 'continue', 'rollback'),
+  Monitor: duration,
+  MaxFailureRatio: z.number().min(0).max(1).nullish(),
+  Order: oneOf('stop-first', 'start-first'),
+});
+
+const networks = z
+  .array(
+    strictObject(
+      { Target: z.string(), Aliases: texts },
+      { DriverOpts: 'driver options of an attachment are not supported yet; leave them out' },
+    ),
+  )
+  .nullish();
+
+export const taskTemplate = strictObject(
+  {
+    ContainerSpec: containerSpec.nullish(),
+    Resources: strictObject(
+      { Limits: resources.nullish(), Reservations: resources.nullish() },
+      { SwapBytes: 'swap limits are not supported yet; leave them out', MemorySwappiness: LATER },
+    ).nullish(),
+    RestartPolicy: strictObject({
+      Condition: oneOf('none', 'on-failure', 'any'),
+      Delay: duration,
+      MaxAttempts: count,
+      Window: duration,
+    }).nullish(),
+    Placement: strictObject(
+      {
+        Constraints: texts,
+        Preferences: z
+          .array(strictObject({ Spread: strictObject({ SpreadDescriptor: z.string() }) }))
+          .nullish(),
+        MaxReplicas: count,
+      },
+      { Platforms: 'platforms are taken from the image; leave them out' },
+    ).nullish(),
+    Networks: networks,
+    LogDriver: strictObject({ Name: text, Options: textMap }).nullish(),
+    ForceUpdate: count,
+    Runtime: z.literal(['', 'container'], 'only containers can be run').nullish(),
+  },
+  {
+    PluginSpec: 'plugins cannot be run as services',
+    NetworkAttachmentSpec: 'cannot be created by a client',
+  },
+);
+
+export const serviceSpec = strictObject({
+  Name: text,
+  Labels: textMap,
+  TaskTemplate: taskTemplate.nullish(),
+  Mode: strictObject(
+    {
+      Replicated: strictObject({ Replicas: count }).nullish(),
+    },
+    {
+      Global: 'global services are not supported yet; use replicated',
+      ReplicatedJob: 'jobs are not supported yet; use replicated',
+      GlobalJob: 'jobs are not supported yet; use replicated',
+    },
+  )
+    // `"Global": {}` has no content, yet it is meant.
+    .superRefine((mode, context) => {
+      for (const key of ['Global', 'ReplicatedJob', 'GlobalJob']) {
+        if (mode[key] === undefined || mode[key] === null) continue;
+        context.addIssue({ code: 'custom', path: [key], message: 'is not supported yet; use Replicated' });
+      }
+    })
+    .nullish(),
+  UpdateConfig: updateConfig.nullish(),
+  RollbackConfig: updateConfig.nullish(),
+  Networks: networks,
+  EndpointSpec: strictObject(
+    { Mode: oneOf('vip', 'dnsrr') },
+    { Ports: 'published ports are not supported yet; leave --publish out' },
+  ).nullish(),
+});
+
+export type ServiceSpecBody = z.output<typeof serviceSpec>;
+export type TaskTemplateBody = z.output<typeof taskTemplate>;
+export type UpdateConfigBody = z.output<typeof updateConfig>;
