@@ -115,4 +115,18 @@ RT_API int rt_netns_socket(int netns, const char *address, int port, int flags, 
  */
 RT_API int rt_nft_run(int netns, const char *commands, int json, char *output, int capacity, rt_error *err);
 
+/* ---- unpack_spawn.c ---- */
+
+/*
+ * Starts `path` (ts-unpack) with `argv`, ended by a null pointer. Its stdin is `input_fd`, or a pipe where that
+ * is -1; its stdout a pipe. It is killed when the calling thread ends. Gives in `fds` a pidfd, the read end of
+ * its stdout, and the write end of its stdin (-1 where `input_fd` was given).
+ */
+RT_API int rt_unpack_spawn(const char *path, char *const *argv, int input_fd, int fds[3], rt_error *err);
+RT_API int rt_unpack_kill(int pidfd, rt_error *err);
+/* Once the pidfd is readable: its exit code, or 128 and the signal. EAGAIN: it still runs. */
+RT_API int rt_unpack_reap(int pidfd, rt_error *err);
+/* Writes all of the file system that holds `path` to disk. May take long. Source: syncfs(2). */
+RT_API int rt_syncfs(const char *path, rt_error *err);
+
 #endif

@@ -1,0 +1,89 @@
+#include "unpack.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct {
+  const char *kind;
+  char message[1024];
+} failure;
+
+static void keep(const char *kind, const char *format, va_list args, int error) {
+  if (failure.kind) return;
+  failure.kind = kind;
+  int length = vsnprintf(failure.message, sizeof failure.message, format, args);
+  if (error && length >= 0 && (size_t)length < sizeof failure.message)
+    snprintf(failure.message + length, sizeof failure.message - (size_t)length, ": %s", strerror(error));
+}
+
+int fail(const char *kind, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  keep(kind, format, args, 0);
+  va_end(args);
+  return -1;
+}
+
+static const char *kind_of(int error) {
+  switch (error) {
+    case ENOSPC:
+    case EDQUOT:
+    case ENOMEM:
+    case EFBIG:
+    case EMFILE:
+      return KIND_EXHAUSTED;
+    case ENAMETOOLONG:
+    case EINVAL:
+    case EILSEQ:
+      return KIND_INVALID;
+    default:
+      return KIND_INTERNAL;
+  }
+}
+
+int fail_errno(const char *format, ...) {
+  int error = errno;
+  va_list args;
+  va_start(args, format);
+  keep(kind_of(error), format, args, error);
+  va_end(args);
+  return -1;
+}
+
+int failed(void) { return failure.kind != NULL; }
+
+static void write_line(int fd, const char *line, size_t length) {
+  while (length > 0) {
+    ssize_t written = write(fd, line, length);
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return;
+    line += written;
+    length -= (size_t)written;
+  }
+}
+
+void report_failure(int fd) {
+  char line[8 * sizeof failure.message];
+  const char *kind = failure.kind ? failure.kind : KIND_INTERNAL;
+  size_t at = (size_t)snprintf(line, sizeof line, "{\"ok\":false,\"kind\":\"%s\",\"message\":\"", kind);
+  // Names come from the archive: whatever JSON or a terminal would take for its own is escaped.
+  for (const unsigned char *c = (const unsigned char *)failure.message; *c; c++) {
+    if (*c < 0x20 || *c == 0x7f || *c == '"' || *c == '\\')
+      at += (size_t)snprintf(line + at, sizeof line - at, "\\u%04x", *c);
+    else
+      line[at++] = (char)*c;
+  }
+  memcpy(line + at, "\"}\n", 3);
+  write_line(fd, line, at + 3);
+}
+
+void report_success(int fd, const char *diff_id, uint64_t bytes, uint64_t tar_bytes, uint64_t entries) {
+  char line[256];
+  int length = snprintf(line, sizeof line,
+                        "{\"ok\":true,\"diffId\":\"%s\",\"bytes\":%llu,\"tarBytes\":%llu,\"entries\":%llu}\n", diff_id,
+                        (unsigned long long)bytes, (unsigned long long)tar_bytes, (unsigned long long)entries);
+  write_line(fd, line, (size_t)length);
+}
