@@ -1,0 +1,123 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type ApiTask, LabCluster } from '../lab/cluster.js';
+import { SeededRandom } from '@tessera/shared/testing';
+import { usageOf } from '../lab/usage.js';
+import { Lab } from '../lab/lab.js';
+import { pidsOf, signalOne, type ProcessKind } from '../lab/processes.js';
+import { waitFor } from '../lab/wait.js';
+import { run } from '../lab/command.js';
+
+let lab: Lab;
+let cluster: LabCluster;
+
+beforeAll(async () => {
+  lab = await Lab.up({ name: `en${process.pid}`, capacity: { cpus: 4, memoryBytes: 8 * 2 ** 30 } });
+  cluster = await LabCluster.form(lab);
+});
+afterAll(() => lab?.down());
+
+const containerPids = (tasks: readonly ApiTask[]) =>
+  tasks.map((task) => `${task.ID} ${task.Status.ContainerStatus?.PID}`).sort();
+
+test('an agent with 200 tasks is killed, restarted and upgraded under full load: no task moves or restarts', async () => {
+  const host2 = lab.host('host2');
+  await cluster.createService({ name: 'many', replicas: 200, constraints: ['node.hostname==host2'] });
+  const before = await cluster.waitRunning('many', 200, 100_000);
+  // Two spinning processes take both cores from everything else.
+  const load = [1, 2].map(() => run(['timeout', '40', 'sh', '-c', 'while :; do :; done']));
+
+  await host2.killAgent();
+  await host2.startAgent();
+  await cluster.waitNode(host2, 'ready');
+  expect(containerPids(await cluster.waitRunning('many', 200))).toEqual(containerPids(before));
+
+  await host2.stopAgent();
+  await host2.startAgent();
+  await cluster.waitNode(host2, 'ready');
+  expect(containerPids(await cluster.waitRunning('many', 200))).toEqual(containerPids(before));
+  expect(await cluster.tasks('many')).toHaveLength(200);
+
+  await run(['true']);
+  await cluster.removeService('many');
+  await cluster.waitEmpty(110_000);
+  await Promise.all(load);
+}, 300_000);
+
+test('every process killed at random moments of create, scale and remove: it converges and leaks nothing', async () => {
+  const seed = Number(process.env.CHAOS_SEED ?? 7);
+  const random = new SeededRandom(seed, 'chaos');
+  const kinds: readonly ProcessKind[] = ['agent', 'manager', 'etcd', 'shim'];
+  for (let round = 1; round <= 6; round++) {
+    const name = `chaos${round}`;
+    const replicas = 3 + Math.floor(random.next() * 12);
+    const strike = async () => {
+      const kind = kinds[Math.floor(random.next() * kinds.length)]!;
+      const host = kind === 'agent' || kind === 'shim' ? lab.hosts[Math.floor(random.next() * 3)]! : cluster.manager;
+      const pids = await pidsOf(host, kind);
+      const pid = pids[Math.floor(random.next() * pids.length)];
+      if (pid === undefined) return;
+      if (kind === 'agent') {
+        await host.killAgent();
+        await host.startAgent();
+      } else {
+        await signalOne(host, pid, 'KILL');
+      }
+    };
+    // The API may be away for a moment; a person would type the command again.
+    const insist = <T>(what: string, act: () => Promise<T>) =>
+      waitFor(what, async () => {
+        await act();
+        return true;
+      });
+    let created = false;
+    await Promise.all([
+      insist(`${name} to be created`, async () => {
+        if (created || (await cluster.get<{ Spec: { Name: string } }[]>('/services')).some((s) => s.Spec.Name === name)) return;
+        await cluster.createService({ name, replicas, restart: { Delay: 0 } });
+        created = true;
+      }),
+      strike(),
+    ]);
+    await Promise.all([insist(`${name} to scale`, () => cluster.scale(name, replicas + 4)), strike()]);
+    await strike();
+    const running = await waitFor(`${name} to converge (seed ${seed})`, async () => {
+      const tasks = await cluster.running(name);
+      return tasks.length === replicas + 4 && tasks;
+    }, { timeoutMs: 90_000 });
+    expect(new Set(running.map((task) => task.Slot)).size).toBe(replicas + 4);
+    await Promise.all([
+      insist(`${name} to be removed`, async () => {
+        if (!(await cluster.get<{ Spec: { Name: string } }[]>('/services')).some((s) => s.Spec.Name === name)) return;
+        await cluster.removeService(name);
+      }),
+      strike(),
+    ]);
+    await waitFor('every host to be ready', async () => {
+      await cluster.waitReady();
+      return true;
+    });
+    await cluster.waitEmpty();
+  }
+}, 420_000);
+
+test('200 tasks created and removed ten times over: everything returns to where it began', async () => {
+  await cluster.createNetwork('soak');
+  const cycle = async () => {
+    await cluster.createService({ name: 'soak', replicas: 200, networks: ['soak'], stopGraceMs: 1 });
+    await cluster.waitRunning('soak', 200, 100_000);
+    await cluster.removeService('soak');
+    await cluster.waitEmpty(100_000);
+  };
+  // The first rounds fill caches and heaps; what grows after them is a leak.
+  await cycle();
+  await cycle();
+  const before = await usageOf(lab);
+  for (let round = 0; round < 8; round++) await cycle();
+  const after = await usageOf(lab);
+
+  expect(after.counts).toEqual(before.counts);
+  for (const [process, bytes] of Object.entries(after.residentBytes)) {
+    expect(bytes, process).toBeLessThan((before.residentBytes[process] ?? 0) * 1.3 + 24 * 2 ** 20);
+  }
+  await lab.hosts[0]!.tsctl('network', 'rm', 'soak');
+}, 600_000);
