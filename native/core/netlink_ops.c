@@ -69,8 +69,8 @@ static int add_veth(nl_session *session, nl_message *m, const rt_net_op *op, rt_
   nl_put_string(m, IFLA_INFO_KIND, "veth");
   size_t data = nl_nest(m, IFLA_INFO_DATA);
   size_t peer = nl_nest(m, VETH_INFO_PEER);
-  struct ifinfomsg *peer_info = nl_reserve(m, sizeof *peer_info);
-  peer_info->ifi_flags = peer_info->ifi_change = IFF_UP;
+  /* Down: the kernel refuses to raise the peer (ENOTCONN) before this end has been tied to it. */
+  nl_reserve(m, sizeof(struct ifinfomsg));
   nl_put_string(m, IFLA_IFNAME, op->peer);
   if (op->mtu) nl_put_u32(m, IFLA_MTU, op->mtu);
   if (has_mac(op)) nl_put(m, IFLA_ADDRESS, op->mac, 6);
