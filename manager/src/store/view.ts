@@ -52,7 +52,15 @@ export interface ImageTable extends Table<Image> {
   byName(name: string): Image | undefined;
 }
 
-/** A consistent picture of the cluster at one revision. */
+/**
+ * A consistent picture of the cluster at one revision.
+ *
+ * It is live: revisions are applied between the turns of the event loop. Read it without awaiting and it is
+ * one revision throughout; after an `await` it may show a later one, so ask for it again (`store.view()`) and
+ * keep only ids and objects, which never change. A list from `all()` or an index stays as it was handed out.
+ * An object's `meta.index` is etcd's revision of its key's last write: it grows with each write of that key, and
+ * stays while others are written.
+ */
 export interface View {
   /** etcd's revision this picture shows. */
   readonly revision: number;
@@ -80,7 +88,10 @@ export interface View {
 
 /** One all-or-nothing change, decided on a view; reads see the changes made so far. */
 export interface Transaction extends View {
-  /** Writes an object. Its id decides the key. Sessions are put under this manager's lease. */
+  /**
+   * Writes an object. Its id decides the key. Sessions are put under this manager's lease. The store keeps
+   * `meta` (times and index); a put that would change nothing else writes nothing.
+   */
   put<K extends Kind>(kind: K, object: Objects[K]): void;
   delete(kind: Kind, id: string): void;
   /** The commit holds only if this object is still as this transaction saw it (absent counts). */
@@ -109,10 +120,12 @@ export interface Store {
   read(signal?: AbortSignal): Promise<View>;
   /**
    * Runs `body` on a consistent picture and commits what it changed, all or nothing. It may run again on
-   * fresher state, so it decides and writes, with no I/O. At most about 100 changes: see DESIGN in docs/.
+   * fresher state, so it decides and writes, with no I/O. At most 126 keys are written or required, claims
+   * included: a larger plan is applied in pieces, each right on its own.
    *
    * @throws ClusterError `aborted` when every attempt lost to another writer, `unavailable` when etcd is
-   *   away or (fenced) this manager no longer leads, and whatever `body` throws.
+   *   away or (fenced) this manager no longer leads, `resourceExhausted` when it is too large, and whatever
+   *   `body` throws.
    */
   update<T>(body: (tx: Transaction) => T): Promise<T>;
   /** Calls `handler` after each revision has been applied, in order; the returned function ends it. */

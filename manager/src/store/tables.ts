@@ -1,0 +1,105 @@
+import type { Image, Network, Service, Task } from '@tessera/shared/model';
+import { ALL_KINDS, idOf } from './kinds.js';
+import { type Entry, GroupIndex, SortedTable } from './table.js';
+import type { Kind, NamedTable, Objects, TaskTable } from './view.js';
+
+/** One kind's objects and what the store remembers of their keys. */
+export class KindTable<K extends Kind> extends SortedTable<Objects[K]> {
+  readonly #entries = new Map<string, Entry<Objects[K]>>();
+
+  constructor(
+    readonly kind: K,
+    private readonly indexes: readonly GroupIndex<Objects[K]>[] = [],
+  ) {
+    super((object) => idOf(kind, object));
+  }
+
+  entry(id: string): Entry<Objects[K]> | undefined {
+    return this.#entries.get(id);
+  }
+
+  ids(): Iterable<string> {
+    return this.#entries.keys();
+  }
+
+  /** Writes or, without an entry, removes the object at a key's id. @returns what was there before */
+  apply(id: string, entry: Entry<Objects[K]> | undefined): Objects[K] | undefined {
+    const before = this.#entries.get(id)?.object;
+    for (const index of this.indexes) index.change(before, entry?.object);
+    if (before) this.#leave(before, entry?.object);
+    if (entry) {
+      this.#entries.set(id, entry);
+      this.set(entry.object);
+    } else {
+      this.#entries.delete(id);
+    }
+    return before;
+  }
+
+  /** The one cluster's key does not name its id, so a put may change it. */
+  #leave(before: Objects[K], after: Objects[K] | undefined): void {
+    const id = idOf(this.kind, before);
+    if (!after || idOf(this.kind, after) !== id) this.delete(id);
+  }
+}
+
+class Tasks extends KindTable<'tasks'> implements TaskTable {
+  readonly #byService: GroupIndex<Task>;
+  readonly #byNode: GroupIndex<Task>;
+
+  constructor() {
+    const byService = new GroupIndex<Task>(taskId, (task) => [task.serviceId]);
+    const byNode = new GroupIndex<Task>(taskId, (task) => [task.nodeId]);
+    super('tasks', [byService, byNode]);
+    this.#byService = byService;
+    this.#byNode = byNode;
+  }
+
+  byService(serviceId: string): readonly Task[] {
+    return this.#byService.find(serviceId);
+  }
+
+  byNode(nodeId: string): readonly Task[] {
+    return this.#byNode.find(nodeId);
+  }
+}
+const taskId = ({ id }: Task): string => id;
+
+class Named<K extends 'services' | 'networks' | 'images'>
+  extends KindTable<K>
+  implements NamedTable<Objects[K]>
+{
+  readonly #byName: GroupIndex<Objects[K]>;
+
+  constructor(kind: K, namesOf: (object: Objects[K]) => readonly string[]) {
+    const byName = new GroupIndex<Objects[K]>((object) => idOf(kind, object), namesOf);
+    super(kind, [byName]);
+    this.#byName = byName;
+  }
+
+  byName(name: string): Objects[K] | undefined {
+    return this.#byName.find(name)[0];
+  }
+}
+
+/** The names an object is found by. */
+export const serviceNames = ({ spec }: Service): readonly string[] => [spec?.name ?? ''];
+export const networkNames = ({ spec }: Network): readonly string[] => [spec?.name ?? ''];
+export const imageNames = ({ names }: Image): readonly string[] => names;
+
+export type Tables = { readonly [K in Kind]: KindTable<K> } & {
+  readonly tasks: Tasks;
+  readonly services: Named<'services'>;
+  readonly networks: Named<'networks'>;
+  readonly images: Named<'images'>;
+};
+
+export function createTables(): Tables {
+  return {
+    ...(Object.fromEntries(ALL_KINDS.map((kind) => [kind, new KindTable(kind)])) as unknown as Tables),
+    tasks: new Tasks(),
+    services: new Named('services', serviceNames),
+    networks: new Named('networks', networkNames),
+    images: new Named('images', imageNames),
+  };
+}
