@@ -23,7 +23,12 @@ export function apiRequest(
         method,
         path,
         headers: {
-          ...(payload ? { 'content-type': raw ? 'application/x-tar' : 'application/json', 'content-length': payload.length } : {}),
+          ...(payload
+            ? {
+                'content-type': raw ? 'application/x-tar' : 'application/json',
+                'content-length': payload.length,
+              }
+            : {}),
           ...options.headers,
         },
         timeout: options.timeoutMs ?? 60_000,
@@ -35,7 +40,9 @@ export function apiRequest(
         response.on('error', reject);
       },
     );
-    call.on('timeout', () => call.destroy(new ClusterError('deadlineExceeded', `${method} ${path} was not answered`)));
+    call.on('timeout', () =>
+      call.destroy(new ClusterError('deadlineExceeded', `${method} ${path} was not answered`)),
+    );
     call.on('error', reject);
     call.end(payload);
   });

@@ -17,7 +17,11 @@ export interface ApiTask {
     readonly Message?: string;
     readonly Err?: string;
     readonly Timestamp?: string;
-    readonly ContainerStatus?: { readonly ContainerID: string; readonly PID: number; readonly ExitCode: number };
+    readonly ContainerStatus?: {
+      readonly ContainerID: string;
+      readonly PID: number;
+      readonly ExitCode: number;
+    };
   };
   readonly NetworksAttachments?: readonly { readonly Addresses: readonly string[] }[];
 }
@@ -43,7 +47,11 @@ export interface ServiceOptions {
   readonly constraints?: readonly string[];
   readonly reservations?: { readonly NanoCPUs?: number; readonly MemoryBytes?: number };
   readonly limits?: { readonly NanoCPUs?: number; readonly MemoryBytes?: number; readonly Pids?: number };
-  readonly restart?: { readonly Condition?: 'none' | 'on-failure' | 'any'; readonly Delay?: number; readonly MaxAttempts?: number };
+  readonly restart?: {
+    readonly Condition?: 'none' | 'on-failure' | 'any';
+    readonly Delay?: number;
+    readonly MaxAttempts?: number;
+  };
   readonly stopGraceMs?: number;
 }
 
@@ -86,7 +94,10 @@ export class LabCluster {
 
   async waitNode(host: LabHost, state: 'ready' | 'down'): Promise<void> {
     await waitFor(`${host.name} to be ${state}`, async () =>
-      (await this.nodes()).some((node) => node.Description.Hostname === host.name && node.Status.State === state));
+      (await this.nodes()).some(
+        (node) => node.Description.Hostname === host.name && node.Status.State === state,
+      ),
+    );
   }
 
   async waitReady(): Promise<void> {
@@ -136,13 +147,21 @@ export class LabCluster {
   async waitRunning(service: string, count: number, timeoutMs = 60_000): Promise<ApiTask[]> {
     let last: ApiTask[] = [];
     try {
-      return await waitFor(`${count} tasks of ${service} to run`, async () => {
-        last = await this.tasks(service);
-        const running = last.filter((task) => task.Status.State === 'running' && task.DesiredState === 'running');
-        return running.length === count && running;
-      }, { timeoutMs });
+      return await waitFor(
+        `${count} tasks of ${service} to run`,
+        async () => {
+          last = await this.tasks(service);
+          const running = last.filter(
+            (task) => task.Status.State === 'running' && task.DesiredState === 'running',
+          );
+          return running.length === count && running;
+        },
+        { timeoutMs },
+      );
     } catch (error) {
-      const states = last.map((task) => `${task.Slot}:${task.DesiredState}/${task.Status.State} ${task.Status.Err ?? ''}`);
+      const states = last.map(
+        (task) => `${task.Slot}:${task.DesiredState}/${task.Status.State} ${task.Status.Err ?? ''}`,
+      );
       throw new Error(`${(error as Error).message}; tasks are ${states.join(', ')}`, { cause: error });
     }
   }
@@ -151,13 +170,19 @@ export class LabCluster {
   async waitEmpty(timeoutMs = 90_000): Promise<void> {
     let left: readonly string[] = [];
     try {
-      await waitFor('every container to be gone', async () => {
-        left = (await Promise.all(this.lab.hosts.filter((host) => host.running).map(leftovers))).flat();
-        const tasks = await this.get<ApiTask[]>('/tasks');
-        return left.length === 0 && tasks.length === 0;
-      }, { timeoutMs, intervalMs: 200 });
+      await waitFor(
+        'every container to be gone',
+        async () => {
+          left = (await Promise.all(this.lab.hosts.filter((host) => host.running).map(leftovers))).flat();
+          const tasks = await this.get<ApiTask[]>('/tasks');
+          return left.length === 0 && tasks.length === 0;
+        },
+        { timeoutMs, intervalMs: 200 },
+      );
     } catch (error) {
-      throw new Error(`${(error as Error).message}; left: ${left.join('; ') || 'tasks in the store'}`, { cause: error });
+      throw new Error(`${(error as Error).message}; left: ${left.join('; ') || 'tasks in the store'}`, {
+        cause: error,
+      });
     }
   }
 }
@@ -186,11 +211,18 @@ function serviceSpec(options: ServiceOptions): unknown {
 
 /** What a host has of containers: directories, cgroups, shims, links. Empty when all is gone. */
 export async function leftovers(host: LabHost): Promise<string[]> {
-  const { stdout } = await host.exec(['sh', '-c', `
+  const { stdout } = await host.exec([
+    'sh',
+    '-c',
+    `
     ls -d ${host.dataDir}/containers/*/ /run/tessera/containers/*/ 2>/dev/null
     ls -d /sys/fs/cgroup${host.cgroupParent}/containers/*/ /sys/fs/cgroup/*${host.cgroupParent}/containers/*/ 2>/dev/null
     pgrep -xl ts-shim
     grep ' overlay ' /proc/mounts
-    true`]);
-  return stdout.split('\n').filter(Boolean).map((line) => `${host.name}: ${line}`);
+    true`,
+  ]);
+  return stdout
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => `${host.name}: ${line}`);
 }

@@ -17,7 +17,11 @@ export async function pidsOf(host: LabHost, kind: ProcessKind): Promise<number[]
 }
 
 /** Sends a signal to every process of that kind on the host. Gives how many there were. */
-export async function signalAll(host: LabHost, kind: ProcessKind, signal: 'KILL' | 'STOP' | 'CONT' | 'TERM'): Promise<number> {
+export async function signalAll(
+  host: LabHost,
+  kind: ProcessKind,
+  signal: 'KILL' | 'STOP' | 'CONT' | 'TERM',
+): Promise<number> {
   const pids = await pidsOf(host, kind);
   // One may be gone by now; that is as good.
   if (pids.length > 0) await host.exec(['kill', `-${signal}`, ...pids.map(String)]);

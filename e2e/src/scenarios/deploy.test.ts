@@ -47,7 +47,11 @@ test('containers on different hosts reach a service by its name, and every repli
       networks: ['shop'],
       constraints: [`node.hostname==${host.name}`],
       restart: { Condition: 'none' },
-      args: ['sh', '-c', 'for i in $(seq 24); do wget -qO- http://web/ || echo failed; done; nslookup tasks.web'],
+      args: [
+        'sh',
+        '-c',
+        'for i in $(seq 24); do wget -qO- http://web/ || echo failed; done; nslookup tasks.web',
+      ],
     });
     const lines = await waitFor(`the answers to ${name}`, async () => {
       const [task] = await cluster.tasks(name);
@@ -70,8 +74,22 @@ test('an unchanged docker client drives the cluster', async () => {
     (await exec('docker', ['-H', `unix://${lab.hosts[0]!.socket}`, ...args], { timeout: 60_000 })).stdout;
 
   await docker('network', 'create', '-d', 'overlay', 'back');
-  await docker('service', 'create', '--name', 'web', '--replicas', '3', '--network', 'back', '--limit-memory', '64M',
-    'busybox', 'sh', '-c', 'echo ready; exec sleep 100000');
+  await docker(
+    'service',
+    'create',
+    '--name',
+    'web',
+    '--replicas',
+    '3',
+    '--network',
+    'back',
+    '--limit-memory',
+    '64M',
+    'busybox',
+    'sh',
+    '-c',
+    'echo ready; exec sleep 100000',
+  );
   expect(await docker('service', 'ls')).toMatch(/web\s+replicated\s+3\/3/);
   expect(await docker('service', 'ps', 'web', '--format', '{{.Node}}')).toMatch(/host1|host2|host3/);
   expect(await docker('service', 'scale', 'web=5')).toContain('converged');
@@ -79,7 +97,9 @@ test('an unchanged docker client drives the cluster', async () => {
   expect(await docker('node', 'ls', '--format', '{{.Hostname}} {{.Status}}')).toContain('host2 Ready');
   expect(await docker('image', 'ls', '--format', '{{.Repository}}:{{.Tag}}')).toContain('busybox:latest');
   expect(await docker('network', 'ls', '--format', '{{.Name}} {{.Driver}}')).toContain('back overlay');
-  expect(await docker('service', 'inspect', 'web', '--format', '{{.Spec.Mode.Replicated.Replicas}}')).toBe('5\n');
+  expect(await docker('service', 'inspect', 'web', '--format', '{{.Spec.Mode.Replicated.Replicas}}')).toBe(
+    '5\n',
+  );
   expect(await docker('info', '--format', '{{.Swarm.Nodes}}')).toBe('3\n');
   await docker('service', 'rm', 'web');
   await cluster.waitEmpty();

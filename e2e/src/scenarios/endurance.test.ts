@@ -1,11 +1,11 @@
+import { SeededRandom } from '@tessera/shared/testing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type ApiTask, LabCluster } from '../lab/cluster.js';
-import { SeededRandom } from '@tessera/shared/testing';
-import { usageOf } from '../lab/usage.js';
-import { Lab } from '../lab/lab.js';
-import { pidsOf, signalOne, type ProcessKind } from '../lab/processes.js';
-import { waitFor } from '../lab/wait.js';
 import { run } from '../lab/command.js';
+import { Lab } from '../lab/lab.js';
+import { type ProcessKind, pidsOf, signalOne } from '../lab/processes.js';
+import { usageOf } from '../lab/usage.js';
+import { waitFor } from '../lab/wait.js';
 
 let lab: Lab;
 let cluster: LabCluster;
@@ -52,7 +52,8 @@ test('every process killed at random moments of create, scale and remove: it con
     const replicas = 3 + Math.floor(random.next() * 12);
     const strike = async () => {
       const kind = kinds[Math.floor(random.next() * kinds.length)]!;
-      const host = kind === 'agent' || kind === 'shim' ? lab.hosts[Math.floor(random.next() * 3)]! : cluster.manager;
+      const host =
+        kind === 'agent' || kind === 'shim' ? lab.hosts[Math.floor(random.next() * 3)]! : cluster.manager;
       const pids = await pidsOf(host, kind);
       const pid = pids[Math.floor(random.next() * pids.length)];
       if (pid === undefined) return;
@@ -72,7 +73,11 @@ test('every process killed at random moments of create, scale and remove: it con
     let created = false;
     await Promise.all([
       insist(`${name} to be created`, async () => {
-        if (created || (await cluster.get<{ Spec: { Name: string } }[]>('/services')).some((s) => s.Spec.Name === name)) return;
+        if (
+          created ||
+          (await cluster.get<{ Spec: { Name: string } }[]>('/services')).some((s) => s.Spec.Name === name)
+        )
+          return;
         await cluster.createService({ name, replicas, restart: { Delay: 0 } });
         created = true;
       }),
@@ -80,14 +85,19 @@ test('every process killed at random moments of create, scale and remove: it con
     ]);
     await Promise.all([insist(`${name} to scale`, () => cluster.scale(name, replicas + 4)), strike()]);
     await strike();
-    const running = await waitFor(`${name} to converge (seed ${seed})`, async () => {
-      const tasks = await cluster.running(name);
-      return tasks.length === replicas + 4 && tasks;
-    }, { timeoutMs: 90_000 });
+    const running = await waitFor(
+      `${name} to converge (seed ${seed})`,
+      async () => {
+        const tasks = await cluster.running(name);
+        return tasks.length === replicas + 4 && tasks;
+      },
+      { timeoutMs: 90_000 },
+    );
     expect(new Set(running.map((task) => task.Slot)).size).toBe(replicas + 4);
     await Promise.all([
       insist(`${name} to be removed`, async () => {
-        if (!(await cluster.get<{ Spec: { Name: string } }[]>('/services')).some((s) => s.Spec.Name === name)) return;
+        if (!(await cluster.get<{ Spec: { Name: string } }[]>('/services')).some((s) => s.Spec.Name === name))
+          return;
         await cluster.removeService(name);
       }),
       strike(),

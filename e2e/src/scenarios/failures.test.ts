@@ -60,7 +60,9 @@ test('a host cut off longer than the grace time is replaced, and stops what it r
   await waitFor('host2 to have stopped them', async () => (await pidsOf(host2, 'shim')).length === 0);
 
   const tasks = await cluster.waitRunning('web', 6);
-  const addresses = tasks.flatMap((task) => task.NetworksAttachments ?? []).flatMap(({ Addresses }) => Addresses);
+  const addresses = tasks
+    .flatMap((task) => task.NetworksAttachments ?? [])
+    .flatMap(({ Addresses }) => Addresses);
   expect(addresses).toHaveLength(6);
   expect(new Set(addresses).size).toBe(6);
   await cluster.removeService('web');
@@ -77,7 +79,8 @@ test('a killed shim is a lost container: recorded as 137, and replaced', async (
   await signalOne(host2, shim!, 'KILL');
 
   const failed = await waitFor('the loss to be recorded', async () =>
-    (await cluster.tasks('one')).find((task) => task.ID === before!.ID && task.Status.State === 'failed'));
+    (await cluster.tasks('one')).find((task) => task.ID === before!.ID && task.Status.State === 'failed'),
+  );
   expect(failed.Status.ContainerStatus?.ExitCode).toBe(137);
   expect(failed.Status.Err).toContain('shim lost');
   const [after] = await cluster.waitRunning('one', 1);
@@ -86,42 +89,48 @@ test('a killed shim is a lost container: recorded as 137, and replaced', async (
   await cluster.waitEmpty();
 });
 
-test.each(['manager', 'etcd'] as const)('%s stopped for ten seconds: nothing is rescheduled', async (kind) => {
-  await cluster.createService({ name: 'web', replicas: 12 });
-  const before = await cluster.waitRunning('web', 12);
-  // Load on what is about to stop: every write meets the pause.
-  await cluster.createService({ name: 'load', replicas: 20 });
+test.each(['manager', 'etcd'] as const)(
+  '%s stopped for ten seconds: nothing is rescheduled',
+  async (kind) => {
+    await cluster.createService({ name: 'web', replicas: 12 });
+    const before = await cluster.waitRunning('web', 12);
+    // Load on what is about to stop: every write meets the pause.
+    await cluster.createService({ name: 'load', replicas: 20 });
 
-  expect(await signalAll(cluster.manager, kind, 'STOP')).toBe(1);
-  // The fault itself is time passing; ten seconds of it, by the host's own clock.
-  await cluster.manager.must(['sleep', '10']);
-  await signalAll(cluster.manager, kind, 'CONT');
+    expect(await signalAll(cluster.manager, kind, 'STOP')).toBe(1);
+    // The fault itself is time passing; ten seconds of it, by the host's own clock.
+    await cluster.manager.must(['sleep', '10']);
+    await signalAll(cluster.manager, kind, 'CONT');
 
-  await cluster.waitRunning('load', 20);
-  await cluster.waitReady();
-  expect(containerPids(await cluster.waitRunning('web', 12))).toEqual(containerPids(before));
-  expect(await cluster.tasks('web')).toHaveLength(12);
-  expect(await cluster.tasks('load')).toHaveLength(20);
-  await cluster.removeService('web');
-  await cluster.removeService('load');
-  await cluster.waitEmpty();
-});
+    await cluster.waitRunning('load', 20);
+    await cluster.waitReady();
+    expect(containerPids(await cluster.waitRunning('web', 12))).toEqual(containerPids(before));
+    expect(await cluster.tasks('web')).toHaveLength(12);
+    expect(await cluster.tasks('load')).toHaveLength(20);
+    await cluster.removeService('web');
+    await cluster.removeService('load');
+    await cluster.waitEmpty();
+  },
+);
 
-test.each(['manager', 'etcd'] as const)('%s killed: it is back by itself, and no task noticed', async (kind) => {
-  await cluster.createService({ name: 'web', replicas: 6 });
-  const before = await cluster.waitRunning('web', 6);
+test.each(['manager', 'etcd'] as const)(
+  '%s killed: it is back by itself, and no task noticed',
+  async (kind) => {
+    await cluster.createService({ name: 'web', replicas: 6 });
+    const before = await cluster.waitRunning('web', 6);
 
-  await signalAll(cluster.manager, kind, 'KILL');
+    await signalAll(cluster.manager, kind, 'KILL');
 
-  await waitFor('the cluster to answer', async () => (await cluster.nodes()).length === 3);
-  await cluster.createService({ name: 'after', replicas: 3 });
-  await cluster.waitRunning('after', 3);
-  expect(containerPids(await cluster.waitRunning('web', 6))).toEqual(containerPids(before));
-  expect(ids(await cluster.tasks('web'))).toEqual(ids(before));
-  await cluster.removeService('web');
-  await cluster.removeService('after');
-  await cluster.waitEmpty();
-});
+    await waitFor('the cluster to answer', async () => (await cluster.nodes()).length === 3);
+    await cluster.createService({ name: 'after', replicas: 3 });
+    await cluster.waitRunning('after', 3);
+    expect(containerPids(await cluster.waitRunning('web', 6))).toEqual(containerPids(before));
+    expect(ids(await cluster.tasks('web'))).toEqual(ids(before));
+    await cluster.removeService('web');
+    await cluster.removeService('after');
+    await cluster.waitEmpty();
+  },
+);
 
 test('the host that loaded the image dies before the scale-up: the scale-up succeeds', async () => {
   // host2 loads it, as the manager's own host must live for the test to go on.

@@ -16,15 +16,30 @@ afterAll(() => lab?.down());
 /** The first task of a service that has ended, one way or the other. */
 const firstEnded = (service: string) =>
   waitFor(`a task of ${service} to end`, async () =>
-    (await cluster.tasks(service)).find((task) => ['complete', 'failed', 'rejected'].includes(task.Status.State)));
+    (await cluster.tasks(service)).find((task) =>
+      ['complete', 'failed', 'rejected'].includes(task.Status.State),
+    ),
+  );
 
-test.each([
-  { name: 'missing', args: ['/no/such/command'], exitCode: 127, says: /no such file or directory|not found/ },
-  { name: 'missing-in-path', args: ['nosuchcommand'], exitCode: 127, says: /executable file not found in \$PATH/ },
-  { name: 'directory', args: ['/etc'], exitCode: 126, says: /permission denied|is a directory/ },
-  { name: 'exits', args: ['sh', '-c', 'exit 42'], exitCode: 42, says: /non-zero exit \(42\)/ },
-  { name: 'signalled', args: ['sh', '-c', 'kill -SEGV $$; sleep 1'], exitCode: 0, says: /./, skip: true },
-].filter((row) => !('skip' in row)))('a command that is $name is reported with code $exitCode', async ({ name, args, exitCode, says }) => {
+test.each(
+  [
+    {
+      name: 'missing',
+      args: ['/no/such/command'],
+      exitCode: 127,
+      says: /no such file or directory|not found/,
+    },
+    {
+      name: 'missing-in-path',
+      args: ['nosuchcommand'],
+      exitCode: 127,
+      says: /executable file not found in \$PATH/,
+    },
+    { name: 'directory', args: ['/etc'], exitCode: 126, says: /permission denied|is a directory/ },
+    { name: 'exits', args: ['sh', '-c', 'exit 42'], exitCode: 42, says: /non-zero exit \(42\)/ },
+    { name: 'signalled', args: ['sh', '-c', 'kill -SEGV $$; sleep 1'], exitCode: 0, says: /./, skip: true },
+  ].filter((row) => !('skip' in row)),
+)('a command that is $name is reported with code $exitCode', async ({ name, args, exitCode, says }) => {
   await cluster.createService({ name, args, restart: { Condition: 'none' } });
 
   const task = await firstEnded(name);
@@ -98,7 +113,10 @@ test('more tasks than capacity wait, say why, and start when there is room', asy
 test('a pending task starts when a label makes a node fit', async () => {
   await cluster.createService({ name: 'picky', constraints: ['node.labels.disk==ssd'] });
   await waitFor('the reason', async () =>
-    (await cluster.tasks('picky')).some((task) => task.Status.Err?.includes('scheduling constraints not satisfied on 2 nodes')));
+    (await cluster.tasks('picky')).some((task) =>
+      task.Status.Err?.includes('scheduling constraints not satisfied on 2 nodes'),
+    ),
+  );
 
   await cluster.manager.tsctl('node', 'update', '--label-add', 'disk=ssd', 'host2');
 

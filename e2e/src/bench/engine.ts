@@ -1,0 +1,104 @@
+import { api } from '../lab/api.js';
+import type { LabHost } from '../lab/host.js';
+import { waitFor } from '../lab/wait.js';
+
+/**
+ * Three hosts run by one orchestrator, ours or a peer's. Both speak the Docker API, so both are asked the very
+ * same questions by the very same code.
+ */
+export interface Engine {
+  readonly name: string;
+  readonly hosts: readonly LabHost[];
+  /** API socket of the manager. */
+  readonly socket: string;
+  /** Processes of the daemons, by a pattern pgrep -f takes. */
+  readonly daemons: Readonly<Record<string, string>>;
+  /** Switches a killed host on again, its daemon included. */
+  restart(host: LabHost): Promise<void>;
+  down(): Promise<void>;
+}
+
+interface ApiTask {
+  readonly NodeID?: string;
+  readonly Status: { readonly State: string };
+}
+
+const POLL_MS = 20;
+
+export async function createService(engine: Engine, name: string, replicas: number): Promise<void> {
+  await api(engine.socket, 'POST', '/v1.41/services/create', {
+    Name: name,
+    TaskTemplate: {
+      // As first process `sleep` ignores SIGTERM; SIGKILL keeps the grace time out of the figures.
+      ContainerSpec: { Image: 'busybox:latest', Args: ['sleep', '36000'], StopSignal: 'SIGKILL' },
+    },
+    Mode: { Replicated: { Replicas: replicas } },
+    EndpointSpec: { Mode: 'dnsrr' },
+  });
+}
+
+export async function removeService(engine: Engine, name: string): Promise<void> {
+  await api(engine.socket, 'DELETE', `/v1.41/services/${name}`);
+}
+
+const filter = (value: object) => encodeURIComponent(JSON.stringify(value));
+
+/** Number of running tasks, as the manager counts them. */
+export async function runningCount(engine: Engine, name: string): Promise<number> {
+  const services = await api<{ ServiceStatus?: { RunningTasks: number } }[]>(
+    engine.socket,
+    'GET',
+    `/v1.41/services?status=true&filters=${filter({ name: [name] })}`,
+  );
+  return services[0]?.ServiceStatus?.RunningTasks ?? 0;
+}
+
+export const waitRunning = (engine: Engine, name: string, count: number) =>
+  waitFor(
+    `${count} tasks of ${name} on ${engine.name}`,
+    async () => (await runningCount(engine, name)) === count,
+    { timeoutMs: 300_000, intervalMs: POLL_MS },
+  );
+
+/** Tasks observed running on nodes other than `nodeId`. */
+export async function runningElsewhere(engine: Engine, name: string, nodeId: string): Promise<number> {
+  const tasks = await api<ApiTask[]>(
+    engine.socket,
+    'GET',
+    `/v1.41/tasks?filters=${filter({ service: [name], 'desired-state': ['running'] })}`,
+  );
+  return tasks.filter((task) => task.Status.State === 'running' && task.NodeID !== nodeId).length;
+}
+
+export async function nodeIdOf(engine: Engine, host: LabHost): Promise<string> {
+  const nodes = await api<{ ID: string; Description: { Hostname: string } }[]>(
+    engine.socket,
+    'GET',
+    '/v1.41/nodes',
+  );
+  return nodes.find((node) => node.Description.Hostname === host.name)!.ID;
+}
+
+export const waitNodeReady = (engine: Engine, nodeId: string) =>
+  waitFor(
+    `the node on ${engine.name}`,
+    async () =>
+      (await api<{ Status: { State: string } }>(engine.socket, 'GET', `/v1.41/nodes/${nodeId}`)).Status
+        .State === 'ready',
+    { timeoutMs: 120_000 },
+  );
+
+/** Until no host has a container of anybody's. */
+export const waitGone = (engine: Engine, containerPattern: string) =>
+  waitFor(
+    `the containers on ${engine.name} to be gone`,
+    async () => {
+      for (const host of engine.hosts) {
+        if ((await host.exec(['pgrep', '-f', containerPattern])).code === 0) return false;
+      }
+      return true;
+    },
+    { timeoutMs: 300_000 },
+  );
+
+export const CONTAINER_PATTERN = 'sleep 36000';
