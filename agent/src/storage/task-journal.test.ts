@@ -1,0 +1,84 @@
+import {
+  appendFileSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { aTask, aTaskStatus } from '@tessera/shared/testing';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { TaskJournal } from './task-journal.js';
+
+let dir: string;
+let path: string;
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'tessera-journal-'));
+  path = join(dir, 'agent', 'tasks.journal');
+});
+afterEach(() => rmSync(dir, { recursive: true }));
+
+const stored = (id: string, state: 'assigned' | 'running' | 'failed' = 'running') => ({
+  task: aTask({ id }),
+  status: aTaskStatus({ taskId: id, state }),
+});
+const states = (journal: TaskJournal) =>
+  [...journal.all()].map(([id, { status }]) => `${id} ${status.state}`);
+
+test('tasks and their last status are found again, without the journal having been closed', () => {
+  const journal = new TaskJournal(path);
+  journal.put(stored('a', 'assigned'));
+  journal.put(stored('b', 'assigned'));
+  journal.put(stored('a', 'running'));
+  journal.delete('b');
+
+  const again = new TaskJournal(path);
+
+  expect(states(again)).toEqual(['a running']);
+  expect(again.all().get('a')?.task).toEqual(aTask({ id: 'a' }));
+});
+
+test('a record torn by a death in mid-write is dropped, and what came before is kept', () => {
+  const journal = new TaskJournal(path);
+  journal.put(stored('a'));
+  const whole = statSync(path).size;
+  journal.put(stored('b'));
+
+  const full = readFileSync(path);
+  for (let length = whole; length < full.length; length += 7) {
+    writeFileSync(path, full.subarray(0, length));
+    const again = new TaskJournal(path);
+    expect(again.all().has('a')).toBe(true);
+    again.close();
+  }
+});
+
+test('what is written after a torn tail is not lost behind it', () => {
+  new TaskJournal(path).put(stored('a'));
+  appendFileSync(path, Buffer.from([9, 0, 0]));
+  new TaskJournal(path).put(stored('b'));
+
+  expect(states(new TaskJournal(path))).toEqual(['a running', 'b running']);
+});
+
+test('zeros left by a power cut are no records', () => {
+  new TaskJournal(path).put(stored('a'));
+  truncateSync(path, statSync(path).size + 4096);
+
+  expect(states(new TaskJournal(path))).toEqual(['a running']);
+});
+
+test('the file stays bounded while statuses change for ever', () => {
+  const journal = new TaskJournal(path);
+  const error = 'x'.repeat(1000);
+  for (let round = 0; round < 5000; round++) {
+    const { task, status } = stored('a');
+    journal.put({ task, status: { ...status, error, atMs: round } });
+  }
+
+  expect(statSync(path).size).toBeLessThan(1_200_000);
+  expect(new TaskJournal(path).all().get('a')?.status.atMs).toBe(4999);
+});

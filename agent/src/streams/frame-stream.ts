@@ -1,0 +1,121 @@
+import type { ClientDuplexStream } from '@grpc/grpc-js';
+import { ClusterError, errorKindOf, errorText, fromServiceError, isErrorKind } from '@tessera/shared/errors';
+import { type Frame, SideStreamsClient } from '@tessera/shared/wire';
+import { managerChannelOptions, type NodeCredentials, nodeChannelCredentials } from '../session/index.js';
+
+type Body = NonNullable<Frame['body']>;
+
+/**
+ * The agent's end of a side stream. A slow manager slows `write`; while nobody reads `data`, the manager is slowed.
+ */
+export class FrameStream {
+  readonly #client: SideStreamsClient;
+  readonly #stream: ClientDuplexStream<Frame, Frame>;
+  readonly #onAbort: () => void;
+  #failure: Error | undefined;
+
+  /**
+   * Dials a manager and says which stream this is.
+   *
+   * @param signal ends the stream at once
+   */
+  constructor(
+    managerAddr: string,
+    streamId: string,
+    credentials: NodeCredentials,
+    private readonly signal: AbortSignal,
+  ) {
+    this.#client = new SideStreamsClient(
+      managerAddr,
+      nodeChannelCredentials(credentials),
+      managerChannelOptions,
+    );
+    this.#stream = this.#client.open();
+    this.#stream.on('error', (error) => {
+      this.#failure = fromServiceError(error);
+    });
+    this.#onAbort = () => this.#stream.cancel();
+    signal.addEventListener('abort', this.#onAbort, { once: true });
+    this.#stream.write({ body: { $case: 'open', value: streamId } });
+  }
+
+  /**
+   * Resolves once the stream takes more.
+   * @throws ClusterError `unavailable` when the stream has ended
+   */
+  async write(body: Body): Promise<void> {
+    if (this.#stream.write({ body })) return;
+    await new Promise<void>((resolve, reject) => {
+      const done = () => {
+        this.#stream.off('drain', onDrain);
+        this.#stream.off('close', onClose);
+        this.#stream.off('error', onClose);
+      };
+      const onDrain = () => {
+        done();
+        resolve();
+      };
+      const onClose = () => {
+        done();
+        reject(this.#failure ?? new ClusterError('unavailable', 'the side stream has ended'));
+      };
+      if (this.#stream.destroyed || this.#failure) return onClose();
+      this.#stream.once('drain', onDrain);
+      this.#stream.once('close', onClose);
+      this.#stream.once('error', onClose);
+    });
+  }
+
+  /** Resolves when the manager has ended the stream, whatever else it had sent. */
+  async ended(): Promise<void> {
+    for await (const _ of this.#stream) {
+      // What a manager sends on a stream that only it reads is of no interest, but must be taken.
+    }
+  }
+
+  /** The bytes the manager sends, up to its `end`. @throws the error it sends instead, or `unavailable` */
+  async *data(): AsyncGenerator<Uint8Array> {
+    try {
+      // Ending the reading must leave the other way open: the answer is still to be written.
+      const frames: AsyncIterable<Frame> = this.#stream.iterator({ destroyOnReturn: false });
+      for await (const { body } of frames) {
+        if (body?.$case === 'data') yield body.value;
+        else if (body?.$case === 'end') return;
+        else if (body?.$case === 'error')
+          throw new ClusterError(
+            isErrorKind(body.value.kind) ? body.value.kind : 'internal',
+            body.value.message,
+          );
+      }
+    } catch (error) {
+      throw fromServiceError(error);
+    }
+    throw new ClusterError('unavailable', 'the stream ended in the middle of the archive');
+  }
+
+  /** Ends the stream well. */
+  async finish(): Promise<void> {
+    await this.write({ $case: 'end', value: true });
+    this.#stream.end();
+  }
+
+  /** Ends the stream with what went wrong. */
+  async fail(error: unknown): Promise<void> {
+    if (this.signal.aborted || this.#failure) return;
+    await this.write({ $case: 'error', value: { kind: errorKindOf(error), message: errorText(error) } });
+    this.#stream.end();
+  }
+
+  /** Gives the connection back, once what has been written is on its way. */
+  async close(): Promise<void> {
+    this.signal.removeEventListener('abort', this.#onAbort);
+    await new Promise<void>((resolve) => {
+      if (this.#stream.destroyed || this.#failure || this.signal.aborted) return resolve();
+      this.#stream.once('status', () => resolve());
+      this.#stream.once('error', () => resolve());
+      this.#stream.once('close', () => resolve());
+      this.#stream.resume();
+    });
+    this.#client.close();
+  }
+}

@@ -1,0 +1,100 @@
+import type { Logger } from '@tessera/shared/env';
+import { ClusterError, errorText } from '@tessera/shared/errors';
+import type { StreamRequest } from '@tessera/shared/wire';
+import type { TaskLogs } from '../executor/task-logs.js';
+import type { ImageStore } from '../image/image-store.js';
+import type { NodeCredentials } from '../session/index.js';
+import { FrameStream } from './frame-stream.js';
+import { logBatches } from './log-batches.js';
+
+/** Streams under way at once. Beyond it the asker is refused: a bound on what followers may cost a host. */
+const STREAMS_MAX = 256;
+/** Progress lines that wait for a slow reader; further ones are left out. */
+const PROGRESS_WAITING_MAX = 100;
+
+export interface SideStreamsOptions {
+  readonly credentials: () => NodeCredentials;
+  readonly logs: TaskLogs;
+  readonly images: Pick<ImageStore, 'load' | 'remove'>;
+  readonly logger: Logger;
+}
+
+/** Serves what managers ask of this agent beside the session: logs and image content. */
+export class SideStreams {
+  readonly #closing = new AbortController();
+  readonly #underWay = new Set<Promise<void>>();
+
+  constructor(private readonly options: SideStreamsOptions) {}
+
+  /** Dials the asker and serves it. Returns at once. */
+  open(request: StreamRequest): void {
+    if (this.#closing.signal.aborted) return;
+    const done = this.#serve(request).finally(() => this.#underWay.delete(done));
+    this.#underWay.add(done);
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort(new DOMException('the agent stops', 'AbortError'));
+    await Promise.all(this.#underWay);
+  }
+
+  async #serve(request: StreamRequest): Promise<void> {
+    const stop = new AbortController();
+    const onClosing = () => stop.abort(this.#closing.signal.reason);
+    this.#closing.signal.addEventListener('abort', onClosing, { once: true });
+    const { streamId, managerAddr } = request;
+    const stream = new FrameStream(managerAddr, streamId, this.options.credentials(), stop.signal);
+    try {
+      if (this.#underWay.size >= STREAMS_MAX)
+        throw new ClusterError('resourceExhausted', `this node serves ${STREAMS_MAX} streams already`);
+      await this.#answer(request, stream, stop);
+      await stream.finish();
+    } catch (error) {
+      this.options.logger.debug({ 'stream.id': streamId, reason: errorText(error) }, 'side stream failed');
+      await stream.fail(error).catch(() => undefined);
+    } finally {
+      await stream.close();
+      this.#closing.signal.removeEventListener('abort', onClosing);
+      stop.abort(new DOMException('the stream has ended', 'AbortError'));
+    }
+  }
+
+  async #answer({ kind }: StreamRequest, stream: FrameStream, stop: AbortController): Promise<void> {
+    switch (kind?.$case) {
+      case 'logs': {
+        // The reader's going ends the reading, also while no line comes.
+        stream.ended().then(
+          () => stop.abort(new DOMException('the reader has gone', 'AbortError')),
+          () => stop.abort(new DOMException('the reader has gone', 'AbortError')),
+        );
+        for await (const records of logBatches(this.options.logs.read(kind.value, stop.signal)))
+          await stream.write({ $case: 'logs', value: { records } });
+        return;
+      }
+      case 'imageLoad':
+        return this.#loadImages(stream, kind.value.quiet, stop.signal);
+      case 'imageRemove':
+        return this.options.images.remove(kind.value.imageId);
+      default:
+        throw new ClusterError(
+          'unimplemented',
+          'this version of the agent does not know that kind of stream',
+        );
+    }
+  }
+
+  async #loadImages(stream: FrameStream, quiet: boolean, signal: AbortSignal): Promise<void> {
+    let waiting = 0;
+    let sent = Promise.resolve();
+    const progress = (line: string) => {
+      if (quiet || waiting >= PROGRESS_WAITING_MAX) return;
+      waiting++;
+      sent = sent.then(() => stream.write({ $case: 'progress', value: line })).finally(() => waiting--);
+      // Whether the reader is still there shows when the result is written.
+      sent.catch(() => undefined);
+    };
+    const images = await this.options.images.load(stream.data(), progress, signal);
+    await sent;
+    for (const image of images) await stream.write({ $case: 'imageLoaded', value: { image } });
+  }
+}

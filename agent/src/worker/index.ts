@@ -1,0 +1,2 @@
+export * from './assignment-set.js';
+export * from './worker.js';
