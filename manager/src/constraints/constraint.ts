@@ -1,0 +1,100 @@
+import { invalid } from '@tessera/shared/errors';
+import type { Node, NodeStatus } from '@tessera/shared/model';
+import ipaddr from 'ipaddr.js';
+
+/** One placement constraint: `node.labels.zone == a`. */
+export interface Constraint {
+  readonly key: string;
+  readonly operator: '==' | '!=';
+  readonly value: string;
+}
+
+const NODE_LABELS = 'node.labels.';
+const ENGINE_LABELS = 'engine.labels.';
+const OPERATORS = ['==', '!='] as const;
+const KEY = /^[a-z_][a-z0-9\-_.]+$/i;
+// Letters, digits and some signs; none that an operator to come may want ('>', '<', '~').
+const VALUE = /^[a-z0-9:\-_\s.*()?+[\]\\^$|/]+$/i;
+
+/**
+ * Reads constraints as the user wrote them.
+ *
+ * @throws ClusterError `invalidArgument`, in Swarm's words
+ * Source: swarmkit manager/constraint, so that what parses there parses here
+ */
+export function parseConstraints(expressions: readonly string[]): Constraint[] {
+  return expressions.map((expression) => {
+    const operator = OPERATORS.find((candidate) => expression.includes(candidate));
+    if (!operator) throw invalid(`constraint expected one operator from ${OPERATORS.join(', ')}`);
+
+    const at = expression.indexOf(operator);
+    const key = expression.slice(0, at).trim();
+    const value = expression.slice(at + operator.length).trim();
+    if (!KEY.test(key)) throw invalid(`key '${key}' is invalid`);
+    if (!VALUE.test(value)) throw invalid(`value '${value}' is invalid`);
+    return { key, operator, value };
+  });
+}
+
+/** Whether a node meets all of them. An unknown key is met by no node; an absent label counts as empty. */
+export function meetsConstraints(
+  constraints: readonly Constraint[],
+  node: Node,
+  status: NodeStatus | undefined,
+): boolean {
+  return constraints.every((constraint) => meets(constraint, node, status));
+}
+
+function meets(constraint: Constraint, node: Node, status: NodeStatus | undefined): boolean {
+  const key = constraint.key.toLowerCase();
+  const description = status?.description;
+  switch (key) {
+    case 'node.id':
+      return compare(constraint, node.id);
+    case 'node.hostname':
+      return compare(constraint, description?.hostname ?? '');
+    case 'node.role':
+      return compare(constraint, node.role);
+    case 'node.platform.os':
+      return compare(constraint, description?.os ?? '');
+    case 'node.platform.arch':
+      return compare(constraint, ...architectureNames(description?.architecture ?? ''));
+    case 'node.ip':
+      return isAddressIn(constraint.value, status?.addr ?? '') === (constraint.operator === '==');
+  }
+  // The label's own name keeps its case; only the prefix does not matter.
+  if (key.startsWith(NODE_LABELS) && key.length > NODE_LABELS.length) {
+    return compare(constraint, node.labels[constraint.key.slice(NODE_LABELS.length)] ?? '');
+  }
+  if (key.startsWith(ENGINE_LABELS) && key.length > ENGINE_LABELS.length) {
+    return compare(constraint, description?.engineLabels[constraint.key.slice(ENGINE_LABELS.length)] ?? '');
+  }
+  return false;
+}
+
+/** Values are compared without regard to case, as Swarm does. */
+function compare({ operator, value }: Constraint, ...actual: readonly string[]): boolean {
+  const isEqual = actual.some((candidate) => candidate.toLowerCase() === value.toLowerCase());
+  return operator === '==' ? isEqual : !isEqual;
+}
+
+const ARCHITECTURES: readonly (readonly string[])[] = [
+  ['x86_64', 'amd64'],
+  ['aarch64', 'arm64'],
+  ['armv7l', 'arm'],
+];
+
+/** The names one architecture goes by: `x86_64` is `amd64` to images and users. */
+export function architectureNames(name: string): readonly string[] {
+  return ARCHITECTURES.find((names) => names.includes(name.toLowerCase())) ?? [name];
+}
+
+/** @param range an address or a CIDR */
+function isAddressIn(range: string, address: string): boolean {
+  if (!ipaddr.isValid(address)) return false;
+  const parsed = ipaddr.process(address);
+  if (ipaddr.isValid(range)) return parsed.toString() === ipaddr.process(range).toString();
+  if (!ipaddr.isValidCIDR(range)) return false;
+  const [network, prefix] = ipaddr.parseCIDR(range);
+  return network.kind() === parsed.kind() && parsed.match(network, prefix);
+}

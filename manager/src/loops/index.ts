@@ -1,0 +1,1 @@
+export { type RunningLoops, startLoops } from './start.js';

@@ -1,0 +1,39 @@
+import type { Clock, Logger, Random } from '@tessera/shared/env';
+import { allocatorLoop } from '../allocator/index.js';
+import { orchestratorLoop } from '../orchestrator/index.js';
+import { schedulerLoop } from '../scheduler/index.js';
+import type { Store } from '../store/view.js';
+import { type LoopEnvironment, type RunningLoop, runLoop } from './leader-loop.js';
+
+export interface RunningLoops {
+  /** Resolves once nothing is left to do until something changes or falls due. */
+  idle(): Promise<void>;
+}
+
+/**
+ * Starts every loop of the leader; they end with the signal.
+ *
+ * @param store fenced by the election key: after another manager has been elected it writes nothing
+ * @throws ClusterError `unavailable` when the store cannot be read
+ */
+export async function startLoops(
+  store: Store,
+  clock: Clock,
+  random: Random,
+  logger: Logger,
+  signal: AbortSignal,
+): Promise<RunningLoops> {
+  // All that the last leader wrote must be in the picture: it can write no more from here on.
+  await store.read(signal);
+  const environment: LoopEnvironment = { store, clock, logger, signal };
+  const loops: RunningLoop[] = [
+    orchestratorLoop({ store, clock, random }),
+    allocatorLoop(store),
+    schedulerLoop(store, clock),
+  ].map((definition) => runLoop(definition, environment));
+  return {
+    async idle() {
+      for (const loop of loops) await loop.idle();
+    },
+  };
+}

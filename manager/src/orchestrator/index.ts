@@ -1,0 +1,1 @@
+export { orchestratorLoop } from './orchestrator.js';

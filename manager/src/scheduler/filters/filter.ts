@@ -1,0 +1,21 @@
+import type { Task, TaskSpec } from '@tessera/shared/model';
+import type { View } from '../../store/view.js';
+import type { NodeEntry, NodeSet } from '../node-set.js';
+
+export interface FilterContext {
+  readonly nodes: NodeSet;
+  readonly view: View;
+}
+
+/** One question asked of every node: may this task run here? */
+export interface Filter {
+  readonly name: string;
+  /** Whether the answer changes with every task placed, so that it is asked again for each one of a group. */
+  readonly isDynamic: boolean;
+  /** Prepares the check for one task, or returns undefined when the task asks nothing of it. */
+  forTask(task: Task, spec: TaskSpec, context: FilterContext): ((entry: NodeEntry) => boolean) | undefined;
+  /** Why `nodeCount` nodes were turned down, as the user reads it in the task's status. */
+  explain(nodeCount: number): string;
+}
+
+export const onNodes = (nodeCount: number): string => `on ${nodeCount} node${nodeCount === 1 ? '' : 's'}`;

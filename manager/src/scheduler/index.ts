@@ -1,0 +1,1 @@
+export { schedulerLoop } from './scheduler.js';

@@ -1,0 +1,127 @@
+import type { Clock } from '@tessera/shared/env';
+import { isBefore, type Task } from '@tessera/shared/model';
+import { isWanted } from '../loops/facts.js';
+import type { LoopDefinition, Outcome } from '../loops/leader-loop.js';
+import type { Change, Store, Transaction, View } from '../store/view.js';
+import { NodeSet } from './node-set.js';
+import { type Placement, planPlacements } from './place.js';
+
+/** The one id under which everything that waits is placed. */
+const PENDING = 'pending';
+/** Objects written or required per transaction: etcd takes 128 operations. */
+const WEIGHT_MAX = 100;
+
+/** Gives pending tasks a node, or says why there is none for them. */
+export function schedulerLoop(store: Store, clock: Clock): LoopDefinition {
+  return new Scheduler(store, clock);
+}
+
+class Scheduler implements LoopDefinition {
+  readonly name = 'scheduler';
+  readonly concurrency = 1;
+  #nodes: NodeSet | undefined;
+  /** What to read again from the store; rebuilt from it by every leader. */
+  readonly #pending = new Set<string>();
+
+  constructor(
+    private readonly store: Store,
+    private readonly clock: Clock,
+  ) {}
+
+  *ids(view: View): Iterable<string> {
+    this.#nodes ??= new NodeSet(view);
+    for (const task of view.tasks.all()) this.#note(task);
+    yield PENDING;
+  }
+
+  touched(changes: readonly Change[], view: View): Iterable<string> {
+    let mayPlaceMore = false;
+    for (const change of changes) {
+      if (change.kind === 'tasks') {
+        const { after } = change as Change<'tasks'>;
+        const isNew = after !== undefined && this.#note(after);
+        if (!after) this.#pending.delete(change.id);
+        mayPlaceMore ||= isNew;
+      }
+      if (this.#nodes?.apply(change, view, this.clock.now())) mayPlaceMore = true;
+    }
+    return mayPlaceMore && this.#pending.size > 0 ? [PENDING] : [];
+  }
+
+  /** @returns whether the task has just begun to wait for a node */
+  #note(task: Task): boolean {
+    if (task.state !== 'pending' || !isWanted(task)) {
+      this.#pending.delete(task.id);
+      return false;
+    }
+    const isNew = !this.#pending.has(task.id);
+    this.#pending.add(task.id);
+    return isNew;
+  }
+
+  async reconcile(): Promise<Outcome> {
+    const view = this.store.view();
+    const nodes = (this.#nodes ??= new NodeSet(view));
+    const tasks: Task[] = [];
+    for (const id of this.#pending) {
+      const task = view.tasks.get(id);
+      if (task?.state === 'pending' && isWanted(task)) tasks.push(task);
+      else this.#pending.delete(id);
+    }
+    if (tasks.length === 0) return { worked: false };
+
+    const placements = planPlacements(tasks, { nodes, view, nowMs: this.clock.now() });
+    try {
+      let worked = false;
+      for (const piece of piecesOf(placements)) worked = (await this.#commit(piece)) || worked;
+      return { worked };
+    } finally {
+      // What was not written is not there: count again what the store says.
+      const latest = this.store.view();
+      for (const { task, nodeId } of placements) if (nodeId !== undefined) nodes.refresh(task.id, latest);
+    }
+  }
+
+  #commit(piece: readonly Placement[]): Promise<boolean> {
+    return this.store.update((tx) => {
+      let worked = false;
+      for (const placement of piece) worked = applyPlacement(tx, placement, this.clock.now()) || worked;
+      return worked;
+    });
+  }
+}
+
+/** What still holds of a placement is written; the rest is decided anew when its change is seen. */
+function applyPlacement(tx: Transaction, placement: Placement, nowMs: number): boolean {
+  const task = tx.tasks.get(placement.task.id);
+  if (!task || !isBefore(task.state, 'assigned') || !isWanted(task)) return false;
+  if (placement.nodeId === undefined) {
+    if (task.pendingReason === placement.reason) return false;
+    tx.put('tasks', { ...task, pendingReason: placement.reason });
+    return true;
+  }
+  const { nodeId } = placement;
+  if (tx.nodes.get(nodeId)?.availability !== 'active' || tx.nodeStatuses.get(nodeId)?.state !== 'ready')
+    return false;
+  // A node that is drained or lost meanwhile must not be given this task.
+  tx.require('nodes', nodeId);
+  tx.require('nodeStatuses', nodeId);
+  tx.put('tasks', { ...task, state: 'assigned', nodeId, assignedAtMs: nowMs, pendingReason: '' });
+  return true;
+}
+
+function* piecesOf(placements: readonly Placement[]): Iterable<Placement[]> {
+  let piece: Placement[] = [];
+  let nodes = new Set<string>();
+  for (const placement of placements) {
+    const more = placement.nodeId === undefined || nodes.has(placement.nodeId) ? 0 : 2;
+    if (piece.length > 0 && piece.length + 1 + 2 * nodes.size + more > WEIGHT_MAX) {
+      yield piece;
+      piece = [];
+      nodes = new Set();
+    }
+    piece.push(placement);
+    if (placement.nodeId !== undefined) nodes.add(placement.nodeId);
+  }
+  if (piece.length > 0) yield piece;
+}

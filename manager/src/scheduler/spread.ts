@@ -1,0 +1,142 @@
+import type { Task, TaskSpec } from '@tessera/shared/model';
+import type { View } from '../store/view.js';
+import { Heap } from './heap.js';
+import type { NodeEntry, NodeSet } from './node-set.js';
+
+/** How good a node is for a task of one service: compared from the first part to the last, smaller is better. */
+export interface Score {
+  /** 1 where the service has kept failing lately. */
+  readonly failing: number;
+  readonly serviceTasks: number;
+  readonly tasks: number;
+  /** 0 where the image is on the node already. */
+  readonly imageMissing: number;
+}
+
+interface Candidate {
+  readonly entry: NodeEntry;
+  readonly score: Score;
+}
+
+const compareCandidates = (a: Candidate, b: Candidate): number =>
+  compareScores(a.score, b.score) || (a.entry.node.id < b.entry.node.id ? -1 : 1);
+
+export function compareScores(a: Score, b: Score): number {
+  return (
+    a.failing - b.failing ||
+    a.serviceTasks - b.serviceTasks ||
+    a.tasks - b.tasks ||
+    a.imageMissing - b.imageMissing
+  );
+}
+
+export interface ScoreContext {
+  readonly nodes: NodeSet;
+  readonly view: View;
+  readonly nowMs: number;
+}
+
+export function scorer(task: Task, spec: TaskSpec, context: ScoreContext): (entry: NodeEntry) => Score {
+  const { nodes, view, nowMs } = context;
+  const container = spec.container;
+  const digest = container?.imageDigest || (container && view.images.byName(container.image)?.id) || '';
+  return (entry) => ({
+    failing: nodes.failures.keepsFailing(task.serviceId, entry.node.id, nowMs) ? 1 : 0,
+    serviceTasks: nodes.taskCountOf(task.serviceId, entry),
+    tasks: nodes.taskCount(entry),
+    imageMissing: digest && entry.status?.imageDigests.includes(digest) ? 0 : 1,
+  });
+}
+
+/**
+ * Hands out nodes one by one, so that a service's tasks spread evenly: over the values of the labels that it
+ * prefers, one preference inside the other, then over nodes.
+ *
+ * Source: swarmkit manager/scheduler (decision tree); a heap in every leaf is ours.
+ */
+export class Spread {
+  readonly #leaf: Heap<Candidate> | undefined;
+  /** By label value, in order of the value. */
+  readonly #branches: Spread[] = [];
+  #serviceTasks = 0;
+
+  constructor(
+    entries: readonly NodeEntry[],
+    preferences: readonly string[],
+    private readonly score: (entry: NodeEntry) => Score,
+    /** How many tasks of the service are already there, on nodes that cannot take more included. */
+    countsOf: (entry: NodeEntry) => number,
+    all: readonly NodeEntry[] = entries,
+  ) {
+    for (const entry of all) this.#serviceTasks += countsOf(entry);
+    const [preference, ...rest] = preferences;
+    if (preference === undefined) {
+      this.#leaf = new Heap(
+        compareCandidates,
+        entries.map((entry) => ({ entry, score: score(entry) })),
+      );
+      return;
+    }
+    const branches = groupBy(entries, (entry) => labelOf(entry, preference));
+    const everyone = groupBy(all, (entry) => labelOf(entry, preference));
+    for (const value of [...branches.keys()].sort()) {
+      this.#branches.push(new Spread(branches.get(value)!, rest, score, countsOf, everyone.get(value)!));
+    }
+  }
+
+  /**
+   * The best node left. It is to be given back by `keep` when it can take another task.
+   *
+   * @param place puts the task on the node, so that its score counts it
+   */
+  next(place: (entry: NodeEntry) => boolean): NodeEntry | undefined {
+    if (this.#leaf) {
+      const best = this.#leaf.pop();
+      if (!best) return undefined;
+      const fitsMore = place(best.entry);
+      if (fitsMore) this.#leaf.push({ entry: best.entry, score: this.score(best.entry) });
+      this.#serviceTasks++;
+      return best.entry;
+    }
+    const branch = this.#branches
+      .filter(({ hasRoom }) => hasRoom)
+      .reduce<Spread | undefined>(
+        (best, other) => (best && best.#serviceTasks <= other.#serviceTasks ? best : other),
+        undefined,
+      );
+    const entry = branch?.next(place);
+    if (entry) this.#serviceTasks++;
+    return entry;
+  }
+
+  get hasRoom(): boolean {
+    return this.#leaf ? this.#leaf.size > 0 : this.#branches.some(({ hasRoom }) => hasRoom);
+  }
+}
+
+const NODE_LABELS = 'node.labels.';
+const ENGINE_LABELS = 'engine.labels.';
+
+/** A node without the label forms a group of its own with the others that lack it. */
+function labelOf({ node, status }: NodeEntry, preference: string): string {
+  const lower = preference.toLowerCase();
+  if (lower.startsWith(NODE_LABELS)) return node.labels[preference.slice(NODE_LABELS.length)] ?? '';
+  if (lower.startsWith(ENGINE_LABELS)) {
+    return status?.description?.engineLabels[preference.slice(ENGINE_LABELS.length)] ?? '';
+  }
+  return '';
+}
+
+function groupBy(
+  entries: readonly NodeEntry[],
+  keyOf: (entry: NodeEntry) => string,
+): Map<string, NodeEntry[]> {
+  const groups = new Map<string, NodeEntry[]>();
+  for (const entry of entries) {
+    const key = keyOf(entry);
+    const group = groups.get(key);
+    if (group) group.push(entry);
+    else groups.set(key, [entry]);
+  }
+  return groups;
+}
