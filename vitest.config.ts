@@ -30,6 +30,18 @@ export default defineConfig({
           fileParallelism: false,
         },
       },
+      {
+        resolve,
+        ssr,
+        test: {
+          // What faces the kernel; run by `npm run test:vm` in a machine with pure cgroup v2 and a stock kernel.
+          name: 'vm',
+          include: ['native/src/**/*.test.ts', 'agent/src/{executor,image,network}/**/*.test.ts'],
+          // An emulated machine is ten times slower than this one.
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
+        },
+      },
     ],
   },
 });
