@@ -1,6 +1,6 @@
 import { newId } from '@tessera/shared/env';
 import { ClusterError, invalid } from '@tessera/shared/errors';
-import { type IpamPool, Meta, Network, type NetworkSpec } from '@tessera/shared/model';
+import { type IpamPool, Network, type NetworkSpec } from '@tessera/shared/model';
 import ipaddr from 'ipaddr.js';
 import type { View } from '../store/view.js';
 import { getNetwork } from './lookup.js';
@@ -33,7 +33,7 @@ export class Networks {
 
   /** @throws ClusterError `alreadyExists` when the name is taken */
   async create(spec: NetworkSpec): Promise<Network> {
-    const { store, random, clock } = this.#context;
+    const { store, random } = this.#context;
     validateNetworkSpec(spec);
     const id = newId(random);
     await store.read();
@@ -44,12 +44,7 @@ export class Networks {
         throw new ClusterError('alreadyExists', `network with name ${spec.name} already exists`);
       }
       tx.takeClaim(claim, `network/${id}`);
-      const now = clock.now();
-      const network = Network.fromPartial({
-        id,
-        meta: Meta.create({ createdAtMs: now, updatedAtMs: now, index: 1 }),
-        spec,
-      });
+      const network = Network.fromPartial({ id, spec });
       tx.put('networks', network);
       return network;
     });
@@ -57,7 +52,7 @@ export class Networks {
 
   /** Marks a network for removal and frees its name; the leader deletes it once nothing is attached. */
   async remove(reference: string): Promise<void> {
-    const { store, clock } = this.#context;
+    const { store } = this.#context;
     const { id } = getNetwork(await store.read(), reference);
 
     await store.update((tx) => {
@@ -69,12 +64,7 @@ export class Networks {
           `network ${network.spec?.name} is in use by ${user}; remove it first`,
         );
       }
-      const meta = Meta.create(network.meta);
-      tx.put('networks', {
-        ...network,
-        meta: { ...meta, updatedAtMs: clock.now(), index: meta.index + 1 },
-        removing: true,
-      });
+      tx.put('networks', { ...network, removing: true });
       const claim = `name/network/${network.spec?.name}`;
       if (tx.claim(claim) === `network/${id}`) tx.releaseClaim(claim);
     });

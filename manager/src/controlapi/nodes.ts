@@ -1,5 +1,5 @@
 import { ClusterError } from '@tessera/shared/errors';
-import { Meta, type Node, type Node_Availability, type Node_Role } from '@tessera/shared/model';
+import type { Node, Node_Availability, Node_Role } from '@tessera/shared/model';
 import type { View } from '../store/view.js';
 import { getNode } from './lookup.js';
 import type { ControlContext } from './ports.js';
@@ -33,7 +33,7 @@ export class Nodes {
 
   /** @param index the `meta.index` the new spec was made from */
   async update(reference: string, index: number, spec: NodeSpec): Promise<void> {
-    const { store, clock, nodeId } = this.#context;
+    const { store, nodeId } = this.#context;
     const { id } = getNode(await store.read(), reference, nodeId);
     // Empty: the node goes by its host's name.
     if (spec.name !== '') validateName('node', spec.name);
@@ -52,7 +52,6 @@ export class Nodes {
         name: spec.name,
         labels: { ...spec.labels },
         availability: spec.availability,
-        meta: { ...Meta.create(node.meta), updatedAtMs: clock.now(), index: index + 1 },
       });
     });
   }

@@ -22,6 +22,8 @@ export interface ControlContext {
   readonly localNode: LocalNode;
   /** The node this manager runs on. */
   readonly nodeId: string;
+  /** The node of the manager that leads, as far as this one knows. */
+  readonly leaderId: () => string | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;

@@ -1,6 +1,7 @@
 import { ClusterError, invalid } from '@tessera/shared/errors';
 import type { ContainerSpec, Mount, Resources, ServiceSpec, TaskSpec } from '@tessera/shared/model';
 import ipaddr from 'ipaddr.js';
+import { parseConstraints } from '../constraints/index.js';
 
 /** The least that can be asked for, as Swarm has it: 0.001 CPUs and 4 MiB. */
 const NANO_CPUS_MIN = 1_000_000;
@@ -8,8 +9,6 @@ const MEMORY_BYTES_MIN = 4 * 1024 * 1024;
 const NAME_LENGTH_MAX = 63;
 const NAME = /^[a-zA-Z0-9](?:[-_a-zA-Z0-9]*[a-zA-Z0-9])?$/;
 const HOSTNAME = /^[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?$/;
-const CONSTRAINT =
-  /^\s*(node\.(?:id|hostname|role|platform\.os|platform\.arch|labels\.[^\s=!]+)|engine\.labels\.[^\s=!]+)\s*(==|!=)\s*(\S.*)$/;
 const REPLICAS_MAX = 100_000;
 
 /**
@@ -51,12 +50,7 @@ function validateTask(task: TaskSpec): void {
   if (limits?.nanoCpus && reservations && reservations.nanoCpus > limits.nanoCpus) {
     throw invalid('Resources.Reservations.NanoCPUs: must not exceed Resources.Limits.NanoCPUs');
   }
-  for (const constraint of task.placement?.constraints ?? []) {
-    if (CONSTRAINT.test(constraint)) continue;
-    throw invalid(
-      `Placement.Constraints: '${constraint}' is no constraint; write KEY==VALUE or KEY!=VALUE with a KEY of node.id, node.hostname, node.role, node.labels.NAME`,
-    );
-  }
+  parseConstraints(task.placement?.constraints ?? []);
   const seen = new Set<string>();
   for (const { networkId } of task.networks) {
     if (seen.has(networkId)) throw invalid(`Networks: ${networkId} is attached twice; name it once`);

@@ -1,6 +1,6 @@
 import { newId } from '@tessera/shared/env';
 import { ClusterError, invalid } from '@tessera/shared/errors';
-import { Meta, Service, type ServiceSpec, ServiceSpec as Spec, TaskSpec } from '@tessera/shared/model';
+import { Service, type ServiceSpec, ServiceSpec as Spec, TaskSpec } from '@tessera/shared/model';
 import type { Transaction, View } from '../store/view.js';
 import { getNetwork, getService } from './lookup.js';
 import type { ControlContext } from './ports.js';
@@ -32,7 +32,7 @@ export class Services {
 
   /** @throws ClusterError `alreadyExists` when the name is taken */
   async create(spec: ServiceSpec): Promise<Service> {
-    const { store, random, clock } = this.#context;
+    const { store, random } = this.#context;
     const id = newId(random);
     await store.read();
 
@@ -42,13 +42,7 @@ export class Services {
       validateServiceSpec(resolved);
       takeName(tx, name, id);
 
-      const now = clock.now();
-      const service = Service.fromPartial({
-        id,
-        meta: Meta.create({ createdAtMs: now, updatedAtMs: now, index: 1 }),
-        spec: resolved,
-        specVersion: 1,
-      });
+      const service = Service.fromPartial({ id, spec: resolved, specVersion: 1 });
       tx.put('services', service);
       tx.put('specs', { serviceId: id, version: 1, task: resolved.task });
       return service;
@@ -62,7 +56,7 @@ export class Services {
    * @throws ClusterError `aborted` when the service has changed since
    */
   async update(reference: string, index: number, spec: ServiceSpec, source: UpdateSource): Promise<Service> {
-    const { store, clock } = this.#context;
+    const { store } = this.#context;
     const { id } = getService(await store.read(), reference);
 
     return store.update((tx) => {
@@ -88,7 +82,6 @@ export class Services {
       }
       const after: Service = {
         ...before,
-        meta: { ...Meta.create(before.meta), updatedAtMs: clock.now(), index: index + 1 },
         spec: resolved,
         previousSpec: before.spec,
         specVersion,
@@ -100,13 +93,12 @@ export class Services {
 
   /** Marks a service for removal and frees its name; the leader takes its tasks away, and then the service. */
   async remove(reference: string): Promise<void> {
-    const { store, clock } = this.#context;
+    const { store } = this.#context;
     const { id } = getService(await store.read(), reference);
 
     await store.update((tx) => {
       const service = getService(tx, id);
-      const meta = { ...Meta.create(service.meta), updatedAtMs: clock.now() };
-      tx.put('services', { ...service, meta: { ...meta, index: meta.index + 1 }, removing: true });
+      tx.put('services', { ...service, removing: true });
       const name = `name/service/${service.spec?.name}`;
       if (tx.claim(name) === `service/${id}`) tx.releaseClaim(name);
     });

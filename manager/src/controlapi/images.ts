@@ -1,0 +1,160 @@
+import { ClusterError } from '@tessera/shared/errors';
+import { Image } from '@tessera/shared/model';
+import type { Transaction, View } from '../store/view.js';
+import { familiarName, normalizeName, parseReference } from './image-reference.js';
+import { findImage, getImage } from './lookup.js';
+import type { ControlContext } from './ports.js';
+
+/** What removing an image did, in the order it was done. */
+export type ImageRemoval =
+  | { readonly kind: 'untagged'; readonly name: string }
+  | { readonly kind: 'deleted'; readonly id: string };
+
+/** What may be asked of images. Loading one is `image-load.ts`. */
+export class Images {
+  readonly #context: ControlContext;
+
+  constructor(context: ControlContext) {
+    this.#context = context;
+  }
+
+  async list(): Promise<{ readonly view: View; readonly images: readonly Image[] }> {
+    const view = await this.#context.store.read();
+    return { view, images: [...view.images.all()] };
+  }
+
+  async inspect(reference: string): Promise<{ readonly view: View; readonly image: Image }> {
+    const view = await this.#context.store.read();
+    return { view, image: getImage(view, reference) };
+  }
+
+  /** Gives an image another name; a name that meant another image moves. */
+  async tag(reference: string, name: string): Promise<void> {
+    const target = normalizeName(name);
+    const { id } = getImage(await this.#context.store.read(), reference);
+    await this.#context.store.update((tx) => {
+      const image = getImage(tx, id);
+      addNames(tx, image, [target]);
+    });
+  }
+
+  /**
+   * Takes a name away, or the whole image when it was the last one or an id was given. The name goes now, the content
+   * on each node as soon as its agent can be told and no task there uses it.
+   *
+   * @throws ClusterError `conflict` while a service or a task uses the image
+   */
+  async remove(reference: string, force: boolean): Promise<readonly ImageRemoval[]> {
+    const view = await this.#context.store.read();
+    const { id } = getImage(view, reference);
+    const byId = findImage(view, reference)?.names.every((name) => !isName(reference, name)) ?? true;
+    const name = byId ? undefined : normalizeName(reference);
+
+    const removals = await this.#context.store.update((tx) => {
+      const image = getImage(tx, id);
+      if (byId && image.names.length > 1 && !force) {
+        throw new ClusterError(
+          'conflict',
+          `conflict: unable to delete ${reference} (must be forced) - image is referenced in multiple repositories`,
+        );
+      }
+      const remaining = name === undefined ? [] : image.names.filter((other) => other !== name);
+      const untagged = image.names.filter((other) => !remaining.includes(other));
+      for (const gone of untagged) tx.releaseClaim(`name/image/${gone}`);
+      const removals: ImageRemoval[] = untagged.map((gone) => ({
+        kind: 'untagged',
+        name: familiarName(gone),
+      }));
+
+      if (remaining.length > 0) {
+        tx.put('images', { ...image, names: remaining });
+        return removals;
+      }
+      const user = findUser(tx, id);
+      if (user) {
+        throw new ClusterError(
+          'conflict',
+          `conflict: unable to remove repository reference "${reference}" - image is being used by ${user}`,
+        );
+      }
+      tx.delete('images', id);
+      return [...removals, { kind: 'deleted', id: image.configDigest || id } as const];
+    });
+    if (removals.some(({ kind }) => kind === 'deleted')) await this.#removeContent(view, id);
+    return removals;
+  }
+
+  /**
+   * Tells every node that holds the image to drop it. A node that cannot be told keeps the content until its agent
+   * learns that the image is no more.
+   */
+  async #removeContent(view: View, imageId: string): Promise<void> {
+    const { streams, logger, clock } = this.#context;
+    const holders = [...view.nodeStatuses.all()].filter(
+      (status) => status.state === 'ready' && status.imageDigests.includes(imageId),
+    );
+    const deadline = new AbortController();
+    const cancel = clock.after(REMOVAL_TIMEOUT_MS, () => deadline.abort(new Error('timed out')));
+    await Promise.all(
+      holders.map(async ({ nodeId }) => {
+        try {
+          const stream = await streams.requestStream(
+            nodeId,
+            { $case: 'imageRemove', value: { imageId } },
+            deadline.signal,
+          );
+          for await (const _ of stream.frames) void _;
+          stream.close();
+        } catch (error) {
+          logger.warn({ 'node.id': nodeId, imageId, error }, 'a node keeps the content of a removed image');
+        }
+      }),
+    );
+    cancel();
+  }
+}
+
+const REMOVAL_TIMEOUT_MS = 10_000;
+
+/** Whether what the user wrote means this name, and not an id. */
+function isName(reference: string, name: string): boolean {
+  try {
+    return parseReference(reference).digest === '' && normalizeName(reference) === name;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Points names at an image, away from whatever they meant before. Must run in a transaction: a name belongs to exactly
+ * one image at every revision.
+ */
+export function addNames(tx: Transaction, image: Image, names: readonly string[]): void {
+  for (const name of names) {
+    const owner = tx.claim(`name/image/${name}`);
+    const before = owner?.startsWith('image/') ? tx.images.get(owner.slice('image/'.length)) : undefined;
+    if (before?.id === image.id) continue;
+    if (before) tx.put('images', { ...before, names: before.names.filter((other) => other !== name) });
+    if (owner !== undefined) tx.releaseClaim(`name/image/${name}`);
+    tx.takeClaim(`name/image/${name}`, `image/${image.id}`);
+  }
+  const known = tx.images.get(image.id);
+  tx.put('images', {
+    ...Image.fromPartial(image),
+    names: [...new Set([...(known?.names ?? []), ...names])].sort(),
+  });
+}
+
+/** A service or task that runs this image, or may run it again by a rollback. */
+function findUser(tx: Transaction, imageId: string): string | undefined {
+  for (const service of tx.services.all()) {
+    const specs = [service.spec, service.previousSpec];
+    if (specs.some((spec) => spec?.task?.container?.imageDigest === imageId)) {
+      return `service ${service.spec?.name}`;
+    }
+  }
+  for (const task of tx.tasks.all()) {
+    if (tx.specOf(task).container?.imageDigest === imageId) return `task ${task.serviceName}.${task.slot}`;
+  }
+  return undefined;
+}

@@ -1,0 +1,34 @@
+import {
+  type ControlContext,
+  Images,
+  Networks,
+  Nodes,
+  Services,
+  Swarm,
+  Tasks,
+} from '../../controlapi/index.js';
+import type { Route } from '../route.js';
+import { imageRoutes } from './images.js';
+import { logRoutes } from './logs.js';
+import { networkRoutes } from './networks.js';
+import { nodeRoutes } from './nodes.js';
+import { serviceRoutes } from './services.js';
+import { swarmRoutes } from './swarm.js';
+import { systemRoutes } from './system.js';
+import { taskRoutes } from './tasks.js';
+
+/** The Docker Engine API as far as it is served. */
+export function dockerRoutes(context: ControlContext, dataDir: string): Route[] {
+  const services = new Services(context);
+  const tasks = new Tasks(context);
+  return [
+    ...systemRoutes(context, dataDir),
+    ...serviceRoutes(services),
+    ...taskRoutes(tasks),
+    ...logRoutes(services, tasks, context),
+    ...nodeRoutes(new Nodes(context), context.leaderId),
+    ...networkRoutes(new Networks(context)),
+    ...imageRoutes(new Images(context), context),
+    ...swarmRoutes(new Swarm(context)),
+  ];
+}

@@ -1,0 +1,78 @@
+import { infoDocument, pingHeaders, type SwarmInfo, versionDocument } from '@tessera/shared/docker-api';
+import { observedState } from '@tessera/shared/model';
+import type { ControlContext } from '../../controlapi/index.js';
+import type { View } from '../../store/view.js';
+import { json, type Reply, type Route, route } from '../route.js';
+import { swarmToDocker } from './swarm.js';
+
+/** `/_ping`, `/version` and `/info`. */
+export function systemRoutes(context: ControlContext, dataDir: string): Route[] {
+  const ping = (): Reply => ({ status: 200, body: 'OK', headers: pingHeaders('active/manager') });
+  return [
+    route('GET', '/_ping', ping),
+    route('HEAD', '/_ping', ping),
+
+    route('GET', '/version', () => {
+      const description = context.store.view().nodeStatuses.get(context.nodeId)?.description;
+      return json(
+        200,
+        versionDocument({ kernel: description?.kernel ?? '', machine: description?.architecture ?? '' }),
+      );
+    }),
+
+    route('GET', '/info', async () => {
+      const view = await context.store.read();
+      const status = view.nodeStatuses.get(context.nodeId);
+      const description = status?.description;
+      return json(
+        200,
+        infoDocument(
+          {
+            kernel: description?.kernel ?? '',
+            machine: description?.architecture ?? '',
+            hostname: description?.hostname ?? view.nodes.get(context.nodeId)?.name ?? '',
+            cpus: Math.ceil((description?.capacity?.nanoCpus ?? 0) / 1e9),
+            memoryBytes: description?.capacity?.memoryBytes ?? 0,
+            cgroupMode: description?.cgroupMode ?? '',
+            dataDir,
+          },
+          swarmInfo(view, context.nodeId),
+          countTasks(view, context.nodeId),
+        ),
+      );
+    }),
+  ];
+}
+
+function swarmInfo(view: View, nodeId: string): SwarmInfo {
+  const status = view.nodeStatuses.get(nodeId);
+  const managers = [...view.nodes.all()].filter(({ role }) => role === 'manager');
+  const cluster = view.cluster ? swarmToDocker(view.cluster) : undefined;
+  return {
+    NodeID: nodeId,
+    NodeAddr: status?.addr ?? '',
+    LocalNodeState: 'active',
+    ControlAvailable: true,
+    Error: '',
+    RemoteManagers: managers.map(({ id }) => ({
+      NodeID: id,
+      Addr: view.nodeStatuses.get(id)?.managerAddr ?? '',
+    })),
+    Nodes: view.nodes.size,
+    Managers: managers.length,
+    // Without the join tokens: `info` is read by more eyes than `swarm inspect`.
+    ...(cluster ? { Cluster: { ...cluster, JoinTokens: undefined } } : {}),
+  };
+}
+
+function countTasks(view: View, nodeId: string) {
+  let containersRunning = 0;
+  let containersStopped = 0;
+  for (const task of view.tasks.byNode(nodeId)) {
+    const status = view.taskStatuses.get(task.id);
+    if (!status?.container) continue;
+    if (observedState(task, status) === 'running') containersRunning++;
+    else containersStopped++;
+  }
+  return { containersRunning, containersStopped, images: view.images.size };
+}

@@ -1,0 +1,62 @@
+import type { Route } from './route.js';
+
+export interface Match {
+  readonly route: Route;
+  readonly params: Readonly<Record<string, string>>;
+}
+
+interface Compiled {
+  readonly route: Route;
+  readonly prefix: string;
+  /** Undefined: the pattern has no parameter and must fit as a whole. */
+  readonly param: string | undefined;
+  readonly suffix: string;
+}
+
+/** Finds the route of a request. What is most specific wins: no parameter, then the longest suffix. */
+export class Router {
+  readonly #routes: readonly Compiled[];
+
+  constructor(routes: readonly Route[]) {
+    this.#routes = routes.map(compile).sort(bySpecificity);
+  }
+
+  /**
+   * @param path without query and version
+   * @returns `methods` that would do when only the method is wrong
+   */
+  find(
+    method: string,
+    path: string,
+  ): Match | { readonly route: undefined; readonly methods: readonly string[] } {
+    const methods: string[] = [];
+    for (const { route, prefix, param, suffix } of this.#routes) {
+      const value = match(path, prefix, param, suffix);
+      if (value === undefined) continue;
+      if (route.method !== method) {
+        methods.push(route.method);
+        continue;
+      }
+      return { route, params: param === undefined ? {} : { [param]: decodeURIComponent(value) } };
+    }
+    return { route: undefined, methods };
+  }
+}
+
+function compile(route: Route): Compiled {
+  const found = /^(.*?):([a-zA-Z]+)(.*)$/.exec(route.pattern);
+  if (!found) return { route, prefix: route.pattern, param: undefined, suffix: '' };
+  return { route, prefix: found[1]!, param: found[2]!, suffix: found[3]! };
+}
+
+function match(path: string, prefix: string, param: string | undefined, suffix: string): string | undefined {
+  if (param === undefined) return path === prefix ? '' : undefined;
+  if (path.length <= prefix.length + suffix.length) return undefined;
+  if (!path.startsWith(prefix) || !path.endsWith(suffix)) return undefined;
+  return path.slice(prefix.length, path.length - suffix.length);
+}
+
+const bySpecificity = (a: Compiled, b: Compiled): number =>
+  Number(a.param !== undefined) - Number(b.param !== undefined) ||
+  b.suffix.length - a.suffix.length ||
+  b.prefix.length - a.prefix.length;
