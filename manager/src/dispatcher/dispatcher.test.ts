@@ -1,0 +1,428 @@
+import { TaskSpec } from '@tessera/shared/model';
+import { aTask, aTaskSpec, settle } from '@tessera/shared/testing';
+import { describe, expect, test } from 'vitest';
+import type { MemoryStore } from '../store/testing/index.js';
+import { aCluster, GRACE_MS } from './testing/index.js';
+
+const NETWORK = 'network-1';
+
+/** A task in the store, placed on a node, with an address if it is given one. */
+const putTask = (store: MemoryStore, id: string, nodeId: string, addr = '') =>
+  store.update((tx) => {
+    tx.put('specs', { serviceId: 'service-1', version: 1, task: aTaskSpec() });
+    const networks = addr ? [{ networkId: NETWORK, addr, mac: '02:42:0a:00:01:05', aliases: [] }] : [];
+    tx.put('tasks', aTask({ id, nodeId, state: 'assigned', networks }));
+  });
+
+const putNetwork = (store: MemoryStore) =>
+  store.update((tx) => {
+    tx.put('networks', {
+      id: NETWORK,
+      meta: undefined,
+      removing: false,
+      spec: undefined,
+    });
+    tx.put('networkStatuses', { networkId: NETWORK, vni: 4097, pools: [], mtu: 1450, error: '' });
+  });
+
+const nodeState = (store: MemoryStore, id: string) => store.view().nodeStatuses.get(id)?.state;
+
+describe('sessions', () => {
+  test('a node that registers is ready, welcomed, and sent everything it has', async () => {
+    const cluster = await aCluster();
+    await cluster.addNodes('node-1');
+    await putTask(cluster.store, 'task-1', 'node-1');
+
+    const agent = cluster.connect('node-1');
+    await settle();
+
+    expect(nodeState(cluster.store, 'node-1')).toBe('ready');
+    expect(cluster.store.view().sessions.get('node-1')?.managerId).toBe('manager-1');
+    expect(agent.received.map(({ body }) => body?.$case)).toEqual(['welcome', 'managers', 'assignments']);
+    expect(agent.keys()).toEqual(['node/node-1', 'task/task-1']);
+    const item = agent.items.get('task/task-1')?.item;
+    expect(item?.$case === 'task' && item.value.spec).toEqual(TaskSpec.fromPartial(aTaskSpec()));
+  });
+
+  test('a node silent for the grace time is disconnected and its session is gone', async () => {
+    const cluster = await aCluster();
+    await cluster.addNodes('node-1', 'node-2');
+    const silent = cluster.connect('node-1');
+    const alive = cluster.connect('node-2');
+
+    await cluster.pass(GRACE_MS - 500, alive);
+    expect(nodeState(cluster.store, 'node-1')).toBe('ready');
+    await cluster.pass(1_000, alive);
+
+    expect(nodeState(cluster.store, 'node-1')).toBe('disconnected');
+    expect(cluster.store.view().sessions.get('node-1')).toBeUndefined();
+    expect(silent.closedWith?.kind).toBe('unavailable');
+    expect(nodeState(cluster.store, 'node-2')).toBe('ready');
+  });
+
+  test('a closed connection starts the grace time and does not end it', async () => {
+    const cluster = await aCluster();
+    await cluster.addNodes('node-1');
+    const agent = cluster.connect('node-1');
+    await cluster.pass(2_000, agent);
+
+    agent.handle.closed();
+    await cluster.pass(GRACE_MS - 500);
+    expect(nodeState(cluster.store, 'node-1')).toBe('ready');
+    await cluster.pass(1_000);
+
+    expect(nodeState(cluster.store, 'node-1')).toBe('disconnected');
+  });
+
+  test('an agent killed and back within the grace time goes on as if nothing had happened', async () => {
+    const cluster = await aCluster();
+    await cluster.addNodes('node-1');
+    cluster.connect('node-1').handle.closed();
+    await cluster.pass(2_000);
+
+    const again = cluster.connect('node-1');
+    await cluster.pass(2 * GRACE_MS, again);
+
+    expect(nodeState(cluster.store, 'node-1')).toBe('ready');
+    expect(again.isClosed).toBe(false);
+  });
+
+  test('a newer session of a node ends the earlier one, whose late end changes nothing', async () => {
+    const cluster = await aCluster();
+    await cluster.addNodes('node-1');
+    const first = cluster.connect('node-1');
+    await settle();
+    const second = cluster.connect('node-1');
+    await settle();
+
+    first.handle.closed();
+    first.beat();
+    await cluster.pass(2 * GRACE_MS, second);
+
+    expect(first.closedWith?.kind).toBe('aborted');
+    const { sessionId } = cluster.store.view().sessions.get('node-1')!;
+    expect(second.got('welcome')[0]?.sessionId).toBe(sessionId);
+    expect(nodeState(cluster.store, 'node-1')).toBe('ready');
+  });
+
+  test('a node that says goodbye is restarting for as long as it asked, at most a minute', async () => {
+    const cluster = await aCluster();
+    await cluster.addNodes('node-1');
+    const agent = cluster.connect('node-1');
+    await settle();
+
+    agent.say({ $case: 'goodbye', value: { backWithinMs: 3_600_000, reason: 'upgrade' } });
+    agent.handle.closed();
+    await cluster.pass(59_000);
+    expect(nodeState(cluster.store, 'node-1')).toBe('restarting');
+    await cluster.pass(2_000);
+
+    expect(nodeState(cluster.store, 'node-1')).toBe('disconnected');
+  });
+
+  test('silence while the store is unsure does not count', async () => {
+    const cluster = await aCluster();
+    await cluster.addNodes('node-1');
+    cluster.connect('node-1');
+    await cluster.pass(500);
+
+    cluster.halted = true;
+    await cluster.pass(10 * GRACE_MS);
+    cluster.halted = false;
+    await cluster.pass(2_000);
+    expect(nodeState(cluster.store, 'node-1')).toBe('ready');
+    await cluster.pass(1_500);
+
+    expect(nodeState(cluster.store, 'node-1')).toBe('disconnected');
+  });
+
+  test('a session whose key went with a lost lease is written again', async () => {
+    const cluster = await aCluster();
+    await cluster.addNodes('node-1');
+    cluster.connect('node-1');
+    await settle();
+    const { sessionId } = cluster.store.view().sessions.get('node-1')!;
+
+    await cluster.store.update((tx) => tx.delete('sessions', 'node-1'));
+    await settle();
+
+    expect(cluster.store.view().sessions.get('node-1')?.sessionId).toBe(sessionId);
+  });
+
+  test('an agent that went to another manager is told so here', async () => {
+    const cluster = await aCluster();
+    await cluster.addNodes('node-1');
+    const agent = cluster.connect('node-1');
+    await settle();
+
+    await cluster.store.update((tx) =>
+      tx.put('sessions', {
+        nodeId: 'node-1',
+        managerId: 'manager-2',
+        sessionId: 'other',
+        managerAddr: 'b:1',
+      }),
+    );
+    await settle();
+
+    expect(agent.got('dismiss')).toMatchObject([{ removed: false }]);
+    expect(agent.isClosed).toBe(true);
+    expect(cluster.store.view().sessions.get('node-1')?.sessionId).toBe('other');
+  });
+
+  test('a removed node is dismissed for good and leaves no status behind', async () => {
+    const cluster = await aCluster();
+    await cluster.addNodes('node-1');
+    const agent = cluster.connect('node-1');
+    await settle();
+
+    await cluster.store.update((tx) => tx.delete('nodes', 'node-1'));
+    await settle();
+
+    expect(agent.got('dismiss')).toMatchObject([{ removed: true }]);
+    expect(cluster.store.view().sessions.size).toBe(0);
+    expect(cluster.store.view().nodeStatuses.size).toBe(0);
+  });
+
+  test('an agent that has seen a later incarnation is not served', async () => {
+    const cluster = await aCluster();
+    await cluster.addNodes('node-1');
+
+    expect(() => cluster.connect('node-1', { incarnation: 2 })).toThrow(/incarnation 1.*has seen 2/);
+  });
+
+  test('facts that change during a session reach the store', async () => {
+    const cluster = await aCluster();
+    await cluster.addNodes('node-1');
+    const agent = cluster.connect('node-1');
+    await settle();
+
+    agent.say({ $case: 'report', value: { description: undefined, imageDigests: ['sha256:a'] } });
+    await settle();
+
+    expect(cluster.store.view().nodeStatuses.get('node-1')).toMatchObject({
+      imageDigests: ['sha256:a'],
+      description: { hostname: 'node-1' },
+    });
+  });
+});
+
+describe('statuses', () => {
+  test('a status is stored with the node it came from and acknowledged by its batch', async () => {
+    const cluster = await aCluster();
+    await cluster.addNodes('node-1');
+    await putTask(cluster.store, 'task-1', 'node-1');
+    const agent = cluster.connect('node-1');
+    await settle();
+
+    const number = agent.report({ taskId: 'task-1', state: 'running', nodeId: 'node-9' });
+    await settle();
+
+    expect(cluster.store.view().taskStatuses.get('task-1')).toMatchObject({
+      state: 'running',
+      nodeId: 'node-1',
+    });
+    expect(agent.acked).toEqual([number]);
+  });
+
+  test('late and doubled statuses are acknowledged and change nothing', async () => {
+    const cluster = await aCluster();
+    await cluster.addNodes('node-1');
+    await putTask(cluster.store, 'task-1', 'node-1');
+    const agent = cluster.connect('node-1');
+    await settle();
+
+    agent.report({ taskId: 'task-1', state: 'running' });
+    agent.report({ taskId: 'task-1', state: 'preparing' });
+    agent.report(
+      { taskId: 'task-1', state: 'failed', error: 'exit 1' },
+      { taskId: 'task-1', state: 'running' },
+    );
+    agent.report({ taskId: 'task-1', state: 'rejected' });
+    await settle();
+
+    expect(cluster.store.view().taskStatuses.get('task-1')).toMatchObject({
+      state: 'failed',
+      error: 'exit 1',
+    });
+    expect(agent.acked).toEqual([1, 2, 3, 4]);
+  });
+
+  test('a node cannot speak of a task that is not its own, nor in states that are the manager’s', async () => {
+    const cluster = await aCluster();
+    await cluster.addNodes('node-1', 'node-2');
+    await putTask(cluster.store, 'task-1', 'node-1');
+    const owner = cluster.connect('node-1');
+    const other = cluster.connect('node-2');
+    await settle();
+
+    other.report({ taskId: 'task-1', state: 'failed' }, { taskId: 'no such task', state: 'running' });
+    owner.report({ taskId: 'task-1', state: 'orphaned' });
+    await settle();
+
+    expect(cluster.store.view().taskStatuses.size).toBe(0);
+    expect(other.acked).toEqual([1]);
+  });
+
+  test('statuses wait for the session’s key, and are stored once it is there again', async () => {
+    const cluster = await aCluster();
+    await cluster.addNodes('node-1');
+    await putTask(cluster.store, 'task-1', 'node-1');
+    const agent = cluster.connect('node-1');
+    await settle();
+    cluster.store.kv.faults.fate = () => 'refuse';
+
+    agent.report({ taskId: 'task-1', state: 'running' });
+    await cluster.pass(2_000, agent);
+    expect(agent.acked).toEqual([]);
+    cluster.store.kv.faults.fate = () => 'answer';
+    await cluster.pass(5_000, agent);
+
+    expect(agent.acked).toEqual([1]);
+    expect(cluster.store.view().taskStatuses.get('task-1')?.state).toBe('running');
+  });
+
+  test('300 statuses of three nodes take few transactions, none above the bound', async () => {
+    const cluster = await aCluster();
+    const nodes = ['node-1', 'node-2', 'node-3'];
+    await cluster.addNodes(...nodes);
+    for (let number = 0; number < 300; number++)
+      await putTask(cluster.store, `task-${number}`, nodes[number % 3]!);
+    const agents = nodes.map((node) => cluster.connect(node));
+    await settle();
+    let count = 0;
+    cluster.store.kv.faults.fate = (call) => {
+      if (call === 'txn') count++;
+      return 'answer';
+    };
+
+    agents.forEach((agent, index) => {
+      for (let number = index; number < 300; number += 3)
+        agent.report({ taskId: `task-${number}`, state: 'running' });
+    });
+    await cluster.pass(1_000, ...agents);
+
+    expect(cluster.store.view().taskStatuses.size).toBe(300);
+    expect(agents.map(({ acked }) => acked.length)).toEqual([100, 100, 100]);
+    expect(count).toBeLessThanOrEqual(6);
+  });
+});
+
+describe('assignments', () => {
+  test('a node with a task on a network hears of every endpoint there, and no other node does', async () => {
+    const cluster = await aCluster();
+    await cluster.addNodes('node-1', 'node-2', 'node-3');
+    await putNetwork(cluster.store);
+    const [one, two, three] = ['node-1', 'node-2', 'node-3'].map((id) => cluster.connect(id));
+    await settle();
+
+    await putTask(cluster.store, 'task-1', 'node-1', '10.0.1.5/24');
+    await putTask(cluster.store, 'task-2', 'node-2', '10.0.1.6/24');
+    await cluster.pass(500, one!, two!, three!);
+
+    const both = [`endpoint/task-1/${NETWORK}`, `endpoint/task-2/${NETWORK}`, `network/${NETWORK}`];
+    expect(one!.keys()).toEqual([...both, 'node/node-1', 'task/task-1'].sort());
+    expect(two!.keys()).toEqual([...both, 'node/node-2', 'task/task-2'].sort());
+    expect(three!.keys()).toEqual(['node/node-3']);
+    const endpoint = one!.items.get(`endpoint/task-2/${NETWORK}`)?.item;
+    expect(endpoint?.value).toMatchObject({
+      nodeAddr: 'addr-of-node-2',
+      addr: '10.0.1.6/24',
+      state: 'starting',
+    });
+  });
+
+  test('an endpoint is listed while its task runs, drains when it is to stop, and goes when it has', async () => {
+    const cluster = await aCluster();
+    await cluster.addNodes('node-1', 'node-2');
+    await putNetwork(cluster.store);
+    const one = cluster.connect('node-1');
+    const two = cluster.connect('node-2');
+    await putTask(cluster.store, 'task-1', 'node-1', '10.0.1.5/24');
+    await putTask(cluster.store, 'task-2', 'node-2', '10.0.1.6/24');
+    const key = `endpoint/task-1/${NETWORK}`;
+    const stateAtTwo = () => {
+      const item = two.items.get(key)?.item;
+      return item?.$case === 'endpoint' ? item.value.state : undefined;
+    };
+    const states: unknown[] = [];
+
+    one.report({ taskId: 'task-1', state: 'running' });
+    await cluster.pass(500, one, two);
+    states.push(stateAtTwo());
+    await cluster.store.update((tx) =>
+      tx.put('tasks', { ...tx.tasks.get('task-1')!, desiredState: 'remove' }),
+    );
+    await cluster.pass(500, one, two);
+    states.push(stateAtTwo());
+    one.report({ taskId: 'task-1', state: 'shutdown' });
+    await cluster.pass(500, one, two);
+    states.push(stateAtTwo());
+
+    expect(states).toEqual(['ready', 'draining', undefined]);
+    expect(one.keys()).toEqual(['node/node-1', 'task/task-1']);
+    await cluster.store.update((tx) => tx.delete('tasks', 'task-1'));
+    await cluster.pass(500, one, two);
+    expect(one.keys()).toEqual(['node/node-1']);
+  });
+
+  test('what a node has after deltas is what a new session of it is sent whole', async () => {
+    const cluster = await aCluster();
+    await cluster.addNodes('node-1', 'node-2');
+    await putNetwork(cluster.store);
+    const agent = cluster.connect('node-1');
+    await putTask(cluster.store, 'task-1', 'node-1', '10.0.1.5/24');
+    await putTask(cluster.store, 'task-2', 'node-2', '10.0.1.6/24');
+    await putTask(cluster.store, 'task-3', 'node-1');
+    await cluster.store.update((tx) =>
+      tx.put('imagePlacements', { imageId: 'sha256:a', nodeIds: ['node-1'] }),
+    );
+    await cluster.store.update((tx) => tx.delete('tasks', 'task-2'));
+    await cluster.pass(500, agent);
+
+    const again = cluster.connect('node-1');
+    await settle();
+
+    expect(again.keys()).toEqual(agent.keys());
+    expect(agent.keys()).toContain('image/sha256:a');
+    expect([...again.items.values()]).toEqual(expect.arrayContaining([...agent.items.values()]));
+  });
+
+  test('a burst of changes is coalesced, and a change elsewhere sends nothing', async () => {
+    const cluster = await aCluster();
+    await cluster.addNodes('node-1', 'node-2');
+    const agent = cluster.connect('node-1');
+    await settle();
+    const before = agent.got('assignments').length;
+
+    for (let number = 0; number < 50; number++) await putTask(cluster.store, `task-${number}`, 'node-2');
+    expect(agent.got('assignments')).toHaveLength(before);
+    for (let number = 50; number < 100; number++) await putTask(cluster.store, `task-${number}`, 'node-1');
+    await cluster.pass(500, agent);
+
+    expect(agent.items.size).toBe(51);
+    expect(agent.got('assignments').length - before).toBeLessThanOrEqual(2);
+  });
+
+  test('a full set goes in pieces, as fast as it is taken, and the last one says so', async () => {
+    const cluster = await aCluster();
+    await cluster.addNodes('node-1');
+    for (let number = 0; number < 2_500; number++) await putTask(cluster.store, `task-${number}`, 'node-1');
+    const agent = cluster.connect('node-1');
+    // The welcome, the managers, and the first piece fill it.
+    agent.room = 3;
+    await settle();
+    expect(agent.got('assignments').map(({ complete }) => complete)).toEqual([false]);
+
+    agent.room = Number.POSITIVE_INFINITY;
+    agent.handle.drained();
+
+    const pieces = agent.got('assignments');
+    expect(pieces.length).toBeGreaterThan(2);
+    expect(pieces.map(({ sequence }) => sequence)).toEqual(pieces.map((_, index) => index + 1));
+    expect(pieces.map(({ complete }) => complete)).toEqual(
+      pieces.map((_, index) => index === pieces.length - 1),
+    );
+    expect(agent.items.size).toBe(2_501);
+  });
+});

@@ -1,0 +1,320 @@
+import { type Clock, type Logger, newId, type Random } from '@tessera/shared/env';
+import { ClusterError } from '@tessera/shared/errors';
+import type { ClusterSpec } from '@tessera/shared/model';
+import { ReconcileLoop } from '@tessera/shared/reconcile';
+import type { AgentMessage, Goodbye, Register, StatusBatch, StreamRequest } from '@tessera/shared/wire';
+import type { Change, Store, Transaction, View } from '../store/view.js';
+import { AssignmentFeed, ItemCache } from './assignment-feed.js';
+import { AssignmentIndex } from './assignment-index.js';
+import { CountedTime } from './counted-time.js';
+import { managerAddrs } from './manager-addrs.js';
+import { Session } from './session.js';
+import { StatusWriter } from './status-writer.js';
+import type { SessionHandle, SessionTransport } from './transport.js';
+
+const TICK_MS = 250;
+const LATE_MS = 1_000;
+/** The longest a node may ask to be waited for. */
+const RESTART_MAX_MS = 60_000;
+/** With more agents than this on one manager, they beat more slowly. */
+const SESSIONS_AT_FULL_BEAT = 1_000;
+const CONCURRENCY = 64;
+
+export interface DispatcherOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** Node id of this manager. */
+  readonly managerId: string;
+  /** HOST:PORT at which agents and managers reach this one. */
+  readonly managerAddr: string;
+  /** True while silence proves nothing: this manager's lease is unsure, or etcd without quorum. */
+  readonly halted: () => boolean;
+}
+
+/** What became of an attempt to make the store agree with a session. */
+type Standing = 'ours' | 'superseded' | 'removed' | 'gone';
+
+/**
+ * Serves agents: their sessions and heartbeats, their assignments, and the statuses they report. It knows
+ * nothing of connections but `SessionTransport`.
+ */
+export class Dispatcher {
+  readonly #sessions = new Map<string, Session>();
+  readonly #items = new ItemCache();
+  readonly #index: AssignmentIndex;
+  readonly #statuses: StatusWriter;
+  readonly #keeper: ReconcileLoop;
+  readonly #time: CountedTime;
+  readonly #stopping = new AbortController();
+  readonly #unsubscribe: () => void;
+
+  constructor(private readonly options: DispatcherOptions) {
+    const { store, clock, logger, halted } = options;
+    const { signal } = this.#stopping;
+    this.#index = new AssignmentIndex(store.view(), {
+      changed: (key) => this.#items.forget(key),
+      markDirty: (nodeId, key) => this.#sessions.get(nodeId)?.feed?.mark(key),
+    });
+    this.#statuses = new StatusWriter({
+      store,
+      clock,
+      logger,
+      isCurrent: (session) => this.#isCurrent(session),
+      signal,
+    });
+    this.#keeper = new ReconcileLoop(this, clock, {
+      concurrency: CONCURRENCY,
+      retryMinMs: 100,
+      retryMaxMs: 2_000,
+      signal,
+      onError: (nodeId, error) =>
+        logger.warn({ 'node.id': nodeId, error }, 'session not stored, trying again'),
+    });
+    this.#time = new CountedTime(clock, {
+      tickMs: TICK_MS,
+      lateMs: LATE_MS,
+      halted,
+      onTick: () => this.#expireSilent(),
+    });
+    this.#unsubscribe = store.subscribe((changes, view) => this.#onChanges(changes, view));
+  }
+
+  /**
+   * Begins a session for a node that has proved who it is. An earlier session of the node ends.
+   *
+   * @throws ClusterError `unavailable` while there is no cluster, `failedPrecondition` when the agent has
+   *   seen a later incarnation of it
+   */
+  openSession(nodeId: string, register: Register, transport: SessionTransport): SessionHandle {
+    const { cluster } = this.options.store.view();
+    if (!cluster?.spec) throw new ClusterError('unavailable', 'this manager has no cluster yet');
+    if (register.incarnation > cluster.incarnation)
+      throw new ClusterError(
+        'failedPrecondition',
+        `this manager is of incarnation ${cluster.incarnation}, the node has seen ${register.incarnation}: it was recovered elsewhere`,
+      );
+    this.#replace(nodeId, register);
+    const session = new Session({
+      nodeId,
+      sessionId: newId(this.options.random),
+      register,
+      transport,
+      ...this.#beat(cluster.spec),
+      nowMs: this.#time.now(),
+    });
+    this.#sessions.set(nodeId, session);
+    this.#keeper.mark(nodeId);
+    return {
+      receive: (message) => this.#receive(session, message),
+      drained: () => session.feed?.drained(),
+      closed: () => this.#closed(session),
+    };
+  }
+
+  /** Asks an agent for a side stream. False when its session is not here. */
+  requestStream(nodeId: string, request: StreamRequest): boolean {
+    const session = this.#sessions.get(nodeId);
+    if (!session?.transport || session.phase !== 'live') return false;
+    session.send({ $case: 'streamRequest', value: request });
+    return true;
+  }
+
+  /** Ends every connection; the sessions' keys go with the lease, so that agents may go on elsewhere. */
+  stop(): void {
+    this.#stopping.abort();
+    this.#time.stop();
+    this.#unsubscribe();
+    for (const session of this.#sessions.values())
+      session.disconnect(new ClusterError('unavailable', 'this manager is stopping'));
+    this.#sessions.clear();
+  }
+
+  /** Makes the store agree with the session of a node. Called by the loop. */
+  async reconcile(nodeId: string): Promise<void> {
+    const session = this.#sessions.get(nodeId);
+    if (!session) return;
+    const standing = await this.options.store.update((tx) => this.#stand(tx, session));
+    if (!this.#isCurrent(session)) return;
+    switch (standing) {
+      case 'ours':
+        this.#established(session);
+        break;
+      case 'superseded':
+        this.#dismiss(session, 'the node has a newer session with another manager', false);
+        break;
+      case 'removed':
+        this.#dismiss(session, 'the node has been removed from the cluster', true);
+        break;
+      case 'gone':
+        this.#sessions.delete(nodeId);
+        break;
+    }
+  }
+
+  #stand(tx: Transaction, session: Session): Standing {
+    const { nodeId, sessionId } = session;
+    const { managerId, managerAddr, clock } = this.options;
+    const held = tx.sessions.get(nodeId);
+    const isOurs = held?.sessionId === sessionId;
+    const before = tx.nodeStatuses.get(nodeId);
+    if (!tx.nodes.get(nodeId)) {
+      tx.delete('sessions', nodeId);
+      tx.delete('nodeStatuses', nodeId);
+      return 'removed';
+    }
+    if (session.phase === 'expired') {
+      // A session that never got its key may still have replaced an earlier one of this manager.
+      if (!isOurs && held?.managerId !== managerId) return 'gone';
+      tx.delete('sessions', nodeId);
+      tx.put('nodeStatuses', session.nodeStatus(before, clock.now()));
+      return 'gone';
+    }
+    if (session.established && held && !isOurs) return 'superseded';
+    tx.require('nodes', nodeId);
+    tx.put('sessions', { nodeId, managerId, sessionId, managerAddr });
+    tx.put('nodeStatuses', session.nodeStatus(before, clock.now()));
+    return 'ours';
+  }
+
+  #established(session: Session): void {
+    session.established = true;
+    this.#statuses.unpark();
+    if (session.phase !== 'opening') return;
+    session.phase = session.transport ? 'live' : 'lost';
+    if (session.transport) this.#welcome(session);
+  }
+
+  #welcome(session: Session): void {
+    const { view } = this.#index;
+    session.send({
+      $case: 'welcome',
+      value: {
+        sessionId: session.sessionId,
+        clusterId: view.cluster?.id ?? '',
+        incarnation: view.cluster?.incarnation ?? 0,
+        heartbeatPeriodMs: session.heartbeatPeriodMs,
+        node: view.nodes.get(session.nodeId),
+      },
+    });
+    this.#sendManagers(session);
+    session.feed = new AssignmentFeed({
+      nodeId: session.nodeId,
+      clock: this.options.clock,
+      index: this.#index,
+      items: this.#items,
+      send: (value) => session.send({ $case: 'assignments', value }),
+    });
+  }
+
+  #receive(session: Session, { body }: AgentMessage): void {
+    if (!this.#isCurrent(session) || session.phase === 'expired') return;
+    session.heard(this.#time.now());
+    switch (body?.$case) {
+      case 'heartbeat':
+        session.mainLoopLagMs = body.value.mainLoopLagMs;
+        break;
+      case 'ack':
+        session.ackedSequence = Math.max(session.ackedSequence, body.value.sequence);
+        break;
+      case 'statuses':
+        this.#takeStatuses(session, body.value);
+        break;
+      case 'report':
+        session.report(body.value);
+        this.#keeper.mark(session.nodeId);
+        break;
+      case 'goodbye':
+        this.#goodbye(session, body.value);
+        break;
+      case 'register':
+        this.#end(session, new ClusterError('invalidArgument', 'a session is registered once'));
+        break;
+    }
+  }
+
+  #takeStatuses(session: Session, batch: StatusBatch): void {
+    if (!this.#statuses.add(session, batch))
+      this.#end(session, new ClusterError('resourceExhausted', 'too many statuses wait to be stored'));
+  }
+
+  #goodbye(session: Session, { backWithinMs, reason }: Goodbye): void {
+    session.sayGoodbye(Math.min(backWithinMs, RESTART_MAX_MS), reason);
+    this.options.logger.info({ 'node.id': session.nodeId, reason, backWithinMs }, 'node says goodbye');
+    this.#keeper.mark(session.nodeId);
+  }
+
+  /** A closed connection starts the grace time, it never ends it. */
+  #closed(session: Session): void {
+    if (!session.transport) return;
+    session.heard(this.#time.now());
+    this.#end(session);
+  }
+
+  #end(session: Session, error?: ClusterError): void {
+    session.disconnect(error);
+    if (session.phase === 'live') session.phase = 'lost';
+  }
+
+  #replace(nodeId: string, register: Register): void {
+    const previous = this.#sessions.get(nodeId);
+    if (!previous?.transport) return;
+    const bootId = register.description?.bootId ?? '';
+    if (previous.bootId !== bootId)
+      this.options.logger.warn({ 'node.id': nodeId }, 'two hosts seem to use the identity of one node');
+    previous.disconnect(new ClusterError('aborted', 'the node has begun a newer session'));
+  }
+
+  #dismiss(session: Session, reason: string, removed: boolean): void {
+    this.options.logger.info({ 'node.id': session.nodeId, reason }, 'session ends');
+    session.send({ $case: 'dismiss', value: { reason, removed } });
+    session.disconnect();
+    this.#sessions.delete(session.nodeId);
+  }
+
+  #expireSilent(): void {
+    const nowMs = this.#time.now();
+    for (const session of this.#sessions.values()) {
+      if (!session.isOverdue(nowMs)) continue;
+      this.options.logger.warn({ 'node.id': session.nodeId, phase: session.phase }, 'node is silent');
+      session.phase = 'expired';
+      session.disconnect(new ClusterError('unavailable', 'no heartbeat within the grace time'));
+      this.#keeper.mark(session.nodeId);
+    }
+  }
+
+  #onChanges(changes: readonly Change[], view: View): void {
+    this.#index.apply(changes, view);
+    let managersMayDiffer = false;
+    for (const { kind, id, before, after } of changes) {
+      // Whatever befell a session's key or its node's status, the loop looks and mends it.
+      if (kind === 'sessions' || kind === 'nodes' || kind === 'nodeStatuses')
+        if (this.#sessions.get(id)?.established) this.#keeper.mark(id);
+      if (kind === 'nodes' || kind === 'nodeStatuses')
+        managersMayDiffer ||= managerAddrOf(before) !== managerAddrOf(after) || !before || !after;
+    }
+    if (managersMayDiffer) for (const session of this.#sessions.values()) this.#sendManagers(session);
+  }
+
+  #sendManagers(session: Session): void {
+    if (session.phase !== 'live') return;
+    const addrs = managerAddrs(this.#index.view, this.options.managerAddr);
+    if (session.managersSent === addrs.join()) return;
+    session.managersSent = addrs.join();
+    session.send({ $case: 'managers', value: { addrs } });
+  }
+
+  #isCurrent(session: Session): boolean {
+    return this.#sessions.get(session.nodeId) === session;
+  }
+
+  #beat(spec: ClusterSpec): { heartbeatPeriodMs: number; graceMs: number } {
+    const slower = Math.max(1, Math.ceil((this.#sessions.size + 1) / SESSIONS_AT_FULL_BEAT));
+    const heartbeatPeriodMs = spec.heartbeatPeriodMs * slower;
+    return { heartbeatPeriodMs, graceMs: heartbeatPeriodMs * spec.heartbeatGracePeriods };
+  }
+}
+
+const managerAddrOf = (object: object | undefined): string =>
+  (object as { managerAddr?: string } | undefined)?.managerAddr ?? '';

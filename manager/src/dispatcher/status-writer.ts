@@ -1,0 +1,152 @@
+import { type Clock, delay, type Logger } from '@tessera/shared/env';
+import { isBefore, isTerminal, type TaskState, type TaskStatus } from '@tessera/shared/model';
+import type { StatusBatch } from '@tessera/shared/wire';
+import type { Store, Transaction } from '../store/view.js';
+import type { Session } from './session.js';
+
+/** etcd takes 128 operations or compares a transaction: each status is one, each session one compare. */
+const TXN_SIZE_MAX = 90;
+/** Statuses waiting for the store. Beyond it a session ends; its agent reports everything again. */
+const QUEUE_MAX = 50_000;
+const TEXT_MAX = 4_096;
+const RETRY_MIN_MS = 100;
+const RETRY_MAX_MS = 2_000;
+
+interface Batch {
+  readonly number: number;
+  left: number;
+}
+interface Entry {
+  readonly session: Session;
+  readonly batch: Batch;
+  readonly status: TaskStatus;
+}
+/** `parked`: the session's key is not in the store right now; it waits until it is again. */
+type Outcome = 'written' | 'refused' | 'parked';
+
+export interface StatusWriterOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Whether this is still the session of its node on this manager. */
+  readonly isCurrent: (session: Session) => boolean;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Puts what agents report into the store, many statuses a transaction, one transaction at a time, each
+ * under the condition that the reporting session still holds its node.
+ */
+export class StatusWriter {
+  #queue: Entry[] = [];
+  #parked: Entry[] = [];
+  #running = false;
+
+  constructor(private readonly options: StatusWriterOptions) {}
+
+  /** @returns false when too many are waiting: nothing has been taken */
+  add(session: Session, { number, statuses }: StatusBatch): boolean {
+    if (this.#queue.length + this.#parked.length + statuses.length > QUEUE_MAX) return false;
+    const batch = { number, left: statuses.length };
+    for (const status of statuses) this.#queue.push({ session, batch, status });
+    if (statuses.length === 0) acknowledge(session, batch);
+    this.#start();
+    return true;
+  }
+
+  /** A session's key has been written: what was parked may go on. */
+  unpark(): void {
+    if (this.#parked.length === 0) return;
+    this.#queue = [...this.#parked.splice(0), ...this.#queue];
+    this.#start();
+  }
+
+  #start(): void {
+    if (this.#running || this.#queue.length === 0) return;
+    this.#running = true;
+    void this.#run().finally(() => {
+      this.#running = false;
+    });
+  }
+
+  async #run(): Promise<void> {
+    let failures = 0;
+    // The other end of the first microtask: batches that come in one turn share a transaction.
+    await Promise.resolve();
+    while (this.#queue.length > 0 && !this.options.signal.aborted) {
+      const entries = this.#take();
+      try {
+        this.#settle(entries, await this.#write(entries));
+        failures = 0;
+      } catch (error) {
+        this.#queue = [...entries, ...this.#queue];
+        const retryMs = Math.min(RETRY_MIN_MS * 2 ** failures++, RETRY_MAX_MS);
+        this.options.logger.warn(
+          { error, waiting: this.#queue.length },
+          'task statuses not stored, trying again',
+        );
+        await delay(this.options.clock, retryMs, this.options.signal).catch(() => {});
+      }
+    }
+  }
+
+  #take(): Entry[] {
+    const entries: Entry[] = [];
+    const named = new Set<string>();
+    let taken = 0;
+    for (const entry of this.#queue) {
+      const names = [`task ${entry.status.taskId}`, `node ${entry.session.nodeId}`];
+      const more = names.filter((name) => !named.has(name));
+      if (named.size + more.length > TXN_SIZE_MAX) break;
+      taken++;
+      if (!this.options.isCurrent(entry.session)) continue;
+      for (const name of more) named.add(name);
+      entries.push(entry);
+    }
+    this.#queue = this.#queue.slice(taken);
+    return entries;
+  }
+
+  #write(entries: readonly Entry[]): Promise<Outcome[]> {
+    if (entries.length === 0) return Promise.resolve([]);
+    return this.options.store.update((tx) => entries.map((entry) => this.#writeOne(tx, entry)));
+  }
+
+  #writeOne(tx: Transaction, { session, status }: Entry): Outcome {
+    if (tx.sessions.get(session.nodeId)?.sessionId !== session.sessionId) return 'parked';
+    const task = tx.tasks.get(status.taskId);
+    if (task?.nodeId !== session.nodeId || task.state === 'orphaned') return 'refused';
+    const before = tx.taskStatuses.get(status.taskId);
+    if (!isAgents(status.state) || !follows(status, before)) return 'refused';
+    tx.require('sessions', session.nodeId);
+    tx.put('taskStatuses', {
+      ...status,
+      nodeId: session.nodeId,
+      message: status.message.slice(0, TEXT_MAX),
+      error: status.error.slice(0, TEXT_MAX),
+    });
+    return 'written';
+  }
+
+  #settle(entries: readonly Entry[], outcomes: readonly Outcome[]): void {
+    entries.forEach((entry, index) => {
+      if (outcomes[index] === 'parked') this.#parked.push(entry);
+      else if (--entry.batch.left === 0) acknowledge(entry.session, entry.batch);
+    });
+    this.#parked = this.#parked.filter(({ session }) => this.options.isCurrent(session));
+  }
+}
+
+const acknowledge = (session: Session, { number }: Batch): void => {
+  session.send({ $case: 'statusAck', value: { number } });
+};
+
+/** A state that an agent may report; the others are the manager's. */
+const isAgents = (state: TaskState): boolean => !isBefore(state, 'assigned') && isBefore(state, 'orphaned');
+
+/** Statuses come late and twice: a state never goes back, and what has ended stays as it ended. */
+function follows(status: TaskStatus, before: TaskStatus | undefined): boolean {
+  if (!before) return true;
+  if (isTerminal(before.state) || isBefore(status.state, before.state)) return false;
+  return status.state !== before.state || status.atMs >= before.atMs;
+}
