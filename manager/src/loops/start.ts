@@ -1,6 +1,7 @@
+import { setMaxListeners } from 'node:events';
 import type { Clock, Logger, Random } from '@tessera/shared/env';
 import { allocatorLoop } from '../allocator/index.js';
-import { orchestratorLoop } from '../orchestrator/index.js';
+import { imagePlacementLoop, orchestratorLoop, orphansLoop, reaperLoop } from '../orchestrator/index.js';
 import { schedulerLoop } from '../scheduler/index.js';
 import type { Store } from '../store/view.js';
 import { type LoopEnvironment, type RunningLoop, runLoop } from './leader-loop.js';
@@ -25,11 +26,16 @@ export async function startLoops(
 ): Promise<RunningLoops> {
   // All that the last leader wrote must be in the picture: it can write no more from here on.
   await store.read(signal);
+  // Every loop listens to it, and so does what it is made of.
+  setMaxListeners(64, signal);
   const environment: LoopEnvironment = { store, clock, logger, signal };
   const loops: RunningLoop[] = [
     orchestratorLoop({ store, clock, random }),
     allocatorLoop(store),
     schedulerLoop(store, clock),
+    reaperLoop(store),
+    orphansLoop(store, clock),
+    imagePlacementLoop(store),
   ].map((definition) => runLoop(definition, environment));
   return {
     async idle() {

@@ -1,16 +1,12 @@
 import type { Clock, Random } from '@tessera/shared/env';
-import type { Service } from '@tessera/shared/model';
-import { hasStopped, observed } from '../loops/facts.js';
+import { type Service, ServiceStatus, SpecVersion, type UpdateStatus } from '@tessera/shared/model';
 import type { LoopDefinition, Outcome } from '../loops/leader-loop.js';
-import type { Change, Store, View } from '../store/view.js';
-import { NodeJudge } from './node-verdict.js';
-import { earliest, giveUp, planReplicas } from './replicated/plan.js';
-import type { Plan, SlotContext } from './slot-plan.js';
-import { allSlots, type TaskFacts } from './slots.js';
+import type { Change, Store, Transaction, View } from '../store/view.js';
+import { planService } from './service-plan.js';
 import { applyChange, firstPiece } from './task-change.js';
 
 /** Objects written per transaction; etcd takes 128 operations, compares included in their own count. */
-const WEIGHT_MAX = 90;
+const WEIGHT_MAX = 100;
 
 export interface OrchestratorEnvironment {
   readonly store: Store;
@@ -63,45 +59,39 @@ async function reconcileService(environment: OrchestratorEnvironment, serviceId:
   const { store, clock, random } = environment;
   let worked = false;
   for (;;) {
-    const { wakeAtMs, left } = await store.update((tx) => {
+    const { wakeAtMs, left, wrote } = await store.update((tx) => {
       const service = tx.services.get(serviceId);
-      if (!service) return { wakeAtMs: undefined, left: 0 };
+      if (!service) return { wakeAtMs: undefined, left: 0, wrote: false };
 
       const nowMs = clock.now();
       const plan = planService(tx, service, nowMs);
       const piece = firstPiece(plan.changes, WEIGHT_MAX);
       for (const change of piece) applyChange(tx, { service, cluster: tx.cluster, random, nowMs }, change);
-      // A service whose removal begins meanwhile must not be given tasks.
-      if (piece.length > 0) {
-        worked = true;
-        tx.require('services', serviceId);
-      }
-      return { wakeAtMs: plan.wakeAtMs, left: plan.changes.length - piece.length };
+      // What the user wrote meanwhile decides, above all whether there is to be a service at all.
+      if (piece.length > 0) tx.require('services', serviceId);
+      if (plan.updateStatus) putUpdateStatus(tx, serviceId, plan.updateStatus);
+      if (plan.rollBack) rollBack(tx, service);
+      return {
+        wakeAtMs: plan.wakeAtMs,
+        left: plan.changes.length - piece.length,
+        wrote: piece.length > 0 || plan.updateStatus !== undefined,
+      };
     });
+    worked ||= wrote;
     if (left === 0) return { worked, wakeAtMs };
   }
 }
 
-/** All that this service's tasks need now. */
-export function planService(view: View, service: Service, nowMs: number): Plan {
-  const tasks: TaskFacts[] = view.tasks.byService(service.id).map((task) => ({
-    task,
-    observed: observed(view, task),
-    status: view.taskStatuses.get(task.id),
-  }));
-  if (service.removing) return { changes: allSlots(tasks).flatMap(giveUp), wakeAtMs: undefined };
+function putUpdateStatus(tx: Transaction, serviceId: string, update: UpdateStatus): void {
+  const status = tx.serviceStatuses.get(serviceId) ?? ServiceStatus.fromPartial({ serviceId });
+  tx.put('serviceStatuses', { ...status, update });
+}
 
-  const judge = new NodeJudge(view, nowMs);
-  const context: SlotContext = {
-    policy: service.spec?.task?.restart,
-    specVersion: service.specVersion,
-    nowMs,
-    verdictOf: (task) => judge.of(task),
-    hasStopped: (taskId) => {
-      const task = view.tasks.get(taskId);
-      return !task || hasStopped(view, task);
-    },
-  };
-  const plan = planReplicas(service, tasks, context);
-  return { changes: plan.changes, wakeAtMs: earliest([plan.wakeAtMs, judge.wakeAtMs]) };
+/** Puts the spec before back, as a version of its own: tasks never go back to an old number. */
+function rollBack(tx: Transaction, service: Service): void {
+  const { previousSpec: spec, specVersion, id } = service;
+  if (!spec) return;
+  const version = specVersion + 1;
+  tx.put('services', { ...service, spec, previousSpec: undefined, specVersion: version });
+  if (spec.task) tx.put('specs', SpecVersion.fromPartial({ serviceId: id, version, task: spec.task }));
 }

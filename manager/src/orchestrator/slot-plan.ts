@@ -28,6 +28,8 @@ export function planSlot(slot: Slot, context: SlotContext): Plan {
   // Shut down and not replaced: its policy said so. What came before it has no business left.
   if (!wanted.includes(latest)) return only(wanted.map(shutdown));
 
+  // Its node is gone for good; the task did nothing wrong.
+  if (latest.observed === 'orphaned') return planMove(slot, context);
   if (isTerminal(latest.observed)) return planEnded(slot, context);
   if (isLost(latest, context)) return planMove(slot, context);
 

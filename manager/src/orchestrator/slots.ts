@@ -21,14 +21,7 @@ export interface Slot {
   readonly latest: TaskFacts;
 }
 
-/**
- * Groups a service's tasks, in order of slot. A slot whose tasks all have to go (desired state `remove`) is
- * not listed: it is free, and its number may be used again.
- */
-export function heldSlots(tasks: readonly TaskFacts[]): Slot[] {
-  return allSlots(tasks).filter((slot) => slot.latest.task.desiredState !== 'remove');
-}
-
+/** Groups a service's tasks, in order of slot. */
 export function allSlots(tasks: readonly TaskFacts[]): Slot[] {
   const byKey = new Map<string, TaskFacts[]>();
   for (const facts of tasks) {

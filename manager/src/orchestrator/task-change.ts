@@ -51,19 +51,22 @@ export interface ApplyContext {
 }
 
 export function applyChange(tx: Transaction, context: ApplyContext, change: TaskChange): void {
-  const { nowMs } = context;
   const desire = (task: Task, desiredState: Task['desiredState']) =>
-    tx.put('tasks', { ...task, desiredState, desiredSinceMs: nowMs });
+    tx.put('tasks', { ...task, desiredState, desiredSinceMs: context.nowMs });
   switch (change.kind) {
     case 'create':
-      return tx.put('tasks', taskFor(context, change.create));
+      tx.put('tasks', taskFor(context, change.create));
+      break;
     case 'replace':
       for (const task of change.retire) desire(task, 'shutdown');
-      return tx.put('tasks', taskFor(context, change.create));
+      tx.put('tasks', taskFor(context, change.create));
+      break;
     case 'retire':
-      return desire(change.task, change.desiredState);
+      desire(change.task, change.desiredState);
+      break;
     case 'start':
-      return desire(change.task, 'running');
+      desire(change.task, 'running');
+      break;
   }
 }
 

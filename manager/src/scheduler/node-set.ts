@@ -192,7 +192,8 @@ export class NodeSet {
   }
 
   #releaseIndex(index: number): void {
-    for (const [id, known] of this.#indexes) if (known === index) return this.#release(id);
+    const owner = [...this.#indexes].find(([, known]) => known === index);
+    if (owner) this.#release(owner[0]);
   }
 
   #add(share: Share, sign: 1 | -1): void {

@@ -61,7 +61,8 @@ class Scheduler implements LoopDefinition {
 
   async reconcile(): Promise<Outcome> {
     const view = this.store.view();
-    const nodes = (this.#nodes ??= new NodeSet(view));
+    this.#nodes ??= new NodeSet(view);
+    const nodes = this.#nodes;
     const tasks: Task[] = [];
     for (const id of this.#pending) {
       const task = view.tasks.get(id);

@@ -1,27 +1,32 @@
 import type { Service } from '@tessera/shared/model';
 import { NO_RESTARTS } from '../restart/policy.js';
-import { type Plan, planSlot, type SlotContext } from '../slot-plan.js';
-import { allSlots, isRunning, type Slot, type TaskFacts, wantedIn } from '../slots.js';
-import type { TaskChange } from '../task-change.js';
+import type { SlotContext } from '../slot-plan.js';
+import { isRunning, type Slot, wantedIn } from '../slots.js';
+import type { NewTask, TaskChange } from '../task-change.js';
 
-/** Decides which slots to fill, or give up, so that a replicated service has as many as its spec asks for. */
-export function planReplicas(service: Service, tasks: readonly TaskFacts[], context: SlotContext): Plan {
-  const slots = allSlots(tasks);
-  const held = slots.filter((slot) => slot.latest.task.desiredState !== 'remove');
+/** Which slots a replicated service keeps, and what it gives up or fills to have as many as its spec asks for. */
+export interface Membership {
+  readonly kept: readonly Slot[];
+  readonly changes: readonly TaskChange[];
+}
+
+/**
+ * Decides which slots to fill, or give up.
+ *
+ * @param slots all slots of the service; one whose tasks all have to go is free, and its number is used again
+ */
+export function planReplicas(service: Service, slots: readonly Slot[], context: SlotContext): Membership {
+  const held = slots.filter(isHeld);
   const replicas = service.spec?.replicas ?? 0;
-
   const surplus = new Set(leastValuableFirst(held).slice(0, Math.max(0, held.length - replicas)));
-  const kept = held.filter((slot) => !surplus.has(slot)).map((slot) => planSlot(slot, context));
   return {
-    changes: [
-      // Away first: it may free the very room that what is created needs.
-      ...[...surplus].flatMap(giveUp),
-      ...kept.flatMap(({ changes }) => changes),
-      ...fillSlots(slots, held, replicas, context),
-    ],
-    wakeAtMs: earliest(kept.map(({ wakeAtMs }) => wakeAtMs)),
+    kept: held.filter((slot) => !surplus.has(slot)),
+    // Away first: it may free the very room that what is created needs.
+    changes: [...[...surplus].flatMap(giveUp), ...fillSlots(slots, held, replicas, context)],
   };
 }
+
+export const isHeld = (slot: Slot): boolean => slot.latest.task.desiredState !== 'remove';
 
 /** Every task of the slot goes, its history too. */
 export function giveUp(slot: Slot): TaskChange[] {
@@ -43,19 +48,26 @@ function fillSlots(
   for (let number = 1; taken.size < replicas; number++) {
     if (taken.has(number)) continue;
     taken.add(number);
-    changes.push({ kind: 'create', create: firstTask(number, leaving.get(number), context) });
+    changes.push({
+      kind: 'create',
+      create: firstTask({ slot: number, nodeId: '' }, leaving.get(number), context),
+    });
   }
   return changes;
 }
 
-function firstTask(slot: number, leaving: Slot | undefined, context: SlotContext) {
+/** A task for a slot that is free, behind whatever is still stopping there. */
+export function firstTask(
+  place: Pick<NewTask, 'slot' | 'nodeId'>,
+  leaving: Slot | undefined,
+  context: SlotContext,
+): NewTask {
   const stopping = (leaving?.tasks ?? []).filter(({ task }) => !context.hasStopped(task.id));
   return {
-    slot,
-    nodeId: '',
+    ...place,
     epochNumber: (leaving?.latest.task.epoch?.number ?? 0) + 1,
-    supersedes: stopping.map(({ task }) => task.id),
-    desiredState: stopping.length > 0 ? ('ready' as const) : ('running' as const),
+    supersedes: stopping.map(({ task }) => task.id).sort(),
+    desiredState: stopping.length > 0 ? 'ready' : 'running',
     restart: NO_RESTARTS,
   };
 }
@@ -65,28 +77,19 @@ function firstTask(slot: number, leaving: Slot | undefined, context: SlotContext
  * of this service, then the highest numbers.
  */
 export function leastValuableFirst(slots: readonly Slot[]): Slot[] {
-  const left = new Map<string, Slot[]>();
+  const perNode = new Map<string, Slot[]>();
   const idle: Slot[] = [];
   for (const slot of [...slots].sort((a, b) => b.number - a.number)) {
     const running = wantedIn(slot).find(isRunning);
-    if (!running) {
-      idle.push(slot);
-      continue;
-    }
-    const onNode = left.get(running.task.nodeId);
-    if (onNode) onNode.push(slot);
-    else left.set(running.task.nodeId, [slot]);
+    const onNode = running && perNode.get(running.task.nodeId);
+    if (!running) idle.push(slot);
+    else if (onNode) onNode.push(slot);
+    else perNode.set(running.task.nodeId, [slot]);
   }
-  // The k-th from the end of its node goes when its node has k left: so the fullest nodes lose first.
-  const ranked = [...left.values()].flatMap((onNode) =>
+  // A slot goes when its node has this many left: so the fullest nodes lose first.
+  const ranked = [...perNode.values()].flatMap((onNode) =>
     onNode.map((slot, index) => ({ slot, leftOnNode: onNode.length - index })),
   );
   ranked.sort((a, b) => b.leftOnNode - a.leftOnNode || b.slot.number - a.slot.number);
   return [...idle, ...ranked.map(({ slot }) => slot)];
-}
-
-export function earliest(times: readonly (number | undefined)[]): number | undefined {
-  let first: number | undefined;
-  for (const time of times) if (time !== undefined && (first === undefined || time < first)) first = time;
-  return first;
 }
