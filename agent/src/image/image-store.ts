@@ -5,7 +5,10 @@ export interface Snapshot {
   /** Digest of the chain of diff ids up to here (OCI image spec, "Layer ChainID"). */
   readonly chainId: string;
   readonly path: string;
-  /** A path of a few bytes to the same directory, for mount options that must fit a page. */
+  /**
+   * A link to the same directory, named by a few digits. All of a store's lie in one directory, so that mount
+   * options which must fit a page can name them relative to it: `lowerdir=<basename>:<basename>…` from `dirname`.
+   */
   readonly shortPath: string;
 }
 

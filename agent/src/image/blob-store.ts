@@ -1,0 +1,149 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { type FileHandle, link, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ClusterError } from '@tessera/shared/errors';
+import { digestOf, digestOfHash, hexOf, isDigest } from './digest.js';
+import type { ScratchSpace } from './scratch-space.js';
+
+const PIECE_BYTES = 256 * 1024;
+
+/** Manifests, configurations and layers, each in a file named by its SHA-256. What is here is whole. */
+export class BlobStore {
+  constructor(
+    private readonly directory: string,
+    private readonly scratch: ScratchSpace,
+  ) {}
+
+  path(digest: string): string {
+    if (!isDigest(digest)) throw new ClusterError('invalidArgument', `'${digest}' is not a SHA-256 digest`);
+    return join(this.directory, hexOf(digest));
+  }
+
+  /** Undefined when it is not here. */
+  async size(digest: string): Promise<number | undefined> {
+    try {
+      return (await stat(this.path(digest))).size;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw error;
+    }
+  }
+
+  /** May be repeated. */
+  async put(bytes: Uint8Array): Promise<string> {
+    const digest = digestOf(bytes);
+    const path = this.scratch.newPath('blob');
+    await writeFile(path, bytes, { mode: 0o600 });
+    await rename(path, this.path(digest));
+    return digest;
+  }
+
+  /** Takes in a file of the scratch space whose digest the caller has computed. The file stays where it is. */
+  async adopt(path: string, digest: string): Promise<void> {
+    try {
+      await link(path, this.path(digest));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    }
+  }
+
+  /** A blob that arrives piece by piece and is here once `commit` has found its digest right. */
+  async receive(digest: string, sizeBytes: number): Promise<IncomingBlob> {
+    const path = this.scratch.newPath('blob');
+    return new IncomingBlob(await open(path, 'wx', 0o600), path, this.path(digest), digest, sizeBytes);
+  }
+
+  /** @throws ClusterError `notFound`, `invalidArgument` for an offset beyond the end */
+  async read(digest: string, offset: number) {
+    const sizeBytes = await this.size(digest);
+    if (sizeBytes === undefined) throw new ClusterError('notFound', `blob ${digest} is not on this node`);
+    if (!Number.isSafeInteger(offset) || offset < 0 || offset > sizeBytes) {
+      throw new ClusterError(
+        'invalidArgument',
+        `offset ${offset} is outside blob ${digest} of ${sizeBytes} bytes`,
+      );
+    }
+    // Opened now: from here on the content can be read to its end even when the blob is removed meanwhile.
+    const file = await open(this.path(digest), 'r');
+    const content = file.createReadStream({ start: offset, highWaterMark: PIECE_BYTES });
+    return { sizeBytes, content: content as AsyncIterable<Uint8Array> };
+  }
+
+  async readAll(digest: string): Promise<Buffer> {
+    const { content } = await this.read(digest, 0);
+    const pieces: Uint8Array[] = [];
+    for await (const piece of content) pieces.push(piece);
+    return Buffer.concat(pieces);
+  }
+
+  async list(): Promise<string[]> {
+    return (await readdir(this.directory)).map((name) => `sha256:${name}`).filter(isDigest);
+  }
+
+  async delete(digest: string): Promise<void> {
+    await rm(this.path(digest), { force: true });
+  }
+}
+
+/** The digest and size of a file. */
+export async function measureFile(path: string, signal: AbortSignal) {
+  const hash = createHash('sha256');
+  let sizeBytes = 0;
+  for await (const piece of createReadStream(path, { highWaterMark: PIECE_BYTES, signal })) {
+    hash.update(piece as Buffer);
+    sizeBytes += (piece as Buffer).length;
+  }
+  return { digest: digestOfHash(hash), sizeBytes };
+}
+
+/** One blob on its way in. Either `commit` or `discard` ends it. */
+export class IncomingBlob {
+  readonly #hash = createHash('sha256');
+  #offset = 0;
+
+  constructor(
+    private readonly file: FileHandle,
+    private readonly path: string,
+    private readonly target: string,
+    private readonly digest: string,
+    private readonly sizeBytes: number,
+  ) {}
+
+  /** How many bytes are here: where a next source goes on. */
+  get offset(): number {
+    return this.#offset;
+  }
+
+  /** @throws ClusterError `failedPrecondition` when more comes than the blob has */
+  async append(piece: Uint8Array): Promise<void> {
+    if (this.#offset + piece.length > this.sizeBytes) {
+      throw new ClusterError(
+        'failedPrecondition',
+        `blob ${this.digest}: more than ${this.sizeBytes} bytes came`,
+      );
+    }
+    for (let at = 0; at < piece.length; ) at += (await this.file.write(piece, at)).bytesWritten;
+    this.#hash.update(piece);
+    this.#offset += piece.length;
+  }
+
+  /** @throws ClusterError `failedPrecondition` when size or digest is wrong; the blob is then discarded */
+  async commit(): Promise<void> {
+    const found = digestOfHash(this.#hash);
+    if (this.#offset !== this.sizeBytes || found !== this.digest) {
+      await this.discard();
+      throw new ClusterError(
+        'failedPrecondition',
+        `blob ${this.digest}: ${this.#offset} of ${this.sizeBytes} bytes with digest ${found} came`,
+      );
+    }
+    await this.file.close();
+    await rename(this.path, this.target);
+  }
+
+  async discard(): Promise<void> {
+    await this.file.close();
+    await rm(this.path, { force: true });
+  }
+}
