@@ -10,7 +10,7 @@ import type { Clock } from '@tessera/shared/env';
 import { ClusterError, errorText, fromServiceError, invalid } from '@tessera/shared/errors';
 import { caDigest, parseJoinToken } from '@tessera/shared/join-token';
 import type { Node_Availability } from '@tessera/shared/model';
-import { CertificateAuthorityClient, type JoinResponse } from '@tessera/shared/wire';
+import { CertificateAuthorityClient, type JoinResponse, type RootCertificate } from '@tessera/shared/wire';
 import { managerChannelOptions } from '../session/index.js';
 
 /** Each address is given this long before the next one is tried. */
@@ -60,7 +60,7 @@ export async function joinCluster(options: JoinOptions): Promise<JoinResponse> {
 /** Over a connection that is not verified yet: what it gives is public, and is checked against the token. */
 async function fetchRootCertificate(addr: string, options: JoinOptions): Promise<string> {
   const unverified = credentials.createSsl(null, null, null, { rejectUnauthorized: false });
-  const { caCertPem } = await withClient(addr, unverified, options, (client, call, done) =>
+  const { caCertPem } = await withClient<RootCertificate>(addr, unverified, options, (client, call, done) =>
     client.getRootCertificate({}, new Metadata(), call, done),
   );
   try {

@@ -1,0 +1,168 @@
+import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { invalid } from '@tessera/shared/errors';
+import { z } from 'zod';
+
+/** Every setting: its flag's text for `--help`, and its default. The environment's name is TESSERA_ and the flag in capitals. */
+const SETTINGS = {
+  'data-dir': { help: 'what survives a boot', default: '/var/lib/tessera' },
+  'run-dir': { help: 'what does not: sockets, pid files, mounts', default: '/run/tessera' },
+  'advertise-addr': { help: 'address or interface[:port] others reach this node by', default: '' },
+  'listen-addr': { help: 'address or interface[:port] a manager here listens on', default: '0.0.0.0:2377' },
+  'data-path-addr': {
+    help: 'address or interface of overlay traffic (default: the advertise address)',
+    default: '',
+  },
+  'data-path-port': { help: 'UDP port of overlay traffic in a new cluster', default: '4789' },
+  // TCP port 7946 is Docker Swarm's gossip: ours lies beside it, so both can run on one host.
+  'peer-addr': { help: 'address:port other agents fetch image layers from', default: '0.0.0.0:7947' },
+  'cgroup-parent': { help: 'cgroup under which agent, shims and containers live', default: '/tessera' },
+  capacity: { help: 'cpus=N,memory=N[kmgt],pids=N offered (default: what the cgroup allows)', default: '' },
+  hostname: { help: "the node's name (default: the host's)", default: '' },
+  'log-level': { help: 'error, warn, info or debug', default: 'info' },
+  'etcd-endpoints': { help: 'an etcd to use instead of one of our own, separated by commas', default: '' },
+} as const;
+
+type SettingName = keyof typeof SETTINGS;
+const NAMES = Object.keys(SETTINGS) as SettingName[];
+
+const SCHEMA = z.object({
+  'data-dir': z.string().min(1),
+  'run-dir': z.string().min(1),
+  'advertise-addr': z.string(),
+  'listen-addr': z.string().min(1),
+  'data-path-addr': z.string(),
+  'data-path-port': z.coerce.number().int().min(1).max(65_535),
+  'peer-addr': z.string().regex(/:\d+$/, 'must be ADDRESS:PORT'),
+  'cgroup-parent': z.string().regex(/^\/[^.]/, 'must be an absolute path below the cgroup root'),
+  capacity: z.string(),
+  hostname: z.string().max(63),
+  'log-level': z.enum(['error', 'warn', 'info', 'debug']),
+  'etcd-endpoints': z.string(),
+});
+
+/** What `tsd` was told at its start. */
+export interface Config {
+  readonly dataDir: string;
+  readonly runDir: string;
+  readonly advertiseAddr: string;
+  readonly listenAddr: string;
+  readonly dataPathAddr: string;
+  readonly dataPathPort: number;
+  readonly peerAddr: string;
+  readonly cgroupParent: string;
+  /** As `--capacity` has it; empty: what the cgroup allows. */
+  readonly capacity: string;
+  readonly hostname: string;
+  readonly logLevel: z.infer<typeof SCHEMA>['log-level'];
+  readonly etcdEndpoints: readonly string[];
+}
+
+export type ParsedCommandLine =
+  | { readonly kind: 'run'; readonly config: Config }
+  | { readonly kind: 'help' | 'version' };
+
+/**
+ * Flags over environment over file (`--config`, JSON with the flags' names) over defaults.
+ *
+ * @throws ClusterError `invalidArgument` naming the setting and where it came from
+ */
+export function parseConfig(
+  args: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): ParsedCommandLine {
+  const flags = parseFlags(args);
+  if (flags['help']) return { kind: 'help' };
+  if (flags['version']) return { kind: 'version' };
+
+  const file = readFile((flags['config'] as string | undefined) ?? env['TESSERA_CONFIG']);
+  const values: Partial<Record<SettingName, unknown>> = {};
+  const origins: Partial<Record<SettingName, string>> = {};
+  for (const name of NAMES) {
+    const variable = `TESSERA_${name.toUpperCase().replaceAll('-', '_')}`;
+    const [value, origin] =
+      flags[name] !== undefined
+        ? [flags[name], `--${name}`]
+        : env[variable] !== undefined
+          ? [env[variable], variable]
+          : file[name] !== undefined
+            ? [file[name], `"${name}" in the configuration file`]
+            : [SETTINGS[name].default, `--${name}`];
+    values[name] = value;
+    origins[name] = origin;
+  }
+  const parsed = SCHEMA.safeParse(values);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    const name = issue?.path[0] as SettingName;
+    throw invalid(`invalid ${origins[name]} (${String(values[name])}): ${issue?.message}`);
+  }
+  return { kind: 'run', config: Object.freeze(toConfig(parsed.data)) };
+}
+
+function toConfig(data: z.infer<typeof SCHEMA>): Config {
+  return {
+    dataDir: resolve(data['data-dir']),
+    runDir: resolve(data['run-dir']),
+    advertiseAddr: data['advertise-addr'],
+    listenAddr: data['listen-addr'],
+    dataPathAddr: data['data-path-addr'],
+    dataPathPort: data['data-path-port'],
+    peerAddr: data['peer-addr'],
+    cgroupParent: data['cgroup-parent'].replace(/\/+$/, ''),
+    capacity: data.capacity,
+    hostname: data.hostname || hostname(),
+    logLevel: data['log-level'],
+    etcdEndpoints: data['etcd-endpoints'].split(',').filter(Boolean),
+  };
+}
+
+function parseFlags(args: readonly string[]): Readonly<Record<string, unknown>> {
+  const options = Object.fromEntries([
+    ...[...NAMES, 'config'].map((name) => [name, { type: 'string' as const }]),
+    ['help', { type: 'boolean' as const, short: 'h' }],
+    ['version', { type: 'boolean' as const, short: 'v' }],
+  ]);
+  try {
+    return parseArgs({ args: [...args], options, strict: true, allowPositionals: false }).values;
+  } catch (error) {
+    throw invalid(`${(error as Error).message.split('. ')[0]}: see tsd --help`);
+  }
+}
+
+function readFile(path: string | undefined): Readonly<Record<string, unknown>> {
+  if (!path) return {};
+  let content: unknown;
+  try {
+    content = JSON.parse(readFileSync(path, 'utf8'));
+  } catch (error) {
+    throw invalid(`configuration file ${path}: ${(error as Error).message}`);
+  }
+  const result = z.record(z.string(), z.union([z.string(), z.number()])).safeParse(content);
+  if (!result.success) throw invalid(`configuration file ${path} must be one JSON object of settings`);
+  const unknown = Object.keys(result.data).find((name) => !NAMES.includes(name as SettingName));
+  if (unknown !== undefined)
+    throw invalid(
+      `configuration file ${path}: there is no setting "${unknown}" (there are: ${NAMES.join(', ')})`,
+    );
+  return Object.fromEntries(Object.entries(result.data).map(([name, value]) => [name, String(value)]));
+}
+
+export function helpText(): string {
+  const lines = NAMES.map((name) => {
+    const { help, default: byDefault } = SETTINGS[name];
+    return `  --${name.padEnd(16)} ${help}${byDefault ? ` (default ${byDefault})` : ''}`;
+  });
+  return [
+    'Usage: tsd [flags]',
+    '',
+    'The agent of a Tessera node. It must run as root.',
+    '',
+    ...lines,
+    `  --${'config'.padEnd(16)} a JSON file with these settings`,
+    '',
+    'Every flag can be given as TESSERA_<FLAG> in the environment.',
+  ].join('\n');
+}

@@ -1,0 +1,355 @@
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { HostFacts, InfoCounts, SwarmInfo } from '@tessera/shared/docker-api';
+import { inactiveSwarm } from '@tessera/shared/docker-api';
+import type { Clock, Logger, Random } from '@tessera/shared/env';
+import { ClusterError, errorText } from '@tessera/shared/errors';
+import type { NodeDescription } from '@tessera/shared/model';
+import type { Config } from './config.js';
+import type { InitRequest, JoinRequest, NodeBackend, NodeStatusReport } from './local-api/index.js';
+import {
+  advertiseAddress,
+  hostOf,
+  joinCluster,
+  listenAddress,
+  MANAGER_PORT,
+  type ManagerSupervisor,
+  type NodeDirectory,
+  type NodeIdentity,
+  type NodeSettings,
+  newSigningRequest,
+  withPort,
+} from './node/index.js';
+import { NodeAgent, type NodeParts } from './node-agent.js';
+import { TaskJournal } from './storage/index.js';
+
+/** How long `init` waits for the manager, its etcd and the CA: seconds on an idle host, more under load. */
+const INIT_TIMEOUT_MS = 120_000;
+
+/** The parts that touch the host, and how to let go of them. */
+export interface OpenParts extends NodeParts {
+  /** Stops serving; containers, networks and images stay as they are. */
+  close(): Promise<void>;
+  /** Takes away what the cluster has left on this host beside tasks: networks, for one. */
+  clear(): Promise<void>;
+}
+
+export interface DaemonOptions {
+  readonly config: Config;
+  readonly directory: NodeDirectory;
+  /** Builds the parts of a node that has just become, or is again, one of a cluster. */
+  readonly openParts: (settings: NodeSettings, identity: NodeIdentity) => Promise<OpenParts>;
+  readonly newSupervisor: (onChange: (up: boolean) => void) => ManagerSupervisor;
+  readonly describe: (settings: NodeSettings) => NodeDescription;
+  readonly host: () => HostFacts;
+  /** Whether this process, not the manager, is to answer at the API socket. */
+  readonly serveApi: (serve: boolean) => Promise<void>;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+}
+
+type State = 'inactive' | 'pending' | 'active' | 'error';
+
+/** This host's part in a cluster: enters it, takes part in it, leaves it. */
+export class Daemon implements NodeBackend {
+  readonly #stopping = new AbortController();
+  #state: State = 'inactive';
+  #error = '';
+  #agent: NodeAgent | undefined;
+  #parts: OpenParts | undefined;
+  #journal: TaskJournal | undefined;
+  #supervisor: ManagerSupervisor | undefined;
+  /** Entering and leaving a cluster go one after the other. */
+  #change: Promise<unknown> = Promise.resolve();
+
+  constructor(private readonly options: DaemonOptions) {}
+
+  /** Takes up what this node was doing before: nothing, or its place in a cluster. */
+  async start(): Promise<void> {
+    const { directory } = this.options;
+    const [identity, settings] = [directory.identity(), directory.settings()];
+    if (!identity || !settings) {
+      // An agent that died while it entered a cluster has left files, perhaps a manager, and no identity.
+      if (settings) await this.#leave();
+      return this.options.serveApi(true);
+    }
+    this.#state = 'pending';
+    if (identity.role === 'manager') this.#startManager(settings, []);
+    // A manager that has outlived the last agent keeps the socket; it must not be taken from it.
+    if (!this.#supervisor?.running) await this.options.serveApi(true);
+    await this.#activate(settings, identity);
+  }
+
+  /** Ends this process's part. Containers and the manager live on. */
+  async stop(reason: string): Promise<void> {
+    this.#stopping.abort(new DOMException('the agent stops', 'AbortError'));
+    await this.#change.catch(() => undefined);
+    await this.#agent?.stop(reason);
+    await this.#parts?.close();
+    await this.#supervisor?.release();
+    this.#journal?.close();
+  }
+
+  init(request: InitRequest): Promise<string> {
+    return this.#exclusively(async () => {
+      this.#refuseIfMember();
+      if (request.AutoLockManagers)
+        throw new ClusterError('unimplemented', 'AutoLockManagers: locking managers is not supported yet');
+      const settings = this.#settingsOf(request);
+      const { directory } = this.options;
+      await this.#prepareRequest();
+      directory.writeSettings(settings);
+      return this.#entering(async (signal) => {
+        this.#startManager(settings, initFlags(request, this.options.config));
+        await this.#supervisor!.ready(signal);
+        const identity = directory.identity();
+        if (!identity) throw new ClusterError('internal', 'the manager made no certificate for this node');
+        await this.#activate(settings, identity);
+        return identity.nodeId;
+      });
+    });
+  }
+
+  join(request: JoinRequest): Promise<void> {
+    return this.#exclusively(async () => {
+      this.#refuseIfMember();
+      const settings = this.#settingsOf(request);
+      const { directory, config, clock } = this.options;
+      const { csrPem } = await this.#prepareRequest();
+      await this.#entering(async (signal) => {
+        const answer = await joinCluster({
+          managerAddrs: request.RemoteAddrs.map((addr) => withPort(addr, MANAGER_PORT)),
+          token: request.JoinToken,
+          csrPem,
+          hostname: config.hostname,
+          availability: request.Availability || 'active',
+          clock,
+          signal,
+        });
+        const identity: NodeIdentity = {
+          nodeId: answer.nodeId,
+          clusterId: answer.clusterId,
+          role: answer.role === 'manager' ? 'manager' : 'worker',
+          managerAddrs: [...answer.managerAddrs],
+          incarnation: 0,
+        };
+        directory.writeCertificates(answer.certPem, answer.caCertPem, answer.managerBootstrap);
+        directory.writeSettings(settings);
+        directory.writeIdentity(identity);
+        if (identity.role === 'manager') {
+          this.#startManager(settings, []);
+          await this.#supervisor!.ready(signal);
+        }
+        await this.#activate(settings, identity);
+      });
+    });
+  }
+
+  leave(force: boolean): Promise<void> {
+    this.#checkLeave(force);
+    return this.#exclusively(() => this.#leave());
+  }
+
+  /** Begins to leave; what happens after is logged. */
+  beginLeave(force: boolean): void {
+    this.leave(force).catch((error: unknown) =>
+      this.options.logger.error({ error }, 'this node could not leave its cluster'),
+    );
+  }
+
+  swarm(): SwarmInfo {
+    if (this.#state === 'inactive') return inactiveSwarm;
+    const identity = this.#agent?.identity ?? this.options.directory.identity();
+    const settings = this.options.directory.settings();
+    return {
+      NodeID: identity?.nodeId ?? '',
+      NodeAddr: settings ? hostOf(settings.advertiseAddr) : '',
+      LocalNodeState: this.#state,
+      ControlAvailable: false,
+      Error: this.#error,
+      RemoteManagers: identity?.managerAddrs.map((Addr) => ({ NodeID: '', Addr })) ?? null,
+    };
+  }
+
+  role(): 'worker' | 'manager' | undefined {
+    return this.options.directory.identity()?.role;
+  }
+
+  host(): HostFacts {
+    return this.options.host();
+  }
+
+  counts(): InfoCounts {
+    const running = this.#agent?.taskCount ?? 0;
+    return {
+      containersRunning: running,
+      containersStopped: 0,
+      images: this.#parts?.images.held().length ?? 0,
+    };
+  }
+
+  status(): NodeStatusReport {
+    const identity = this.#agent?.identity;
+    return {
+      state: this.#state,
+      nodeId: identity?.nodeId ?? '',
+      role: identity?.role,
+      managerAddrs: identity?.managerAddrs ?? [],
+      session: this.#agent?.session ?? null,
+      taskCount: this.#agent?.taskCount ?? 0,
+    };
+  }
+
+  async #activate(settings: NodeSettings, identity: NodeIdentity): Promise<void> {
+    const { config, directory, clock, random, logger, describe, openParts } = this.options;
+    const parts = await openParts(settings, identity);
+    const journal = new TaskJournal(join(config.dataDir, 'agent', 'tasks.journal'));
+    const agent = new NodeAgent({
+      directory,
+      parts,
+      storage: journal,
+      addr: hostOf(settings.advertiseAddr),
+      managerAddr: () => (identity.role === 'manager' ? settings.advertiseAddr : undefined),
+      describe: () => describe(settings),
+      clock,
+      random,
+      logger,
+      onRemoved: (reason) => {
+        logger.warn({ reason }, 'the cluster has removed this node');
+        this.#exclusively(() => this.#leave()).catch((error: unknown) =>
+          logger.error({ error }, 'what the cluster has left here could not be removed'),
+        );
+      },
+    });
+    [this.#parts, this.#journal, this.#agent] = [parts, journal, agent];
+    this.#state = 'active';
+    this.#error = '';
+    await agent.start();
+  }
+
+  #startManager(settings: NodeSettings, flags: readonly string[]): void {
+    const { config, directory, newSupervisor } = this.options;
+    this.#supervisor = newSupervisor((up) => this.#managerChanged(up));
+    this.#supervisor.start([
+      ...['--data-dir', join(config.dataDir, 'manager')],
+      ...['--run-dir', config.runDir],
+      ...['--node-dir', directory.path],
+      ...['--listen-addr', settings.listenAddr],
+      ...['--advertise-addr', settings.advertiseAddr],
+      ...['--hostname', config.hostname],
+      ...['--log-level', config.logLevel],
+      ...(config.etcdEndpoints.length > 0 ? ['--etcd-endpoints', config.etcdEndpoints.join(',')] : []),
+      ...flags,
+    ]);
+  }
+
+  /** The manager serves the API while it is there; in between this process says that it is not. */
+  #managerChanged(up: boolean): void {
+    if (this.#stopping.signal.aborted) return;
+    this.options
+      .serveApi(!up)
+      .catch((error: unknown) => this.options.logger.error({ error }, 'API socket lost'));
+  }
+
+  /** Runs the steps by which this node enters a cluster; what they leave when they fail is taken back. */
+  async #entering<T>(body: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const { clock, logger } = this.options;
+    this.#state = 'pending';
+    const timeout = new AbortController();
+    const cancel = clock.after(INIT_TIMEOUT_MS, () =>
+      timeout.abort(new ClusterError('deadlineExceeded', `not done within ${INIT_TIMEOUT_MS / 1000} s`)),
+    );
+    try {
+      return await body(AbortSignal.any([timeout.signal, this.#stopping.signal]));
+    } catch (error) {
+      logger.error({ error }, 'this node could not enter the cluster');
+      // Our own end is no failure: the next start goes on from the files written so far.
+      if (!this.#stopping.signal.aborted) await this.#leave();
+      this.#error = errorText(error);
+      throw error;
+    } finally {
+      cancel();
+    }
+  }
+
+  async #leave(): Promise<void> {
+    const { config, directory, serveApi } = this.options;
+    this.#state = 'pending';
+    await this.#agent?.leave();
+    await this.#parts?.clear();
+    await this.#parts?.close();
+    this.#journal?.close();
+    await (this.#supervisor ?? this.options.newSupervisor(() => undefined)).stop();
+    rmSync(join(config.dataDir, 'agent'), { recursive: true, force: true });
+    rmSync(join(config.dataDir, 'manager'), { recursive: true, force: true });
+    directory.clear();
+    [this.#agent, this.#parts, this.#journal, this.#supervisor] = [
+      undefined,
+      undefined,
+      undefined,
+      undefined,
+    ];
+    this.#state = 'inactive';
+    await serveApi(true);
+  }
+
+  #checkLeave(force: boolean): void {
+    if (this.#state === 'inactive') throw new ClusterError('unavailable', 'This node is not part of a swarm');
+    if (this.role() === 'manager' && !force)
+      throw new ClusterError(
+        'unavailable',
+        'You are attempting to leave the swarm on a node that is participating as a manager. Removing the last ' +
+          'manager erases all current state of the swarm. Use `--force` to ignore this message.',
+      );
+  }
+
+  #refuseIfMember(): void {
+    if (this.#state !== 'inactive')
+      throw new ClusterError(
+        'unavailable',
+        'This node is already part of a swarm. Use "tsctl cluster leave" to leave this swarm and join another one.',
+      );
+  }
+
+  #settingsOf(request: { ListenAddr: string; AdvertiseAddr: string; DataPathAddr: string }): NodeSettings {
+    const { config } = this.options;
+    const listenAddr = listenAddress(request.ListenAddr || config.listenAddr, MANAGER_PORT);
+    // As Docker does: a node that listens on one address is reached there.
+    const listenHost = hostOf(listenAddr);
+    const named =
+      request.AdvertiseAddr || config.advertiseAddr || (listenHost === '0.0.0.0' ? '' : listenHost);
+    const advertiseAddr = advertiseAddress(named, MANAGER_PORT);
+    const dataPath = request.DataPathAddr || config.dataPathAddr;
+    return {
+      listenAddr,
+      advertiseAddr,
+      dataPathAddr: dataPath ? hostOf(advertiseAddress(dataPath, MANAGER_PORT)) : hostOf(advertiseAddr),
+    };
+  }
+
+  async #prepareRequest(): Promise<{ csrPem: string }> {
+    const { directory } = this.options;
+    const request = await newSigningRequest(directory.pendingKey());
+    directory.writeRequest(request.keyPem, request.csrPem);
+    return request;
+  }
+
+  #exclusively<T>(body: () => Promise<T>): Promise<T> {
+    const next = this.#change.catch(() => undefined).then(body);
+    this.#change = next;
+    return next;
+  }
+}
+
+/** Flags of the manager that makes a new cluster. */
+function initFlags(request: InitRequest, config: Config): string[] {
+  return [
+    '--init',
+    ...(request.DefaultAddrPool ?? []).flatMap((pool) => ['--default-addr-pool', pool]),
+    ...(request.SubnetSize ? ['--subnet-size', String(request.SubnetSize)] : []),
+    ...['--data-path-port', String(request.DataPathPort || config.dataPathPort)],
+    ...['--availability', request.Availability || 'active'],
+    ...(request.ForceNewCluster ? ['--force-new-cluster'] : []),
+  ];
+}

@@ -1,0 +1,3 @@
+export * from './http-server.js';
+export * from './local-socket.js';
+export * from './node-api.js';

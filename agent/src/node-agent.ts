@@ -1,0 +1,239 @@
+import type { Clock, Logger, Random } from '@tessera/shared/env';
+import { ClusterError } from '@tessera/shared/errors';
+import type { NodeDescription } from '@tessera/shared/model';
+import type { Assignments, Register, Welcome } from '@tessera/shared/wire';
+import type { Executor } from './executor/executor.js';
+import type { TaskLogs } from './executor/task-logs.js';
+import type { ImageStore } from './image/image-store.js';
+import type { NetworkPlane } from './network/network-plane.js';
+import type { NodeDirectory, NodeIdentity } from './node/index.js';
+import { SessionLoop, StatusOutbox } from './session/index.js';
+import type { TaskStorage } from './storage/index.js';
+import { SideStreams } from './streams/index.js';
+import { type AssignedWork, AssignmentSet, Worker } from './worker/index.js';
+
+/** How long a manager holds this node as restarting: a start, under full load, with a day's containers to adopt. */
+const RESTART_MS = 60_000;
+
+/** The parts that touch the host. */
+export interface NodeParts {
+  readonly executor: Executor;
+  readonly plane: NetworkPlane;
+  readonly images: ImageStore;
+  readonly logs: TaskLogs;
+}
+
+export interface NodeAgentOptions {
+  readonly directory: NodeDirectory;
+  readonly parts: NodeParts;
+  readonly storage: TaskStorage;
+  /** The address other parts reach this node by, without a port. */
+  readonly addr: string;
+  /** HOST:PORT of the manager on this node, where there is one. */
+  readonly managerAddr: () => string | undefined;
+  readonly describe: () => NodeDescription;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** The cluster has removed this node. */
+  readonly onRemoved: (reason: string) => void;
+}
+
+/** A node that belongs to a cluster: its session, and the work it is given there. */
+export class NodeAgent {
+  readonly #outbox = new StatusOutbox();
+  readonly #sessions: SessionLoop;
+  readonly #streams: SideStreams;
+  readonly #worker: Worker;
+  readonly #stopping = new AbortController();
+  #identity: NodeIdentity;
+  #assignments = new AssignmentSet();
+  #firstOfSession = true;
+  #revision = 0;
+  #recovered = false;
+  /** Came before the containers were adopted; applied right after. */
+  #waitingWork: AssignedWork | undefined;
+  #acknowledged = 0;
+  #unsubscribeImages: () => void = () => undefined;
+
+  constructor(private readonly options: NodeAgentOptions) {
+    const { directory, parts, clock, random, logger, storage } = options;
+    const identity = directory.identity();
+    if (!identity) throw new ClusterError('failedPrecondition', 'this node is in no cluster');
+    this.#identity = identity;
+    const credentials = () => directory.credentials();
+    this.#worker = new Worker({
+      executor: parts.executor,
+      plane: parts.plane,
+      images: parts.images,
+      storage,
+      clock,
+      logger: logger.child({ module: 'worker' }),
+      reporter: {
+        report: (status) => this.#outbox.report(status),
+        forget: (taskId) => this.#outbox.forget(taskId),
+      },
+    });
+    this.#streams = new SideStreams({
+      credentials,
+      logs: parts.logs,
+      images: parts.images,
+      logger: logger.child({ module: 'streams' }),
+    });
+    this.#sessions = new SessionLoop({
+      clock,
+      random,
+      logger: logger.child({ module: 'session' }),
+      managerAddrs: () => this.#addrsToDial(),
+      onRemoved: options.onRemoved,
+      open: () => ({
+        credentials: credentials(),
+        outbox: this.#outbox,
+        register: () => this.#register(),
+        handlers: {
+          onWelcome: (welcome) => this.#begin(welcome),
+          onAssignments: (assignments) => this.#take(assignments),
+          onStreamRequest: (request) => this.#streams.open(request),
+          onManagers: (addrs) => this.#learn({ managerAddrs: [...addrs] }),
+        },
+      }),
+    });
+  }
+
+  get identity(): NodeIdentity {
+    return this.#identity;
+  }
+
+  /** Undefined while no manager has welcomed this node. */
+  get session(): { managerAddr: string; sessionId: string } | undefined {
+    const session = this.#sessions.session;
+    return session?.id === undefined
+      ? undefined
+      : { managerAddr: session.managerAddr, sessionId: session.id };
+  }
+
+  get taskCount(): number {
+    return this.#worker.activeTaskIds.length;
+  }
+
+  /** Registers at once, so that the cluster knows this node is alive, and adopts its containers meanwhile. */
+  async start(): Promise<void> {
+    this.#sessions.start();
+    this.#unsubscribeImages = this.options.parts.images.onChange(() =>
+      this.#sessions.session?.report({
+        description: this.options.describe(),
+        imageDigests: [...this.options.parts.images.held()],
+      }),
+    );
+    await this.#worker.recover();
+    this.#recovered = true;
+    for (const status of this.#worker.statuses()) this.#outbox.report(status);
+    const work = this.#waitingWork;
+    this.#waitingWork = undefined;
+    if (work) this.#apply(work);
+  }
+
+  /** Ends this agent. Containers live on, and the cluster is told to wait for the next one. */
+  async stop(reason: string): Promise<void> {
+    await this.#sessions.stop({ backWithinMs: RESTART_MS, reason });
+    await this.#close();
+  }
+
+  /** Ends and removes every task, and then the session. */
+  async leave(): Promise<void> {
+    await this.#sessions.stop({ backWithinMs: 0, reason: 'the node leaves the cluster' });
+    await this.#worker.removeAll();
+    await this.#close();
+  }
+
+  async #close(): Promise<void> {
+    this.#stopping.abort(new DOMException('the agent stops', 'AbortError'));
+    this.#unsubscribeImages();
+    await this.#streams.close();
+    await this.#worker.close();
+  }
+
+  /** The manager next door first: it is here when the network is not. The others in any order. */
+  #addrsToDial(): string[] {
+    const own = this.options.managerAddr();
+    const others = this.#identity.managerAddrs.filter((addr) => addr !== own);
+    const shuffled = others
+      .map((addr) => ({ addr, order: this.options.random.next() }))
+      .sort((a, b) => a.order - b.order)
+      .map(({ addr }) => addr);
+    return own ? [own, ...shuffled] : shuffled;
+  }
+
+  #register(): Register {
+    const { addr, managerAddr, describe, parts } = this.options;
+    return {
+      description: describe(),
+      addr,
+      imageDigests: [...parts.images.held()],
+      incarnation: this.#identity.incarnation,
+      managerAddr: managerAddr() ?? '',
+    };
+  }
+
+  #begin(welcome: Welcome): void {
+    const { nodeId, clusterId, incarnation } = this.#identity;
+    if (welcome.clusterId !== clusterId)
+      throw new ClusterError(
+        'failedPrecondition',
+        `the manager is of cluster ${welcome.clusterId}, not of ${clusterId}`,
+      );
+    // A manager left over from before a recovery would undo what the cluster has done since.
+    if (welcome.incarnation < incarnation)
+      throw new ClusterError(
+        'failedPrecondition',
+        `the manager is of incarnation ${welcome.incarnation}, and incarnation ${incarnation} has been seen`,
+      );
+    if (welcome.incarnation > incarnation) this.#revision = 0;
+    this.options.logger.info(
+      { 'node.id': nodeId, 'session.id': welcome.sessionId },
+      `session with ${this.#sessions.session?.managerAddr} begins`,
+    );
+    this.#learn({ incarnation: welcome.incarnation });
+    this.#assignments = new AssignmentSet();
+    this.#firstOfSession = true;
+    this.#acknowledged = 0;
+    this.#outbox.begin(this.#worker.statuses(), () => this.#sessions.session?.sendStatuses());
+  }
+
+  #take(assignments: Assignments): void {
+    if (assignments.full && assignments.revision < this.#revision)
+      // A manager whose cache lags would have us stop what another one has just started here.
+      throw new ClusterError(
+        'aborted',
+        `the manager's assignments are of revision ${assignments.revision}, and ${this.#revision} has been applied`,
+      );
+    const work = this.#assignments.add(assignments);
+    if (!work) return;
+    this.#revision = Math.max(this.#revision, assignments.revision);
+    if (this.#recovered) this.#apply(work);
+    else this.#waitingWork = work;
+  }
+
+  #apply(work: AssignedWork): void {
+    const session = this.#sessions.session;
+    this.#worker.apply(work, this.#firstOfSession);
+    this.#firstOfSession = false;
+    this.#worker.settled(this.#stopping.signal).then(
+      () => {
+        if (session !== this.#sessions.session || work.sequence <= this.#acknowledged) return;
+        this.#acknowledged = work.sequence;
+        session?.acknowledge(work.sequence);
+      },
+      () => undefined,
+    );
+  }
+
+  /** Keeps what the cluster has told, for the next start. */
+  #learn(part: Partial<NodeIdentity>): void {
+    if (part.managerAddrs?.length === 0) return;
+    const next = { ...this.#identity, ...part };
+    if (JSON.stringify(next) === JSON.stringify(this.#identity)) return;
+    this.#identity = next;
+    this.options.directory.writeIdentity(next);
+  }
+}

@@ -1,0 +1,53 @@
+import { readFileSync } from 'node:fs';
+import { availableParallelism, machine, release, totalmem } from 'node:os';
+import { ENGINE_VERSION, type HostFacts } from '@tessera/shared/docker-api';
+import type { NodeDescription, Resources } from '@tessera/shared/model';
+import { bootId } from '@tessera/shared/process';
+import { hostOf, portOf } from './addresses.js';
+import { cgroupModeOf } from './capacity.js';
+import type { NodeSettings } from './node-identity.js';
+
+export interface DescriptionSources {
+  readonly hostname: string;
+  readonly dataDir: string;
+  readonly capacity: Resources;
+  /** HOST:PORT the peer server listens on. */
+  readonly peerListenAddr: string;
+}
+
+/** What this node tells the cluster of itself. */
+export function describeNode(sources: DescriptionSources, settings: NodeSettings): NodeDescription {
+  const { hostname, capacity, peerListenAddr } = sources;
+  const peerHost = hostOf(peerListenAddr);
+  const reachable = ['0.0.0.0', '::', ''].includes(peerHost) ? hostOf(settings.advertiseAddr) : peerHost;
+  return {
+    hostname,
+    os: 'linux',
+    architecture: machine(),
+    kernel: release(),
+    engineVersion: ENGINE_VERSION,
+    engineLabels: {},
+    capacity,
+    peerAddr: reachable.includes(':')
+      ? `[${reachable}]:${portOf(peerListenAddr)}`
+      : `${reachable}:${portOf(peerListenAddr)}`,
+    dataPathAddr: settings.dataPathAddr,
+    bootId: bootId(),
+    cgroupMode: cgroupMode(),
+  };
+}
+
+/** Facts of the host for `/info`: the capacity offered, not what lies beyond it. */
+export function hostFacts({ hostname, dataDir, capacity }: DescriptionSources): HostFacts {
+  return {
+    kernel: release(),
+    machine: machine(),
+    hostname,
+    cpus: Math.max(1, Math.round(capacity.nanoCpus / 1e9)) || availableParallelism(),
+    memoryBytes: capacity.memoryBytes || totalmem(),
+    cgroupMode: cgroupMode(),
+    dataDir,
+  };
+}
+
+const cgroupMode = (): string => cgroupModeOf(readFileSync('/proc/self/mountinfo', 'utf8'));
