@@ -129,4 +129,42 @@ RT_API int rt_unpack_reap(int pidfd, rt_error *err);
 /* Writes all of the file system that holds `path` to disk. May take long. Source: syncfs(2). */
 RT_API int rt_syncfs(const char *path, rt_error *err);
 
+/* ---- shim_spawn.c ---- */
+
+/*
+ * Starts a container's shim from a sealed copy of `path`, with `spec` (include/spec.h) and a connected socket
+ * (docs/shim-protocol.md). Returns its pid, and in `fds` this end of the socket, non-blocking, and a pidfd.
+ * Takes about a millisecond.
+ */
+RT_API int rt_shim_spawn(const char *path, const char *id, const void *spec, int size, int fds[2], rt_error *err);
+/*
+ * Connects to the shim that listens in `run_dir`. Returns its pid as the kernel gives it, and `fds` as above. The pidfd
+ * is the shim's once an answer has come over the socket. ECONNREFUSED, ENOENT: there is none.
+ */
+RT_API int rt_shim_connect(const char *run_dir, int fds[2], rt_error *err);
+/* Signals by pidfd. A process that has ended is no error. */
+RT_API int rt_process_signal(int pidfd, int signal, rt_error *err);
+/* Waits until the process has ended, and takes its zombie if it is a child of ours. Blocks. */
+RT_API int rt_process_wait(int pidfd, rt_error *err);
+
+/* ---- group.c ---- */
+
+/* Kills everything in the cgroup and below it (v2 cgroup.kill; v1 freeze, kill, thaw) until it is empty. Blocks. */
+RT_API int rt_group_kill(const char *path, rt_error *err);
+/*
+ * Removes cgroups and directory trees, two lists of paths each ended by a null pointer; what is missing is fine.
+ * Goes through all of them and reports the first failure. Follows no symbolic link, leaves other file systems
+ * alone (EXDEV), and bears trees of any depth. Blocks.
+ */
+RT_API int rt_clear(const char *const *groups, const char *const *trees, rt_error *err);
+
+/* ---- daemon_spawn.c ---- */
+
+/*
+ * Starts `path` in a session of its own, with `argv` and `envp` each ended by a null pointer, standard output and
+ * error to `output_fd`. It outlives this process. Returns its pid, and a pidfd for rt_process_wait.
+ */
+RT_API int rt_daemon_spawn(const char *path, char *const *argv, char *const *envp, int output_fd, int *pidfd,
+                           rt_error *err);
+
 #endif
