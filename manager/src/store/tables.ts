@@ -43,7 +43,7 @@ export class KindTable<K extends Kind> extends SortedTable<Objects[K]> {
   }
 }
 
-class Tasks extends KindTable<'tasks'> implements TaskTable {
+export class Tasks extends KindTable<'tasks'> implements TaskTable {
   readonly #byService: GroupIndex<Task>;
   readonly #byNode: GroupIndex<Task>;
 
@@ -65,7 +65,7 @@ class Tasks extends KindTable<'tasks'> implements TaskTable {
 }
 const taskId = ({ id }: Task): string => id;
 
-class Named<K extends 'services' | 'networks' | 'images'>
+export class Named<K extends 'services' | 'networks' | 'images'>
   extends KindTable<K>
   implements NamedTable<Objects[K]>
 {

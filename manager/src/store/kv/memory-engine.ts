@@ -257,11 +257,8 @@ function checkWrites(txn: Txn): { puts: Set<string>; deletes: Set<string> } {
       if (op.kind !== 'txn') continue;
       const nested = checkWrites(op.txn);
       for (const key of nested.puts) add(key);
-      for (const key of nested.deletes) {
-        if (puts.has(key) && !nested.puts.has(key))
-          throw new ClusterError('invalidArgument', `duplicate key ${key} in one transaction`);
-        deletes.add(key);
-      }
+      // Only puts behind them are compared with a nested transaction's deletes.
+      for (const key of nested.deletes) deletes.add(key);
     }
     for (const op of ops) if (op.kind === 'put') add(op.key);
     return { puts, deletes };

@@ -1,0 +1,1 @@
+export { EtcdSupervisor, type EtcdSupervisorOptions } from './etcd-supervisor.js';
