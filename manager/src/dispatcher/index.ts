@@ -1,3 +1,4 @@
 export * from './dispatcher.js';
+export * from './image-locator.js';
 export * from './manager-addrs.js';
 export * from './transport.js';

@@ -32,7 +32,7 @@ export async function authorize(
   const claimed = certifiedCaller(context);
   // The cache may be a moment behind another manager's: only a fresh look may turn a node away.
   const caller = actualCaller(claimed, store.view()) ?? actualCaller(claimed, await store.read());
-  if (!caller) throw new RemovedNodeError(claimed.nodeId);
+  if (!caller) throw stranger(claimed, store.view());
   if (!mayCall(required, caller))
     throw new ClusterError('permissionDenied', `a ${caller.role} node may not call ${path}`);
   return caller;
@@ -43,6 +43,16 @@ export class RemovedNodeError extends ClusterError {
   constructor(nodeId: string) {
     super('permissionDenied', `node ${nodeId} is not part of this cluster`);
   }
+}
+
+function stranger({ nodeId, clusterId }: CertifiedCaller, { cluster }: View): ClusterError {
+  if (!cluster) return new ClusterError('unavailable', 'this manager has no cluster yet');
+  if (cluster.id !== clusterId)
+    return new ClusterError(
+      'permissionDenied',
+      `this certificate is of cluster ${clusterId}, not of this one`,
+    );
+  return new RemovedNodeError(nodeId);
 }
 
 const mayCall = (required: CallerRole, caller: Caller): boolean =>

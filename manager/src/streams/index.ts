@@ -1,1 +1,3 @@
+export * from './open-side-stream.js';
 export * from './side-stream.js';
+export * from './stream-broker.js';

@@ -6,9 +6,9 @@ export type StreamKind = NonNullable<StreamRequest['kind']>;
 /** The manager's end of a side stream with one agent. Whoever asked for it closes it. */
 export interface SideStream {
   /**
-   * What the agent sends, without its `open` frame. Ends after the agent's `end` or when it closes; a
-   * `StreamError` frame is thrown as the `ClusterError` it names, a lost connection as `unavailable`.
-   * To be read once. The agent is slowed down while nobody reads.
+   * What the agent sends, without its `open` frame, until its `end`. A `StreamError` frame is thrown as the
+   * `ClusterError` it names, a stream that ends in another way as `unavailable`, one closed on this side as
+   * the error it was closed with, or `cancelled`. To be read once. The agent is slowed while nobody reads.
    */
   readonly frames: AsyncIterable<Frame>;
   /**

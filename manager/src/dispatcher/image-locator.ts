@@ -1,0 +1,56 @@
+import type { Clock } from '@tessera/shared/env';
+import { ClusterError } from '@tessera/shared/errors';
+import type { LocateImageResponse } from '@tessera/shared/wire';
+import type { Store, View } from '../store/view.js';
+import { isHandedOut } from './assignment-items.js';
+
+/** Long enough for one blob to begin; a transfer under way is not cut off by it. */
+const TOKEN_MS = 10 * 60_000;
+
+export interface ImageLocatorOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  /** Signs a token for the holders, with the key and certificate this manager has at the time. */
+  readonly sign: (payload: { nodeId: string; imageId: string; expiresAtMs: number }) => string;
+}
+
+/** Says where a node may fetch an image from. */
+export class ImageLocator {
+  constructor(private readonly options: ImageLocatorOptions) {}
+
+  /**
+   * @throws ClusterError `permissionDenied` when nothing assigned to the node names the image, `notFound`
+   *   when the cluster does not know it
+   */
+  async locate(nodeId: string, imageId: string): Promise<LocateImageResponse> {
+    const { store, clock, sign } = this.options;
+    // The node may have its assignment from another manager, and this cache be a moment behind it.
+    const view = needsImage(store.view(), nodeId, imageId) ? store.view() : await store.read();
+    if (!needsImage(view, nodeId, imageId))
+      throw new ClusterError('permissionDenied', `no assignment of node ${nodeId} names image ${imageId}`);
+    const image = view.images.get(imageId);
+    if (!image) throw new ClusterError('notFound', `image ${imageId} is not known to the cluster`);
+    return {
+      image,
+      sources: sourcesOf(view, nodeId, imageId),
+      token: sign({ nodeId, imageId, expiresAtMs: clock.now() + TOKEN_MS }),
+    };
+  }
+}
+
+function needsImage(view: View, nodeId: string, imageId: string): boolean {
+  if (view.imagePlacements.get(imageId)?.nodeIds.includes(nodeId)) return true;
+  return view.tasks
+    .byNode(nodeId)
+    .some((task) => isHandedOut(task) && view.specOf(task).container?.imageDigest === imageId);
+}
+
+function sourcesOf(view: View, nodeId: string, imageId: string): LocateImageResponse['sources'] {
+  const sources = [];
+  for (const { nodeId: holder, state, description, imageDigests } of view.nodeStatuses.all()) {
+    const peerAddr = description?.peerAddr ?? '';
+    if (holder !== nodeId && state === 'ready' && peerAddr && imageDigests.includes(imageId))
+      sources.push({ nodeId: holder, peerAddr });
+  }
+  return sources;
+}
