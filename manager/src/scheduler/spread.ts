@@ -1,6 +1,6 @@
+import { Heap } from '@tessera/shared/collections';
 import type { Task, TaskSpec } from '@tessera/shared/model';
 import type { View } from '../store/view.js';
-import { Heap } from './heap.js';
 import type { NodeEntry, NodeSet } from './node-set.js';
 
 /** How good a node is for a task of one service: compared from the first part to the last, smaller is better. */
