@@ -44,3 +44,6 @@ async function testLease(kv: MemoryKv): Promise<() => string> {
   const { id } = await kv.grantLease(LEASE_MS);
   return () => id;
 }
+
+export { MemoryEngine } from '../kv/memory-engine.js';
+export { MemoryKv } from '../kv/memory-kv.js';
