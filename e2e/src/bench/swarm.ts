@@ -3,7 +3,7 @@ import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs';
 import { api } from '../lab/api.js';
 import { ended, must, run } from '../lab/command.js';
 import { LabHost } from '../lab/host.js';
-import { makeLabRootfs } from '../lab/images.js';
+import { makeLabImage } from '../lab/images.js';
 import { labCgroup, labDir, ROOT } from '../lab/paths.js';
 import { Switch } from '../lab/switch.js';
 import { waitFor } from '../lab/wait.js';
@@ -31,19 +31,10 @@ export async function startSwarm(): Promise<Engine | undefined> {
   );
   await Promise.all(hosts.map(startDockerd));
 
-  const archive = `${labDir(name)}/rootfs.tar`;
-  await makeLabRootfs(archive);
+  const archive = `${labDir(name)}/busybox.tar`;
+  await makeLabImage(archive);
   for (const host of hosts) {
-    await must([
-      'docker',
-      '-H',
-      `unix://${socketOf(host)}`,
-      'import',
-      '--change',
-      'CMD ["sh"]',
-      archive,
-      'busybox:latest',
-    ]);
+    await must(['docker', '-H', `unix://${socketOf(host)}`, 'load', '-i', archive]);
   }
   const [first, ...rest] = hosts as [LabHost, ...LabHost[]];
   await api(socketOf(first), 'POST', '/v1.41/swarm/init', {

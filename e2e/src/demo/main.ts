@@ -5,7 +5,7 @@ import { systemClock } from '@tessera/shared/env';
 import { errorText } from '@tessera/shared/errors';
 import { run } from '../lab/command.js';
 import type { LabHost } from '../lab/host.js';
-import { makeDemoImage } from '../lab/images.js';
+import { makeLabImage } from '../lab/images.js';
 import { Lab } from '../lab/lab.js';
 import { labCgroup, labDir } from '../lab/paths.js';
 import { waitFor } from '../lab/wait.js';
@@ -54,7 +54,7 @@ async function main(lab: Lab): Promise<void> {
 
   await narrator.step('Load an image on one host; the cluster has it', async () => {
     const archive = `${host1.dataDir}/busybox.tar`;
-    await makeDemoImage(archive);
+    await makeLabImage(archive);
     await narrator.type(host1, 'tsctl', 'image', 'load', '-i', archive);
     await narrator.type(host1, 'tsctl', 'image', 'ls');
   });
