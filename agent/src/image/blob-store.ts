@@ -97,10 +97,11 @@ export async function measureFile(path: string, signal: AbortSignal) {
   return { digest: digestOfHash(hash), sizeBytes };
 }
 
-/** One blob on its way in. Either `commit` or `discard` ends it. */
+/** One blob on its way in. Ends by `commit`, or by `discard`, which does nothing after a commit. */
 export class IncomingBlob {
-  readonly #hash = createHash('sha256');
+  #hash = createHash('sha256');
   #offset = 0;
+  #ended = false;
 
   constructor(
     private readonly file: FileHandle,
@@ -123,27 +124,39 @@ export class IncomingBlob {
         `blob ${this.digest}: more than ${this.sizeBytes} bytes came`,
       );
     }
-    for (let at = 0; at < piece.length; ) at += (await this.file.write(piece, at)).bytesWritten;
+    for (let at = 0; at < piece.length; ) {
+      at += (await this.file.write(piece, at, piece.length - at, this.#offset + at)).bytesWritten;
+    }
     this.#hash.update(piece);
     this.#offset += piece.length;
   }
 
-  /** @throws ClusterError `failedPrecondition` when size or digest is wrong; the blob is then discarded */
+  /** @throws ClusterError `failedPrecondition` when size or digest is wrong; it is then empty again */
   async commit(): Promise<void> {
-    const found = digestOfHash(this.#hash);
+    const found = digestOfHash(this.#hash.copy());
     if (this.#offset !== this.sizeBytes || found !== this.digest) {
-      await this.discard();
+      const offset = this.#offset;
+      await this.#reset();
       throw new ClusterError(
         'failedPrecondition',
-        `blob ${this.digest}: ${this.#offset} of ${this.sizeBytes} bytes with digest ${found} came`,
+        `blob ${this.digest}: ${offset} of ${this.sizeBytes} bytes with digest ${found} came`,
       );
     }
+    this.#ended = true;
     await this.file.close();
     await rename(this.path, this.target);
   }
 
   async discard(): Promise<void> {
+    if (this.#ended) return;
+    this.#ended = true;
     await this.file.close();
     await rm(this.path, { force: true });
+  }
+
+  async #reset(): Promise<void> {
+    await this.file.truncate(0);
+    this.#hash = createHash('sha256');
+    this.#offset = 0;
   }
 }

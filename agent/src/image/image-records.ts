@@ -77,3 +77,6 @@ export class ImageRecords {
     return join(this.directory, this.#name(imageId, removing));
   }
 }
+
+/** Everything an image is made of, by digest. */
+export const blobsOf = (image: Image): string[] => [image.id, image.configDigest, ...image.layerDigests];

@@ -1,20 +1,20 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DEFAULT_UNPACK_BOUNDS, syncFileSystem, type UnpackBounds, unpackArchive } from '@tessera/native';
+import { DEFAULT_UNPACK_BOUNDS, syncFileSystem, type UnpackBounds } from '@tessera/native';
 import type { Clock, Logger, Random } from '@tessera/shared/env';
 import { ClusterError } from '@tessera/shared/errors';
 import { familiarName } from '@tessera/shared/image-reference';
-import { Image } from '@tessera/shared/model';
-import { ArchiveDirectory } from './archive-directory.js';
+import type { Image } from '@tessera/shared/model';
+import { ArchiveLoader } from './archive-loader.js';
+import { writeArchive } from './archive-writer.js';
 import { BlobStore } from './blob-store.js';
 import { chainIds } from './digest.js';
-import { type MeasuredImage, measureImage, readArchive } from './image-archive.js';
 import { parseConfig } from './image-config.js';
 import { parseManifest } from './image-manifest.js';
-import { ImageRecords } from './image-records.js';
-import type { ImageFetcher, ImageStore, LocalImage, Snapshot } from './image-store.js';
+import { blobsOf, ImageRecords } from './image-records.js';
+import type { ImageFetcher, ImageStore, LocalImage } from './image-store.js';
 import { ScratchSpace } from './scratch-space.js';
-import { allOrNone, GroupCommit, SharedWork } from './shared-work.js';
+import { GroupCommit, SharedWork } from './shared-work.js';
 import { type LayerSource, SnapshotStore } from './snapshot-store.js';
 
 export interface ImageStoreOptions {
@@ -41,6 +41,7 @@ export class LocalImageStore implements ImageStore {
   readonly blobs: BlobStore;
   readonly #records: ImageRecords;
   readonly #snapshots: SnapshotStore;
+  readonly #loader: ArchiveLoader;
   readonly #scratch: ScratchSpace;
   readonly #sync: GroupCommit;
   readonly #logger: Logger;
@@ -57,7 +58,7 @@ export class LocalImageStore implements ImageStore {
   #heldOver = new Set<string>();
 
   private constructor(private readonly options: ImageStoreOptions) {
-    const { directory } = options;
+    const { directory, bounds = DEFAULT_UNPACK_BOUNDS } = options;
     this.#logger = options.logger.child({ module: 'image' });
     this.#scratch = new ScratchSpace(join(directory, 'tmp'), options.random);
     this.#sync = new GroupCommit(() => syncFileSystem(directory));
@@ -68,7 +69,14 @@ export class LocalImageStore implements ImageStore {
       linkDirectory: join(directory, 'l'),
       scratch: this.#scratch,
       sync: this.#sync,
-      bounds: options.bounds ?? DEFAULT_UNPACK_BOUNDS,
+      bounds,
+    });
+    this.#loader = new ArchiveLoader({
+      blobs: this.blobs,
+      snapshots: this.#snapshots,
+      scratch: this.#scratch,
+      clock: options.clock,
+      bounds,
     });
   }
 
@@ -115,16 +123,8 @@ export class LocalImageStore implements ImageStore {
     progress: (line: string) => void,
     signal: AbortSignal,
   ): Promise<Image[]> {
-    const images = await this.#whileBusy(() =>
-      this.#scratch.withDirectory('load', async (root) => {
-        await unpackArchive({ mode: 'archive', root, input: archive, ...this.#bounds() }, signal);
-        const directory = await ArchiveDirectory.at(root);
-        const loaded: Image[] = [];
-        for (const archived of await readArchive(directory)) {
-          loaded.push(await this.#take(await measureImage(directory, archived, signal), signal));
-        }
-        return this.#record(loaded);
-      }),
+    const images = await this.#whileBusy(async () =>
+      this.#record(await this.#loader.load(archive, signal)),
     ).catch(async (error: unknown) => {
       await this.#collect();
       throw error;
@@ -164,13 +164,20 @@ export class LocalImageStore implements ImageStore {
     return this.blobs.read(digest, offset);
   }
 
+  /** An archive that `docker load` and `load` take. @throws ClusterError `notFound` */
+  save(imageId: string, names: readonly string[], signal: AbortSignal): AsyncIterable<Uint8Array> {
+    const image = this.get(imageId);
+    if (!image) throw new ClusterError('notFound', `image ${imageId} is not on this node`);
+    return writeArchive(this.blobs, [{ image, names }], signal);
+  }
+
   // ---- one image
 
   async #prepare(imageId: string, signal: AbortSignal): Promise<LocalImage> {
     return this.#whileBusy(async () => {
       const image = this.#records.get(imageId)?.image ?? (await this.#fetch(imageId, signal));
       const { config, layers } = this.#describe(image);
-      const snapshots = await this.#unpack(layers, signal);
+      const snapshots = await this.#snapshots.ensureAll(layers, signal);
       const local: LocalImage = { id: image.id, config, layers: snapshots };
       this.#ready.set(image.id, local);
       return local;
@@ -197,54 +204,6 @@ export class LocalImageStore implements ImageStore {
       return { chainId: chain[index]!, diffId, blobDigest, blobPath: this.blobs.path(blobDigest) };
     });
     return { config: parsed.run, layers };
-  }
-
-  #unpack(layers: readonly LayerSource[], signal: AbortSignal): Promise<Snapshot[]> {
-    return allOrNone(
-      signal,
-      layers.map((layer) => (both) => this.#snapshots.ensure(layer, both)),
-    );
-  }
-
-  /** Brings an archive's image into blobs and snapshots. It is not recorded yet. */
-  async #take(measured: MeasuredImage, signal: AbortSignal): Promise<Image> {
-    const chain = chainIds(measured.parsed.diffIds);
-    const sources = measured.layers.map(
-      (layer, index): LayerSource => ({
-        chainId: chain[index]!,
-        diffId: layer.diffId,
-        blobDigest: layer.digest,
-        blobPath: layer.path,
-      }),
-    );
-    for (const source of sources) await this.#verifyKnown(source, signal);
-    await this.#unpack(sources, signal);
-    for (const layer of measured.layers) await this.blobs.adopt(layer.path, layer.digest);
-    await this.blobs.put(measured.manifest);
-    await this.blobs.put(measured.config);
-
-    const facts = await Promise.all(chain.map((chainId) => this.#snapshots.facts(chainId)));
-    const blobBytes = measured.layers.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-    const nowMs = this.options.clock.now();
-    return Image.fromPartial({
-      id: measured.id,
-      meta: { createdAtMs: nowMs, updatedAtMs: nowMs },
-      configDigest: measured.configDigest,
-      names: measured.names,
-      manifest: measured.manifest,
-      config: measured.config,
-      sizeBytes: facts.reduce((sum, { bytes }) => sum + bytes, 0),
-      blobBytes: blobBytes + measured.config.length + measured.manifest.length,
-      layerDigests: measured.layers.map(({ digest }) => digest),
-    });
-  }
-
-  /** A layer that is unpacked already would not be looked at: its blob might still be another one. */
-  async #verifyKnown(source: LayerSource, signal: AbortSignal): Promise<void> {
-    if (!this.#snapshots.get(source.chainId)) return;
-    const { blobDigest } = await this.#snapshots.facts(source.chainId);
-    if (source.blobDigest === blobDigest || source.blobDigest === source.diffId) return;
-    await this.#snapshots.verify(source, signal);
   }
 
   // ---- what is here
@@ -298,10 +257,6 @@ export class LocalImageStore implements ImageStore {
 
   #changed(): void {
     for (const listener of this.#listeners) listener();
-  }
-
-  #bounds() {
-    return { bounds: this.options.bounds ?? DEFAULT_UNPACK_BOUNDS };
   }
 
   // ---- pins and collection
@@ -372,6 +327,3 @@ export class LocalImageStore implements ImageStore {
     }
   }
 }
-
-/** Everything an image is made of, by digest. */
-export const blobsOf = (image: Image): string[] => [image.id, image.configDigest, ...image.layerDigests];

@@ -5,7 +5,7 @@ import { ClusterError } from '@tessera/shared/errors';
 import { hexOf } from './digest.js';
 import type { Snapshot } from './image-store.js';
 import type { ScratchSpace } from './scratch-space.js';
-import { type GroupCommit, SharedWork, Slots } from './shared-work.js';
+import { allOrNone, type GroupCommit, SharedWork, Slots } from './shared-work.js';
 
 /** Unpacking is decompression: more at once than cores only takes them from the containers. */
 const UNPACKERS_MAX = 2;
@@ -80,6 +80,14 @@ export class SnapshotStore {
     return (
       this.#known.get(layer.chainId) ??
       (await this.#unpacking.run(layer.chainId, signal, () => this.#unpack(layer, signal)))
+    );
+  }
+
+  /** All of an image's layers, in their order. */
+  ensureAll(layers: readonly LayerSource[], signal: AbortSignal): Promise<Snapshot[]> {
+    return allOrNone(
+      signal,
+      layers.map((layer) => (both) => this.ensure(layer, both)),
     );
   }
 
