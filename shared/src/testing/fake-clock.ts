@@ -61,6 +61,11 @@ export class FakeClock implements Clock {
     this.#nowMs = untilMs;
   }
 
+  /** Moves time on and fires nothing, as for a stopped process: what fell due fires late, at the next advance. */
+  sleep(byMs: number): void {
+    this.#nowMs += byMs;
+  }
+
   #next(): Timer | undefined {
     let first: Timer | undefined;
     for (const timer of this.#timers) {
