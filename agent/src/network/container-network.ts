@@ -8,6 +8,8 @@ export interface Sandbox {
   readonly pid: number;
   readonly attachments: readonly NetworkAttachment[];
   readonly hostname: string;
+  /** Servers the user named, asked instead of the host's about names that are not the cluster's. */
+  readonly dnsServers?: readonly string[];
 }
 
 /** Files the executor binds over the ones in the container's root. */

@@ -1,0 +1,159 @@
+import { closeSync } from 'node:fs';
+import {
+  changeNetwork,
+  changeRules,
+  forgetConnections,
+  listRules,
+  NativeCallError,
+  type Netns,
+  openSocket,
+} from '@tessera/native';
+import {
+  type Balance,
+  buildTable,
+  parseTable,
+  planBalance,
+  type ResolverPorts,
+  rebalance,
+  setResolver,
+  TABLE,
+} from './balance.js';
+import { type ContainerLink, type LinkPlaces, planLinks } from './container-links.js';
+import type { Attached, VirtualAddresses } from './kernel-types.js';
+
+/** One container's namespace: its links and its table. Every call blocks. */
+export class ContainerKernel {
+  #balance: Balance = new Map();
+  #picks: ReadonlySet<number> = new Set();
+  #resolver: ResolverPorts | undefined;
+
+  /** @param places takes over the container's descriptor: `close` closes it */
+  constructor(
+    readonly containerId: string,
+    readonly links: readonly ContainerLink[],
+    private readonly places: LinkPlaces,
+  ) {}
+
+  /** Makes links and table in a fresh namespace. */
+  create(virtuals: VirtualAddresses): Attached['sockets'] {
+    this.#createLinks(this.links);
+    const sockets = this.#openSockets();
+    this.#rebuild(virtuals);
+    return sockets;
+  }
+
+  /** Takes over a namespace that an earlier agent made: new resolver sockets, the rest as it is where it is right. */
+  adopt(virtuals: VirtualAddresses): Attached['sockets'] {
+    const sockets = this.#openSockets();
+    this.verify(virtuals);
+    return sockets;
+  }
+
+  /** Makes the links whose outer ends are gone: with them went the inner ones. */
+  restoreLinks(present: ReadonlySet<string>): string[] {
+    const missing = this.links.filter(({ port }) => !present.has(port));
+    if (missing.length > 0) changeNetwork(planLinks(missing, this.places));
+    return missing.map(({ name, port }) => `link ${name} (${port}) of container ${this.containerId}`);
+  }
+
+  /** Brings the balance from what it was to what it should be, touching elements alone. */
+  balance(virtuals: VirtualAddresses): string[] {
+    const after = rebalance(this.#balance, new Map(virtuals));
+    const commands = planBalance(this.#balance, after, this.#picks);
+    if (commands === '') return [];
+    this.#run(this.places.container, commands);
+    this.#note(after);
+    return [`virtual addresses of container ${this.containerId}`];
+  }
+
+  /** Reads the table back and mends it; rebuilds it when more than elements is wrong. */
+  verify(virtuals: VirtualAddresses): string[] {
+    const state = this.#read();
+    if (!state) {
+      this.#rebuild(virtuals);
+      return [`table of container ${this.containerId}`];
+    }
+    this.#balance = state.balance;
+    this.#picks = state.picks;
+    const changes = this.balance(virtuals);
+    const { udp, tcp } = this.#resolver ?? {};
+    if (this.#resolver && (state.resolver?.udp !== udp || state.resolver?.tcp !== tcp)) {
+      changeRules(this.places.container, setResolver(this.#resolver));
+      changes.push(`resolver of container ${this.containerId}`);
+    }
+    return changes;
+  }
+
+  forget(addresses: readonly string[]): number {
+    return forgetConnections(this.places.container, addresses);
+  }
+
+  /** Lets go of the namespace, which ends with its last process and socket. */
+  close(): void {
+    closeSync(this.places.container);
+  }
+
+  #createLinks(links: readonly ContainerLink[]): void {
+    try {
+      changeNetwork(planLinks(links, this.places));
+    } catch (error) {
+      if (!(error instanceof NativeCallError) || error.code !== 'EEXIST') throw error;
+      // Of an attempt that a crash cut short. Each outer end takes its inner one with it.
+      this.removeLinks();
+      changeNetwork(planLinks(links, this.places));
+    }
+  }
+
+  /** Slow (tens of milliseconds each): for failures only; links otherwise end with their namespace. */
+  removeLinks(): void {
+    changeNetwork(
+      this.links.map(({ port, kind }) => ({
+        kind: 'link-delete',
+        name: port,
+        tolerant: true,
+        netns: kind === 'overlay' ? this.places.fabric : this.places.host,
+      })),
+    );
+  }
+
+  #openSockets(): Attached['sockets'] {
+    const bind = { bind: '127.0.0.11' };
+    const udp = openSocket(this.places.container, 'udp', bind);
+    const tcp = openSocket(this.places.container, 'tcp', bind);
+    this.#resolver = { udp: udp.port, tcp: tcp.port };
+    return { udp, tcp };
+  }
+
+  #read(): ReturnType<typeof parseTable> {
+    try {
+      return parseTable(listRules(this.places.container, `list table ${TABLE}`));
+    } catch (error) {
+      if (error instanceof NativeCallError && error.code === 'ENOENT') return undefined;
+      throw error;
+    }
+  }
+
+  #rebuild(virtuals: VirtualAddresses): void {
+    const balance = rebalance(this.#balance, new Map(virtuals));
+    changeRules(this.places.container, buildTable(this.#resolver, balance));
+    this.#picks = new Set();
+    this.#note(balance);
+  }
+
+  #run(netns: Netns, commands: string): void {
+    try {
+      changeRules(netns, commands);
+    } catch (error) {
+      // The table is not what we remember: the next pass reads it, and must not trust the memory before.
+      const state = this.#read();
+      this.#balance = state?.balance ?? new Map();
+      this.#picks = state?.picks ?? new Set();
+      throw error;
+    }
+  }
+
+  #note(balance: Balance): void {
+    this.#balance = balance;
+    this.#picks = new Set([...this.#picks, ...Array.from(balance.values(), ({ length }) => length)]);
+  }
+}

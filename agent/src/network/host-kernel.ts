@@ -1,0 +1,328 @@
+import { closeSync, mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import {
+  changeNetwork,
+  changeRules,
+  createNetns,
+  dumpAddresses,
+  dumpForwarding,
+  dumpLinks,
+  dumpNeighbours,
+  inNetns,
+  listRules,
+  NativeCallError,
+  type Netns,
+  OWN_NETNS,
+  openNetns,
+  removeNetns,
+} from '@tessera/native';
+import { ClusterError, errorText } from '@tessera/shared/errors';
+import { ContainerKernel } from './container-kernel.js';
+import type { ContainerLink } from './container-links.js';
+import { admit, buildGuard, dismiss, GUARD_TABLE, planGuard } from './fabric-guard.js';
+import {
+  FABRIC_SYSCTLS,
+  type FabricNetwork,
+  type FabricPort,
+  type FabricState,
+  planLeftovers,
+  planNetwork,
+} from './fabric-plan.js';
+import type {
+  Attached,
+  ContainerSpec,
+  Desired,
+  HostOptions,
+  OverlaySpec,
+  ReconcileReport,
+} from './kernel-types.js';
+import { bridgeName, natPortName, portName } from './names.js';
+import { NatKernel } from './nat-kernel.js';
+import { macOf, parseSubnet, splitAddress } from './subnets.js';
+
+/** Bytes that VXLAN over IPv4 puts around a frame. */
+const VXLAN_OVERHEAD = 50;
+
+/**
+ * One host's part of the kernel: fabric, NAT bridge, containers. Every call blocks, so it lives in a thread of its
+ * own; no two calls overlap.
+ */
+export class HostKernel {
+  readonly #host: Netns;
+  readonly #fabric: Netns;
+  readonly #nat: NatKernel;
+  readonly #containers = new Map<string, ContainerKernel>();
+  #overlays: readonly OverlaySpec[] = [];
+  /** Until containers of an earlier life have been claimed, nothing of theirs is a leftover. */
+  #adopted = false;
+
+  constructor(private readonly options: HostOptions) {
+    this.#host = options.hostNetns === undefined ? OWN_NETNS : openNetns(options.hostNetns);
+    mkdirSync(dirname(options.fabricPath), { recursive: true, mode: 0o700 });
+    this.#fabric = createNetns(options.fabricPath);
+    changeNetwork(inNetns(this.#fabric, FABRIC_SYSCTLS));
+    this.#nat = new NatKernel(this.#host, options.natBridge);
+    changeRules(this.#fabric, planGuardOrNothing(this.#fabric));
+  }
+
+  /** Gives a container its links, resolver sockets and table. May be repeated after a crash. */
+  attach(spec: ContainerSpec): Attached {
+    this.#forgetContainer(spec.containerId);
+    if (spec.nat) this.#nat.ensure(this.#overlaySubnets(), false);
+    const container = this.#open(spec, spec.nat ? this.#natLink(spec) : undefined);
+    try {
+      const sockets = container.create(spec.virtuals);
+      this.#containers.set(spec.containerId, container);
+      changeRules(this.#fabric, portsOf(container).map(admit).join('\n'));
+      return { containerId: spec.containerId, sockets, natAddress: natAddressOf(container) };
+    } catch (error) {
+      this.#containers.delete(spec.containerId);
+      container.removeLinks();
+      container.close();
+      this.#nat.release(spec.containerId);
+      throw error;
+    }
+  }
+
+  /** Takes over the containers that live on from an earlier agent. Those whose process is gone are left out. */
+  adopt(specs: readonly ContainerSpec[]): Attached[] {
+    const adopted = specs.flatMap((spec) => {
+      try {
+        return [this.#adoptOne(spec)];
+      } catch (error) {
+        if (error instanceof NativeCallError && error.kind === 'notFound') return [];
+        throw error;
+      }
+    });
+    this.#adopted = true;
+    return adopted;
+  }
+
+  /** Forgets a container; its links end with its namespace. */
+  detach(containerId: string): void {
+    this.#forgetContainer(containerId);
+  }
+
+  /**
+   * Brings fabric and containers to what is desired. One network's or container's failure does not hold up the rest.
+   *
+   * @param verify read back and mend also what only somebody else can have changed
+   */
+  reconcile(desired: Desired, verify: boolean): ReconcileReport {
+    const changes: string[] = [];
+    const failures: { subject: string; message: string }[] = [];
+    const attempt = (subject: string, work: () => readonly string[]) => {
+      try {
+        changes.push(...work());
+      } catch (error) {
+        failures.push({ subject, message: errorText(error) });
+      }
+    };
+    this.#overlays = desired.overlays;
+    const nat = [...this.#containers.values()].some((container) => natAddressOf(container) !== undefined);
+    if (nat && verify) attempt('host', () => this.#nat.ensure(this.#overlaySubnets(), true));
+    this.#reconcileFabric(attempt);
+    if (verify) {
+      attempt('host', () => this.#removeNatLeftovers());
+      attempt('host', () => this.#mendGuard());
+    }
+    for (const { containerId, virtuals, forget } of desired.containers) {
+      const container = this.#containers.get(containerId);
+      if (!container) continue;
+      attempt(containerId, () => {
+        const made = verify ? this.#verifyContainer(container, virtuals) : container.balance(virtuals);
+        container.forget(forget);
+        return made;
+      });
+    }
+    return { changes, failures, culprits: this.#nat.culprits };
+  }
+
+  /** Takes away everything but the containers' own namespaces: this host leaves the cluster. */
+  destroy(): void {
+    for (const containerId of this.#containers.keys()) this.#forgetContainer(containerId);
+    this.#nat.remove();
+    // The namespace's end takes its devices along, but later; a VXLAN holds its VNI until then.
+    changeNetwork(
+      inNetns(
+        this.#fabric,
+        dumpLinks(this.#fabric)
+          .filter(({ name }) => name !== 'lo')
+          .map(({ name }) => ({ kind: 'link-delete', name, tolerant: true })),
+      ),
+    );
+    removeNetns(this.options.fabricPath);
+    this.close();
+  }
+
+  /** Lets go of descriptors; the kernel's state stays for the next agent. */
+  close(): void {
+    for (const container of this.#containers.values()) container.close();
+    this.#containers.clear();
+    closeSync(this.#fabric);
+    if (this.#host !== OWN_NETNS) closeSync(this.#host);
+  }
+
+  #reconcileFabric(attempt: (subject: string, work: () => readonly string[]) => void): void {
+    const mtu = this.#overlayMtu();
+    const networks = this.#overlays.map((overlay) => this.#fabricNetwork(overlay, mtu));
+    const places = { fabric: this.#fabric, host: this.#host };
+    attempt('host', () => {
+      const changes = planLeftovers(networks, dumpLinks(this.#fabric), !this.#adopted);
+      changeNetwork(inNetns(this.#fabric, changes));
+      return changes.map(({ name }) => `leftover ${name}`);
+    });
+    const state: FabricState = {
+      links: dumpLinks(this.#fabric),
+      forwarding: dumpForwarding(this.#fabric),
+      neighbours: dumpNeighbours(this.#fabric),
+    };
+    for (const network of networks) {
+      attempt(network.networkId, () => {
+        const changes = planNetwork(network, state, places);
+        changeNetwork(changes);
+        return changes.map((change) => `${change.kind} ${'name' in change ? change.name : ''}`);
+      });
+    }
+  }
+
+  #verifyContainer(container: ContainerKernel, virtuals: ContainerSpec['virtuals']): string[] {
+    const present = new Set([...dumpLinks(this.#fabric), ...dumpLinks(this.#host)].map(({ name }) => name));
+    return [...container.restoreLinks(present), ...container.verify(virtuals)];
+  }
+
+  #removeNatLeftovers(): string[] {
+    if (!this.#adopted) return [];
+    const known = new Set(Array.from(this.#containers.keys(), natPortName));
+    const leftovers = dumpLinks(this.#host).filter(
+      ({ name, kind }) => kind === 'veth' && name.startsWith('tn-') && !known.has(name),
+    );
+    changeNetwork(
+      leftovers.map(({ name }) => ({ kind: 'link-delete', name, tolerant: true, netns: this.#host })),
+    );
+    return leftovers.map(({ name }) => `leftover ${name}`);
+  }
+
+  #mendGuard(): string[] {
+    const ports = [...this.#containers.values()].flatMap(portsOf);
+    const commands = planGuard(ports, listGuard(this.#fabric));
+    if (commands === '') return [];
+    changeRules(this.#fabric, commands);
+    return ['guard of the fabric'];
+  }
+
+  #adoptOne(spec: ContainerSpec): Attached {
+    this.#forgetContainer(spec.containerId);
+    const name = `eth${spec.overlays.length}`;
+    const netns = openNetns(`/proc/${spec.pid}/ns/net`);
+    const index = dumpLinks(netns).find((link) => link.name === name)?.index;
+    const own = dumpAddresses(netns).find((entry) => entry.index === index && entry.address.includes('.'));
+    closeSync(netns);
+    if (spec.nat && own) this.#nat.keepSubnet(parseSubnet(`${own.address}/${own.prefix}`));
+    if (spec.nat) {
+      this.#nat.ensure(this.#overlaySubnets(), true);
+      if (own) this.#nat.addresses.claim(spec.containerId, own.address);
+    }
+    const container = this.#open(spec, spec.nat ? this.#natLink(spec) : undefined);
+    this.#containers.set(spec.containerId, container);
+    const sockets = container.adopt(spec.virtuals);
+    return { containerId: spec.containerId, sockets, natAddress: natAddressOf(container) };
+  }
+
+  #open(spec: ContainerSpec, nat: ContainerLink | undefined): ContainerKernel {
+    const mtu = this.#overlayMtu();
+    const overlays = spec.overlays.map(({ networkId, vni, address, mac }, index): ContainerLink => {
+      const overlay = this.#overlays.find((candidate) => candidate.networkId === networkId);
+      return {
+        kind: 'overlay',
+        name: `eth${index}`,
+        port: portName(spec.containerId, networkId),
+        bridge: bridgeName(vni),
+        mtu: Math.min(overlay?.mtu || mtu, mtu),
+        mac,
+        networkId,
+        ...splitAddress(address),
+      };
+    });
+    return new ContainerKernel(spec.containerId, nat ? [...overlays, nat] : overlays, {
+      container: openNetns(`/proc/${spec.pid}/ns/net`),
+      fabric: this.#fabric,
+      host: this.#host,
+    });
+  }
+
+  #natLink({ containerId, overlays }: ContainerSpec): ContainerLink {
+    const address = this.#nat.addresses.take(containerId);
+    if (address === undefined)
+      throw new ClusterError('resourceExhausted', `every address of the bridge ${this.#nat.bridge} is taken`);
+    return {
+      kind: 'nat',
+      name: `eth${overlays.length}`,
+      port: natPortName(containerId),
+      bridge: this.#nat.bridge,
+      mtu: this.#nat.outerMtu(),
+      mac: macOf(address),
+      address,
+      prefix: this.#nat.addresses.subnet.prefix,
+      gateway: this.#nat.gateway,
+      networkId: '',
+    };
+  }
+
+  #forgetContainer(containerId: string): void {
+    const container = this.#containers.get(containerId);
+    if (!container) return;
+    this.#containers.delete(containerId);
+    container.close();
+    this.#nat.release(containerId);
+    const ports = portsOf(container);
+    if (ports.length > 0) this.#dismiss(ports);
+  }
+
+  #dismiss(ports: readonly FabricPort[]): void {
+    try {
+      changeRules(this.#fabric, ports.map(dismiss).join('\n'));
+    } catch (error) {
+      // Somebody changed the guard: the next verifying pass mends it.
+      if (!(error instanceof NativeCallError) || error.code !== 'ENOENT') throw error;
+    }
+  }
+
+  #fabricNetwork(overlay: OverlaySpec, mtu: number): FabricNetwork {
+    const ports = [...this.#containers.values()].flatMap((container) =>
+      portsOf(container).filter(({ networkId }) => networkId === overlay.networkId),
+    );
+    return { ...overlay, local: this.options.dataPathAddr, mtu: Math.min(overlay.mtu || mtu, mtu), ports };
+  }
+
+  #overlaySubnets(): string[] {
+    return this.#overlays.flatMap(({ subnets }) => subnets);
+  }
+
+  /** What the device that has the data path's address leaves room for. */
+  #overlayMtu(): number {
+    const own = dumpAddresses(this.#host).find(({ address }) => address === this.options.dataPathAddr);
+    const link = dumpLinks(this.#host).find(({ index }) => index === own?.index);
+    return Math.min(link?.mtu ?? 1500, 9000) - VXLAN_OVERHEAD;
+  }
+}
+
+const portsOf = (container: ContainerKernel): (FabricPort & { networkId: string })[] =>
+  container.links
+    .filter(({ kind }) => kind === 'overlay')
+    .map(({ port, mac, address, networkId }) => ({ name: port, mac, address, networkId }));
+
+const natAddressOf = (container: ContainerKernel): string | undefined =>
+  container.links.find(({ kind }) => kind === 'nat')?.address;
+
+function listGuard(fabric: Netns): readonly Record<string, unknown>[] | undefined {
+  try {
+    return listRules(fabric, `list table ${GUARD_TABLE}`);
+  } catch (error) {
+    if (error instanceof NativeCallError && error.code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** Containers of an earlier life have their elements in a guard that is there; it is not made anew under them. */
+const planGuardOrNothing = (fabric: Netns): string => (listGuard(fabric) ? '' : buildGuard([]));

@@ -1,0 +1,70 @@
+import type { NetnsSocket } from '@tessera/native';
+import type { RemoteEndpoint } from './fabric-plan.js';
+
+// What the network manager and the thread that talks to the kernel say to each other: plain, cloneable values.
+
+export interface HostOptions {
+  /** The host's network namespace as a path; undefined: the process's own. */
+  readonly hostNetns?: string | undefined;
+  /** Where the fabric's namespace is bound, in a directory that ends with the host's boot. */
+  readonly fabricPath: string;
+  readonly natBridge: string;
+  /** This host's address on the data path. */
+  readonly dataPathAddr: string;
+}
+
+/** An overlay network as this host is to have it. */
+export interface OverlaySpec {
+  readonly networkId: string;
+  readonly vni: number;
+  readonly port: number;
+  /** 0: what the data path leaves room for. */
+  readonly mtu: number;
+  readonly subnets: readonly string[];
+  readonly remotes: readonly RemoteEndpoint[];
+}
+
+/** Virtual address → addresses of its ready backends. */
+export type VirtualAddresses = readonly (readonly [vip: string, backends: readonly string[]])[];
+
+export interface ContainerSpec {
+  readonly containerId: string;
+  /** A process in its namespace. */
+  readonly pid: number;
+  readonly overlays: readonly {
+    readonly networkId: string;
+    readonly vni: number;
+    /** With prefix length. */
+    readonly address: string;
+    readonly mac: string;
+  }[];
+  /** Whether it has a way to the outside. */
+  readonly nat: boolean;
+  readonly virtuals: VirtualAddresses;
+}
+
+export interface Attached {
+  readonly containerId: string;
+  readonly sockets: { readonly udp: NetnsSocket; readonly tcp: NetnsSocket };
+  /** On the NAT bridge. */
+  readonly natAddress: string | undefined;
+}
+
+export interface Desired {
+  readonly overlays: readonly OverlaySpec[];
+  readonly containers: readonly {
+    readonly containerId: string;
+    readonly virtuals: VirtualAddresses;
+    /** Addresses whose connections are to be forgotten. */
+    readonly forget: readonly string[];
+  }[];
+}
+
+export interface ReconcileReport {
+  /** Changes made, for the log. */
+  readonly changes: readonly string[];
+  /** What could not be brought about, by network or container id ("host" for the NAT bridge). */
+  readonly failures: readonly { readonly subject: string; readonly message: string }[];
+  /** Someone else's chains that drop what containers send to the outside. */
+  readonly culprits: readonly string[];
+}

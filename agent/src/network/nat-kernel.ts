@@ -1,0 +1,149 @@
+import {
+  changeNetwork,
+  changeRules,
+  dumpAddresses,
+  dumpLinks,
+  dumpRoutes,
+  inNetns,
+  type Link,
+  listRules,
+  NativeCallError,
+  type NetChange,
+  type Netns,
+} from '@tessera/native';
+import { ClusterError } from '@tessera/shared/errors';
+import {
+  chooseNatSubnet,
+  dockerUserRules,
+  findDroppingChains,
+  NatAddresses,
+  natGateway,
+  natTable,
+} from './nat-plan.js';
+import { formatSubnet, parseSubnet, type Subnet } from './subnets.js';
+
+/** The bridge on the host by which containers reach the outside. Every call blocks. */
+export class NatKernel {
+  #addresses: NatAddresses | undefined;
+  /** What `list table` said right after the rules were made. */
+  #fingerprint: string | undefined;
+  #culprits: readonly string[] = [];
+
+  constructor(
+    private readonly host: Netns,
+    readonly bridge: string,
+  ) {}
+
+  get culprits(): readonly string[] {
+    return this.#culprits;
+  }
+
+  get addresses(): NatAddresses {
+    if (!this.#addresses) throw new ClusterError('internal', 'the NAT bridge has not been made yet');
+    return this.#addresses;
+  }
+
+  get gateway(): string {
+    return natGateway(this.addresses.subnet);
+  }
+
+  /** Decides on the subnet that containers of an earlier life have addresses in. */
+  keepSubnet(subnet: Subnet): void {
+    this.#addresses ??= new NatAddresses(subnet);
+  }
+
+  /**
+   * Makes what is missing of bridge, address, forwarding and rules. May be repeated.
+   *
+   * @param avoid CIDRs that the subnet must not touch, beside what the host has
+   * @param verify read the rules back as well
+   */
+  ensure(avoid: readonly string[], verify: boolean): string[] {
+    const links = dumpLinks(this.host);
+    const addresses = dumpAddresses(this.host).filter(({ address }) => address.includes('.'));
+    const bridge = links.find(({ name }) => name === this.bridge);
+    const own = addresses.find(({ index }) => index === bridge?.index);
+    if (!this.#addresses) {
+      const subnet = own
+        ? parseSubnet(`${own.address}/${own.prefix}`)
+        : chooseNatSubnet([...avoid, ...this.#inUse(addresses)]);
+      if (!subnet)
+        throw new ClusterError('resourceExhausted', 'no private IPv4 range is free for the NAT bridge');
+      this.#addresses = new NatAddresses(subnet);
+    }
+    const changes: NetChange[] = [];
+    if (!bridge) changes.push({ kind: 'bridge', name: this.bridge, mtu: this.outerMtu(links) });
+    else if (!bridge.up) changes.push({ kind: 'link', name: this.bridge, up: true });
+    if (own?.address !== this.gateway)
+      changes.push({
+        kind: 'address',
+        name: this.bridge,
+        address: this.gateway,
+        prefix: this.#addresses.subnet.prefix,
+        tolerant: true,
+      });
+    changeNetwork(inNetns(this.host, [...changes, { kind: 'sysctl', path: 'ipv4/ip_forward', value: '1' }]));
+    const made = changes.map(({ kind }) => `${kind} of ${this.bridge}`);
+    if (this.#fingerprint === undefined || (verify && this.#readRules() !== this.#fingerprint)) {
+      made.push(`rules of ${this.bridge}`);
+      this.#makeRules();
+    }
+    if (verify || made.length > 0) this.#passForeignChains();
+    return made;
+  }
+
+  /** The MTU that packets to the outside have: the default route's device's. */
+  outerMtu(links: readonly Link[] = dumpLinks(this.host)): number {
+    const route = dumpRoutes(this.host).find(({ prefix }) => prefix === 0);
+    return links.find(({ index }) => index === route?.index)?.mtu ?? 1500;
+  }
+
+  release(containerId: string): void {
+    this.#addresses?.release(containerId);
+  }
+
+  /** Takes bridge and rules away. May be repeated. */
+  remove(): void {
+    const { name } = natTable(this.bridge, '0.0.0.0/0');
+    changeRules(this.host, `add table ${name}\ndelete table ${name}`);
+    changeNetwork([{ kind: 'link-delete', name: this.bridge, tolerant: true, netns: this.host }]);
+    this.#fingerprint = undefined;
+  }
+
+  #inUse(addresses: readonly { readonly address: string; readonly prefix: number }[]): string[] {
+    const routes = dumpRoutes(this.host).filter(({ prefix }) => prefix > 0);
+    return [
+      ...routes.map(({ destination, prefix }) => `${destination}/${prefix}`),
+      ...addresses.map(({ address, prefix }) => `${address}/${prefix}`),
+    ];
+  }
+
+  #makeRules(): void {
+    changeRules(this.host, natTable(this.bridge, formatSubnet(this.addresses.subnet)).commands);
+    this.#fingerprint = this.#readRules();
+  }
+
+  /** The rules as text; undefined when the table is gone. */
+  #readRules(): string | undefined {
+    const { name } = natTable(this.bridge, formatSubnet(this.addresses.subnet));
+    try {
+      return JSON.stringify(listRules(this.host, `list table ${name}`).slice(1));
+    } catch (error) {
+      if (error instanceof NativeCallError && error.code === 'ENOENT') return undefined;
+      throw error;
+    }
+  }
+
+  /** An accept of ours does not outweigh a drop of theirs: only a rule in their own chain does. */
+  #passForeignChains(): void {
+    const { dropping, hasDockerUser } = findDroppingChains(listRules(this.host, 'list chains'));
+    const docker = dropping.filter(({ family, table }) => family === 'ip' && table === 'filter');
+    if (docker.length > 0 && hasDockerUser) {
+      const listing = JSON.stringify(listRules(this.host, 'list chain ip filter DOCKER-USER'));
+      if (!listing.includes(`"${this.bridge}"`)) changeRules(this.host, dockerUserRules(this.bridge));
+    }
+    this.#culprits = dropping
+      .filter((chain) => !(hasDockerUser && docker.includes(chain)))
+      .map(({ family, table, chain }) => `${family} ${table} ${chain}`);
+  }
+}

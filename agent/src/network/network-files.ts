@@ -1,0 +1,48 @@
+import { invalid } from '@tessera/shared/errors';
+import type { ContainerNetwork, NetworkFiles } from './container-network.js';
+import { splitAddress } from './subnets.js';
+
+/** Where a container's resolver is. Source: Docker. */
+export const RESOLVER_ADDRESS = '127.0.0.11';
+
+/** Contents of /etc/resolv.conf and /etc/hosts. Sources: resolv.conf(5), hosts(5). */
+export function networkFiles(spec: Parameters<ContainerNetwork['files']>[0]): NetworkFiles {
+  // A user's ndots replaces ours; servers the user named are asked by the resolver, not by the container.
+  const options = spec.dnsOptions.some((option) => option.startsWith('ndots:'))
+    ? spec.dnsOptions
+    : ['ndots:0', ...spec.dnsOptions];
+  const own = spec.attachments.map(({ addr }) => splitAddress(addr).address);
+  return {
+    resolvConf: lines([
+      `nameserver ${RESOLVER_ADDRESS}`,
+      ...(spec.dnsSearch.length > 0 ? [`search ${spec.dnsSearch.map(oneWord).join(' ')}`] : []),
+      `options ${options.map(oneWord).join(' ')}`,
+    ]),
+    hosts: lines([
+      '127.0.0.1\tlocalhost',
+      '::1\tlocalhost ip6-localhost ip6-loopback',
+      'fe00::\tip6-localnet',
+      'ff00::\tip6-mcastprefix',
+      'ff02::1\tip6-allnodes',
+      'ff02::2\tip6-allrouters',
+      ...spec.extraHosts.map(hostLine),
+      // Without a network of the cluster the address is not known before the container is attached.
+      ...(own.length > 0 ? own : ['127.0.1.1']).map((address) => `${address}\t${oneWord(spec.hostname)}`),
+    ]),
+  };
+}
+
+const lines = (all: readonly string[]): string => `${all.join('\n')}\n`;
+
+/** What would end a line or a word does not get into the files. */
+function oneWord(text: string): string {
+  if (!/^[^\s#]+$/.test(text)) throw invalid(`'${text}' is not a word that resolv.conf or hosts can hold`);
+  return text;
+}
+
+/** "10.0.0.1 db db.local", as the model has it. */
+function hostLine(line: string): string {
+  const [address, ...names] = line.trim().split(/\s+/);
+  if (!address || names.length === 0) throw invalid(`extra host '${line}' is not "ADDRESS NAME"`);
+  return `${oneWord(address)}\t${names.map(oneWord).join(' ')}`;
+}

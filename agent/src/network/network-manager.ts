@@ -1,0 +1,296 @@
+import { type Clock, delay, type Logger, type Random } from '@tessera/shared/env';
+import { ClusterError } from '@tessera/shared/errors';
+import type { ContainerNetwork, NetworkFiles, Sandbox } from './container-network.js';
+import { goneAddresses, isOverlay, overlaysOf, virtualsOf } from './desired-overlays.js';
+import { DnsForwarder, HostResolvers, type Outside, type Upstream } from './dns/forwarder.js';
+import { NameIndex } from './dns/name-index.js';
+import { ContainerResolver } from './dns/resolver.js';
+import { KernelThread, type RemoteHostKernel } from './kernel-thread.js';
+import type { Attached, ContainerSpec, HostOptions } from './kernel-types.js';
+import { networkFiles } from './network-files.js';
+import type { DesiredNetworks, NetworkPlane } from './network-plane.js';
+
+export interface NetworkManagerOptions extends HostOptions {
+  readonly nodeId: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** The host's resolvers; undefined: those of its /etc/resolv.conf. */
+  readonly upstreams?: () => Promise<readonly Upstream[]>;
+  readonly outside?: Outside;
+  /** Shared with other hosts in tests and benches; undefined: a thread of its own. */
+  readonly thread?: KernelThread;
+}
+
+/** How often everything is read back and mended. */
+const VERIFY_MS = 60_000;
+const RETRY_MIN_MS = 500;
+const RETRY_MAX_MS = 30_000;
+/** How long a container waits for its networks to be known here. */
+const NETWORK_WAIT_MS = 15_000;
+
+interface Container {
+  readonly sandbox: Sandbox;
+  readonly networkIds: readonly string[];
+  readonly resolver: ContainerResolver;
+}
+
+const NOTHING: DesiredNetworks = { networks: [], endpoints: [], virtualServices: [] };
+
+/**
+ * This node's part of the cluster's networks: what the manager desires and the containers that are here, brought
+ * into the kernel on each change and read back every minute.
+ */
+export class NetworkManager implements ContainerNetwork, NetworkPlane {
+  readonly #forwarder: DnsForwarder;
+  readonly #upstreams: () => Promise<readonly Upstream[]>;
+  readonly #containers = new Map<string, Container>();
+  readonly #logger: Logger;
+  #desired = NOTHING;
+  #names = new NameIndex(NOTHING);
+  /** Addresses whose connections the next pass forgets, by network. */
+  #gone = new Map<string, string[]>();
+  /** What the last pass could not bring about, by network id. */
+  #failures: ReadonlyMap<string, string> = new Map();
+  #pass: Promise<void> | undefined;
+  #nextPass: Promise<void> | undefined;
+  #retryMs = RETRY_MIN_MS;
+  #cancelRetry = () => {};
+  #cancelVerify = () => {};
+  #closed = false;
+  #applied: (() => void)[] = [];
+
+  private constructor(
+    private readonly options: NetworkManagerOptions,
+    private readonly kernel: RemoteHostKernel,
+    private readonly ownThread: KernelThread | undefined,
+  ) {
+    this.#logger = options.logger.child({ module: 'network' });
+    this.#forwarder = new DnsForwarder(options.clock, options.outside);
+    const resolvers = new HostResolvers(options.clock);
+    this.#upstreams = options.upstreams ?? (() => resolvers.get());
+    this.#scheduleVerify();
+  }
+
+  /** Opens the host's namespaces, making the fabric where there is none. */
+  static async open(options: NetworkManagerOptions): Promise<NetworkManager> {
+    const ownThread = options.thread ? undefined : new KernelThread();
+    const thread = options.thread ?? (ownThread as KernelThread);
+    const { hostNetns, fabricPath, natBridge, dataPathAddr } = options;
+    const kernel = await thread.openHost({ hostNetns, fabricPath, natBridge, dataPathAddr });
+    return new NetworkManager(options, kernel, ownThread);
+  }
+
+  async apply(desired: DesiredNetworks, sequence: number): Promise<void> {
+    for (const [networkId, addresses] of goneAddresses(this.#desired, desired))
+      this.#gone.set(networkId, [...(this.#gone.get(networkId) ?? []), ...addresses]);
+    this.#desired = desired;
+    this.#names = new NameIndex(desired);
+    await this.#runPass();
+    this.#logger.debug({ sequence }, 'networks applied');
+    for (const wake of this.#applied.splice(0)) wake();
+  }
+
+  files(spec: Parameters<ContainerNetwork['files']>[0]): NetworkFiles {
+    return networkFiles(spec);
+  }
+
+  async attach(sandbox: Sandbox, signal: AbortSignal): Promise<void> {
+    await this.#networksKnown(sandbox, signal);
+    signal.throwIfAborted();
+    this.#forget(sandbox.containerId);
+    const desired = this.#desired;
+    const attached = await this.kernel.attach(this.#specOf(sandbox));
+    await this.#enrol(sandbox, attached);
+    // What was applied meanwhile did not know of this container.
+    if (this.#desired !== desired) await this.#runPass();
+  }
+
+  async detach(containerId: string): Promise<void> {
+    this.#forget(containerId);
+    await this.kernel.detach(containerId);
+  }
+
+  async adopt(sandboxes: readonly Sandbox[]): Promise<void> {
+    const adopted = await this.kernel.adopt(sandboxes.map((sandbox) => this.#specOf(sandbox)));
+    const byId = new Map(sandboxes.map((sandbox) => [sandbox.containerId, sandbox]));
+    for (const attached of adopted) await this.#enrol(byId.get(attached.containerId) as Sandbox, attached);
+  }
+
+  /** Reads everything back and mends what is not as desired. Runs by itself every minute. */
+  async verify(): Promise<void> {
+    await this.#runPass(true);
+  }
+
+  /** Stops. What is in the kernel stays, for containers live on. */
+  async close(): Promise<void> {
+    await this.#stop();
+    await this.kernel.close();
+    await this.ownThread?.close();
+  }
+
+  /** Takes away what this host has of the cluster's networks. For a host that leaves. */
+  async destroy(): Promise<void> {
+    await this.#stop();
+    await this.kernel.destroy();
+    await this.ownThread?.close();
+  }
+
+  async #stop(): Promise<void> {
+    this.#closed = true;
+    this.#cancelRetry();
+    this.#cancelVerify();
+    await Promise.allSettled([this.#pass, this.#nextPass]);
+    for (const containerId of this.#containers.keys()) this.#forget(containerId);
+  }
+
+  #forget(containerId: string): void {
+    this.#containers.get(containerId)?.resolver.close();
+    this.#containers.delete(containerId);
+  }
+
+  async #enrol(sandbox: Sandbox, { sockets }: Attached): Promise<void> {
+    this.#forget(sandbox.containerId);
+    const networkIds = sandbox.attachments.map(({ networkId }) => networkId);
+    const resolver = await ContainerResolver.open(
+      { udpFd: sockets.udp.fd, tcpFd: sockets.tcp.fd },
+      {
+        view: () => ({ index: this.#names, networkIds }),
+        upstreams: async () => (this.#reachesOutside(networkIds) ? await this.#upstreamsOf(sandbox) : []),
+        forwarder: this.#forwarder,
+        random: this.options.random,
+        logger: this.#logger.child({ 'task.id': sandbox.taskId }),
+      },
+    );
+    this.#containers.set(sandbox.containerId, { sandbox, networkIds, resolver });
+  }
+
+  async #upstreamsOf({ dnsServers = [] }: Sandbox): Promise<readonly Upstream[]> {
+    if (dnsServers.length === 0) return await this.#upstreams();
+    return dnsServers.map((host) => ({ host, port: 53 }));
+  }
+
+  /** A container on internal networks alone neither sends packets nor asks questions outside (CVE-2024-29018). */
+  #reachesOutside(networkIds: readonly string[]): boolean {
+    if (networkIds.length === 0) return true;
+    return this.#desired.networks.some(
+      ({ network }) => network && networkIds.includes(network.id) && !network.spec?.internal,
+    );
+  }
+
+  #specOf({ containerId, pid, attachments }: Sandbox): ContainerSpec {
+    const networkIds = attachments.map(({ networkId }) => networkId);
+    return {
+      containerId,
+      pid,
+      overlays: attachments.flatMap(({ networkId, addr, mac }) => {
+        const assignment = this.#desired.networks.find(({ network }) => network?.id === networkId);
+        if (!assignment || !isOverlay(assignment)) return [];
+        return [{ networkId, vni: assignment.status?.vni ?? 0, address: addr, mac }];
+      }),
+      nat: this.#reachesOutside(networkIds),
+      virtuals: virtualsOf(this.#desired, networkIds),
+    };
+  }
+
+  /** Waits until every network of the container is here. */
+  async #networksKnown({ attachments }: Sandbox, signal: AbortSignal): Promise<void> {
+    const giveUpAt = this.options.clock.monotonic() + NETWORK_WAIT_MS;
+    for (;;) {
+      const missing = attachments.find(({ networkId }) => !this.#isHere(networkId));
+      if (!missing) return;
+      const leftMs = giveUpAt - this.options.clock.monotonic();
+      if (leftMs <= 0) {
+        const reason = this.#failures.get(missing.networkId) ?? 'the manager has not sent it yet';
+        throw new ClusterError('unavailable', `network ${missing.networkId} is not on this node: ${reason}`);
+      }
+      const waiting = new AbortController();
+      const next = new Promise<void>((resolve) => this.#applied.push(resolve));
+      const timeout = delay(this.options.clock, leftMs, AbortSignal.any([signal, waiting.signal]));
+      // The delay's rejection matters only while it is what we wait for.
+      await Promise.race([next, timeout]).finally(() => {
+        waiting.abort();
+        timeout.catch(() => {});
+      });
+    }
+  }
+
+  #isHere(networkId: string): boolean {
+    if (this.#failures.has(networkId)) return false;
+    return this.#desired.networks.some(
+      (assignment) => assignment.network?.id === networkId && isOverlay(assignment),
+    );
+  }
+
+  /** One pass at a time, and at most one waiting: it will see whatever is desired by then. */
+  #runPass(verify = false): Promise<void> {
+    if (!this.#pass) {
+      this.#pass = this.#reconcile(verify).finally(() => {
+        this.#pass = undefined;
+      });
+      return this.#pass;
+    }
+    this.#nextPass ??= this.#pass
+      .catch(() => {})
+      .then(() => {
+        this.#nextPass = undefined;
+        return this.#runPass(verify);
+      });
+    return this.#nextPass;
+  }
+
+  async #reconcile(verify: boolean): Promise<void> {
+    const gone = this.#gone;
+    this.#gone = new Map();
+    const report = await this.kernel
+      .reconcile(
+        {
+          overlays: overlaysOf(this.#desired, this.options.nodeId),
+          containers: Array.from(this.#containers.values(), ({ sandbox, networkIds }) => ({
+            containerId: sandbox.containerId,
+            virtuals: virtualsOf(this.#desired, networkIds),
+            forget: networkIds.flatMap((id) => gone.get(id) ?? []),
+          })),
+        },
+        verify,
+      )
+      .catch((error: unknown) => {
+        for (const [id, addresses] of gone) this.#gone.set(id, [...addresses, ...(this.#gone.get(id) ?? [])]);
+        throw error;
+      });
+    this.#failures = new Map(report.failures.map(({ subject, message }) => [subject, message]));
+    if (verify && report.changes.length > 0)
+      this.#logger.warn({ changes: report.changes }, 'networks were not as desired and have been mended');
+    for (const { subject, message } of report.failures)
+      this.#logger.error({ subject, error: message }, 'network could not be brought to what it should be');
+    for (const chain of report.culprits)
+      this.#logger.warn({ chain }, 'a foreign nftables chain drops forwarded packets of containers');
+    if (report.failures.length > 0) this.#retryLater(verify);
+    else this.#retryMs = RETRY_MIN_MS;
+  }
+
+  #retryLater(verify: boolean): void {
+    this.#cancelRetry();
+    if (this.#closed) return;
+    this.#cancelRetry = this.options.clock.after(this.#retryMs, () => {
+      void this.#runPass(verify).then(() => {
+        for (const wake of this.#applied.splice(0)) wake();
+      }, this.#onPassFailed);
+    });
+    this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MAX_MS);
+  }
+
+  #scheduleVerify(): void {
+    this.#cancelVerify = this.options.clock.after(VERIFY_MS, () => {
+      void this.#runPass(true)
+        .catch(this.#onPassFailed)
+        .finally(() => {
+          if (!this.#closed) this.#scheduleVerify();
+        });
+    });
+  }
+
+  readonly #onPassFailed = (error: unknown): void => {
+    if (!this.#closed) this.#logger.error({ error }, 'network pass failed');
+  };
+}
