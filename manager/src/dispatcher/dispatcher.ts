@@ -1,12 +1,12 @@
 import { type Clock, type Logger, newId, type Random } from '@tessera/shared/env';
 import { ClusterError } from '@tessera/shared/errors';
-import type { ClusterSpec } from '@tessera/shared/model';
 import { ReconcileLoop } from '@tessera/shared/reconcile';
 import type { AgentMessage, Goodbye, Register, StatusBatch, StreamRequest } from '@tessera/shared/wire';
 import type { Change, Store, Transaction, View } from '../store/view.js';
 import { AssignmentFeed, ItemCache } from './assignment-feed.js';
 import { AssignmentIndex } from './assignment-index.js';
 import { CountedTime } from './counted-time.js';
+import { heartbeatOf } from './heartbeat.js';
 import { managerAddrs } from './manager-addrs.js';
 import { Session } from './session.js';
 import { StatusWriter } from './status-writer.js';
@@ -16,8 +16,6 @@ const TICK_MS = 250;
 const LATE_MS = 1_000;
 /** The longest a node may ask to be waited for. */
 const RESTART_MAX_MS = 60_000;
-/** With more agents than this on one manager, they beat more slowly. */
-const SESSIONS_AT_FULL_BEAT = 1_000;
 const CONCURRENCY = 64;
 
 export interface DispatcherOptions {
@@ -101,7 +99,7 @@ export class Dispatcher {
       sessionId: newId(this.options.random),
       register,
       transport,
-      ...this.#beat(cluster.spec),
+      ...heartbeatOf(cluster.spec, this.#sessions.size + 1),
       nowMs: this.#time.now(),
     });
     this.#sessions.set(nodeId, session);
@@ -307,12 +305,6 @@ export class Dispatcher {
 
   #isCurrent(session: Session): boolean {
     return this.#sessions.get(session.nodeId) === session;
-  }
-
-  #beat(spec: ClusterSpec): { heartbeatPeriodMs: number; graceMs: number } {
-    const slower = Math.max(1, Math.ceil((this.#sessions.size + 1) / SESSIONS_AT_FULL_BEAT));
-    const heartbeatPeriodMs = spec.heartbeatPeriodMs * slower;
-    return { heartbeatPeriodMs, graceMs: heartbeatPeriodMs * spec.heartbeatGracePeriods };
   }
 }
 
