@@ -117,6 +117,7 @@ export class Worker {
 
   /** Ends and removes every task here: this node leaves its cluster. */
   async removeAll(): Promise<void> {
+    this.#assigned = undefined;
     for (const taskId of this.#managers.keys()) if (!this.#leaving.has(taskId)) this.#remove(taskId);
     await Promise.all(this.#leaving.values());
   }
