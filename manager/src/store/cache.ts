@@ -2,6 +2,7 @@ import { ClusterError } from '@tessera/shared/errors';
 import type { Cluster, Task, TaskSpec } from '@tessera/shared/model';
 import { ALL_KINDS, decodeObject, idOf, type KeyName, parseKey, specId } from './kinds.js';
 import type { KeyValue, KvEvent } from './kv/kv.js';
+import { LEADER_KEY, parseLeader } from './leader-key.js';
 import { createTables, type KindTable, type Tables } from './tables.js';
 import type { Change, Kind, View } from './view.js';
 
@@ -38,6 +39,7 @@ export class Cache implements View {
   readonly #claims = new Map<string, Claim>();
   readonly #subscribers = new Set<Subscriber>();
   readonly #waiters = new Set<{ readonly revision: number; readonly resolve: () => void }>();
+  #leader: KeyValue | undefined;
   #revision = 0;
 
   /** @param onSubscriberError a subscriber threw; the others and the feed go on */
@@ -45,6 +47,10 @@ export class Cache implements View {
 
   get revision(): number {
     return this.#revision;
+  }
+
+  get leaderId(): string | undefined {
+    return this.#leader && parseLeader(this.#leader.value)?.managerId;
   }
 
   get cluster(): Cluster | undefined {
@@ -69,7 +75,9 @@ export class Cache implements View {
     if (revision <= this.#revision) return;
     const changes: Change[] = [];
     for (const event of events) {
-      const name = parseKey(event.kind === 'put' ? event.kv.key : event.key);
+      const key = event.kind === 'put' ? event.kv.key : event.key;
+      if (key === LEADER_KEY) this.#leader = event.kind === 'put' ? event.kv : undefined;
+      const name = parseKey(key);
       if (name) this.#applyKey(name, event.kind === 'put' ? event.kv : undefined, changes);
     }
     this.#arrive(revision, changes);
@@ -79,6 +87,7 @@ export class Cache implements View {
   replace(revision: number, kvs: readonly KeyValue[]): void {
     const changes: Change[] = [];
     const listed = new Set<string>();
+    this.#leader = kvs.find(({ key }) => key === LEADER_KEY);
     for (const kv of kvs) {
       const name = parseKey(kv.key);
       if (!name) continue;

@@ -48,6 +48,9 @@ export class CacheTransaction implements Transaction {
   get revision(): number {
     return this.cache.revision;
   }
+  get leaderId(): string | undefined {
+    return this.cache.leaderId;
+  }
   get cluster(): Cluster | undefined {
     return this.#overlays.cluster.all()[0];
   }

@@ -64,6 +64,8 @@ export interface ImageTable extends Table<Image> {
 export interface View {
   /** etcd's revision this picture shows. */
   readonly revision: number;
+  /** The manager that leads, by its id; undefined while none does. */
+  readonly leaderId: string | undefined;
   /** Undefined until the cluster is initialised. */
   readonly cluster: Cluster | undefined;
   readonly nodes: Table<Node>;

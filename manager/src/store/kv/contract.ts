@@ -293,7 +293,7 @@ export function kvContract(open: () => KvUnderTest): void {
     }
     await seen.until(last);
 
-    const values = seen.revisions.map(({ events }) => events.map(valueOf).join());
+    const values = seen.revisions.map(({ events }) => events.map(textOf).join());
     expect(values).toEqual(Array.from({ length: 21 }, (_, index) => `${index}`));
   });
 
@@ -460,5 +460,5 @@ export class Recorder {
 }
 
 const keyOf = (event: KvEvent): string => (event.kind === 'put' ? event.kv.key : event.key);
-const valueOf = (event: KvEvent): string =>
+const textOf = (event: KvEvent): string =>
   event.kind === 'put' ? Buffer.from(event.kv.value).toString() : '';

@@ -50,7 +50,8 @@ export class EtcdWatch implements Watch {
     try {
       stream = await this.etcd.watchClient.watch();
     } catch (error) {
-      return this.#openLater(error);
+      this.#openLater(error);
+      return;
     }
     if (this.#closed || this.#stream) {
       endStream(stream);
@@ -72,7 +73,10 @@ export class EtcdWatch implements Watch {
   }
 
   #take(response: IWatchResponse): void {
-    if (response.canceled) return this.#cancelled(response);
+    if (response.canceled) {
+      this.#cancelled(response);
+      return;
+    }
     this.#retryMs = RETRY_MIN_MS;
     for (const [revision, events] of byRevision(response)) {
       if (revision < this.#nextRevision) continue;
@@ -84,7 +88,10 @@ export class EtcdWatch implements Watch {
 
   #cancelled({ compact_revision, cancel_reason }: IWatchResponse): void {
     // etcd gives no reason when it cancels for a compaction, only the revision.
-    if (Number(compact_revision) === 0) return this.#lose(new Error(cancel_reason || 'cancelled by etcd'));
+    if (Number(compact_revision) === 0) {
+      this.#lose(new Error(cancel_reason || 'cancelled by etcd'));
+      return;
+    }
     this.close();
     this.handler.onCompacted();
   }
