@@ -153,7 +153,7 @@ export class ManagerSupervisor {
   /** What the manager keeps running beside itself, by the pid files it leaves. */
   #helpers(): ProcessIdentity[] {
     const { dataDir, runDir } = this.options;
-    return [dataDir, runDir].flatMap((dir) =>
+    return [dataDir, runDir, join(runDir, 'etcd')].flatMap((dir) =>
       (existsSync(dir) ? readdirSync(dir) : [])
         .filter((name) => name.endsWith('.pid') && name !== 'tsd.pid')
         .flatMap((name) => readLivePidFile(join(dir, name)) ?? []),

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
-import { closeSync, openSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { readLivePidFile, writePidFile } from '@tessera/shared/process';
 import { type MemberOptions, memberFlags } from './flags.js';
 
 /** One etcd process, started by this manager or by its previous life. */
@@ -74,18 +75,14 @@ export function signalEtcd(etcd: EtcdProcess, signal: NodeJS.Signals): void {
 export const forgetPid = (runDir: string): void => rmSync(pidFile(runDir), { force: true });
 
 function readPidFile(runDir: string): EtcdProcess | undefined {
-  try {
-    const [pid, startTime] = readFileSync(pidFile(runDir), 'utf8').trim().split(' ');
-    return pid && startTime ? { pid: Number(pid), startTime } : undefined;
-  } catch {
-    return undefined;
-  }
+  const noted = readLivePidFile(pidFile(runDir));
+  return noted && { pid: noted.pid, startTime: String(noted.startTicks) };
 }
 
+/** In the form that `tsd` reads too: it ends what a leaving node's manager has left. */
 function notePid(runDir: string, etcd: EtcdProcess): EtcdProcess {
-  const path = pidFile(runDir);
-  writeFileSync(`${path}.new`, `${etcd.pid} ${etcd.startTime}\n`, { mode: 0o600 });
-  renameSync(`${path}.new`, path);
+  // One that ended at once needs no note, and would get none.
+  if (isAlive(etcd)) writePidFile(pidFile(runDir), etcd.pid);
   return etcd;
 }
 
