@@ -9,7 +9,7 @@ import type { NetworkPlane } from './network/network-plane.js';
 import type { NodeDirectory, NodeIdentity } from './node/index.js';
 import { SessionLoop, StatusOutbox } from './session/index.js';
 import type { TaskStorage } from './storage/index.js';
-import { SideStreams } from './streams/index.js';
+import { SideStreams, type StreamedImages } from './streams/index.js';
 import { type AssignedWork, AssignmentSet, Worker } from './worker/index.js';
 
 /** How long a manager holds this node as restarting: a start, under full load, with a day's containers to adopt. */
@@ -19,7 +19,7 @@ const RESTART_MS = 60_000;
 export interface NodeParts {
   readonly executor: Executor;
   readonly plane: NetworkPlane;
-  readonly images: ImageStore;
+  readonly images: ImageStore & StreamedImages;
   readonly logs: TaskLogs;
 }
 

@@ -15,6 +15,11 @@ export class StatusOutbox implements StatusReporter {
   #number = 0;
   #onReady: (() => void) | undefined;
 
+  /** Everything reported has been acknowledged. */
+  get isEmpty(): boolean {
+    return this.#waiting.size === 0;
+  }
+
   report(status: TaskStatus): void {
     this.#waiting.set(status.taskId, status);
     this.#onReady?.();

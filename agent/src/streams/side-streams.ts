@@ -9,13 +9,20 @@ import { logBatches } from './log-batches.js';
 
 /** Streams under way at once. Beyond it the asker is refused: a bound on what followers may cost a host. */
 const STREAMS_MAX = 256;
+const FRAME_BYTES = 256 * 1024;
 /** Progress lines that wait for a slow reader; further ones are left out. */
 const PROGRESS_WAITING_MAX = 100;
+
+/** Images, as far as side streams move them. */
+export type StreamedImages = Pick<ImageStore, 'load' | 'remove'> & {
+  /** An archive of one image, as Docker writes it, fetching first what is not here. */
+  save(imageId: string, names: readonly string[], signal: AbortSignal): AsyncIterable<Uint8Array>;
+};
 
 export interface SideStreamsOptions {
   readonly credentials: () => NodeCredentials;
   readonly logs: TaskLogs;
-  readonly images: Pick<ImageStore, 'load' | 'remove'>;
+  readonly images: StreamedImages;
   readonly logger: Logger;
 }
 
@@ -75,6 +82,12 @@ export class SideStreams {
         return this.#loadImages(stream, kind.value.quiet, stop.signal);
       case 'imageRemove':
         return this.options.images.remove(kind.value.imageId);
+      case 'imageSave': {
+        const { imageId, names } = kind.value;
+        for await (const piece of this.options.images.save(imageId, names, stop.signal))
+          for (const part of pieces(piece)) await stream.write({ $case: 'data', value: part });
+        return;
+      }
       default:
         throw new ClusterError(
           'unimplemented',
@@ -97,4 +110,11 @@ export class SideStreams {
     await sent;
     for (const image of images) await stream.write({ $case: 'imageLoaded', value: { image } });
   }
+}
+
+/** Frames of a size that shares a connection well. */
+function* pieces(content: Uint8Array): Generator<Buffer> {
+  const buffer = Buffer.from(content.buffer, content.byteOffset, content.byteLength);
+  for (let offset = 0; offset < buffer.length; offset += FRAME_BYTES)
+    yield buffer.subarray(offset, offset + FRAME_BYTES);
 }

@@ -1,0 +1,2 @@
+export * from './image-locator.js';
+export * from './peer-listener.js';
