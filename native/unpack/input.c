@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 enum format { FORMAT_PLAIN, FORMAT_GZIP, FORMAT_ZSTD };
 
@@ -106,6 +107,9 @@ static long step_zstd(void) {
   ZSTD_outBuffer output = {in.out, sizeof in.out, 0};
   size_t result = ZSTD_decompressStream(in.zstd, &output, &input);
   in.at += input.pos;
+  ZSTD_ErrorCode code = ZSTD_getErrorCode(result);
+  if (code == ZSTD_error_memory_allocation || code == ZSTD_error_frameParameter_windowTooLarge)
+    return fail(KIND_EXHAUSTED, "the archive's zstd data needs more memory than unpacking may take");
   if (ZSTD_isError(result))
     return fail(KIND_INVALID, "the archive's zstd data is damaged: %s", ZSTD_getErrorName(result));
   in.inside = result != 0;
