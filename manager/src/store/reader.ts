@@ -1,4 +1,4 @@
-import type { Clock } from '@tessera/shared/env';
+import { type Clock, delay } from '@tessera/shared/env';
 import { ClusterError } from '@tessera/shared/errors';
 import type { Feed } from './feed.js';
 import { objectKey } from './kinds.js';
@@ -6,6 +6,7 @@ import type { Kv } from './kv/kv.js';
 
 /** Any one key will do: what counts is the revision in the answer's header. */
 const PROBE_KEY = objectKey('cluster', '');
+const RETRY_MS = 100;
 
 /** Waits until the cache is as new as etcd was at the time of asking. */
 export class Reader {
@@ -49,13 +50,25 @@ export class Reader {
   }
 
   #begin(): Promise<number> {
-    const current = this.kv.range({ key: PROBE_KEY, keysOnly: true }).then(({ revision }) => revision);
+    const current = this.#ask();
     this.#current = current;
     const done = () => {
       if (this.#current === current) this.#current = undefined;
     };
     current.then(done, done);
     return current;
+  }
+
+  /** A read may be repeated until it is answered; whoever waits for it has patience of their own. */
+  async #ask(): Promise<number> {
+    for (;;) {
+      try {
+        return (await this.kv.range({ key: PROBE_KEY, keysOnly: true })).revision;
+      } catch (error) {
+        if (!(error instanceof ClusterError) || error.kind !== 'unavailable') throw error;
+        await delay(this.clock, RETRY_MS, this.signal);
+      }
+    }
   }
 }
 
