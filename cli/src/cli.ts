@@ -1,0 +1,53 @@
+import type { Clock } from '@tessera/shared/clock';
+import type { Command } from 'commander';
+import type { ApiClient } from './client/api-client.js';
+import type { Config } from './config.js';
+import type { Output } from './output/output.js';
+
+/** What every command is handed. */
+export interface Cli {
+  /** Made when it is first asked for, so that `--help` works without an endpoint. */
+  readonly api: ApiClient;
+  readonly out: Output;
+  readonly clock: Clock;
+  readonly config: Config;
+  /** Aborted by Ctrl-C. */
+  readonly signal: AbortSignal;
+}
+
+/** Adds one verb to its noun. */
+export type Verb = (noun: Command, cli: Cli) => void;
+
+/** Collects a flag that may be given many times. */
+export const many = (value: string, before: readonly string[] = []): string[] => [...before, value];
+
+/** `--filter KEY=VALUE` flags as the API takes them. */
+export function parseFilterFlags(flags: readonly string[] = []): Record<string, string[]> {
+  const filters: Record<string, string[]> = {};
+  for (const flag of flags) {
+    const at = flag.indexOf('=');
+    const key = at < 0 ? flag : flag.slice(0, at);
+    const values = filters[key] ?? [];
+    filters[key] = [...values, at < 0 ? '' : flag.slice(at + 1)];
+  }
+  return filters;
+}
+
+/** Runs for each of several names; goes on after a failure, and fails at the end if any did. */
+export async function forEachName(
+  cli: Cli,
+  names: readonly string[],
+  work: (name: string) => Promise<void>,
+): Promise<void> {
+  let failed = false;
+  for (const name of names) {
+    try {
+      await work(name);
+    } catch (error) {
+      if (cli.signal.aborted) throw error;
+      failed = true;
+      cli.out.note(error instanceof Error ? error.message : String(error));
+    }
+  }
+  if (failed) process.exitCode = 1;
+}

@@ -1,0 +1,6 @@
+import { create } from './create.js';
+import { inspect } from './inspect.js';
+import { ls } from './ls.js';
+import { rm } from './rm.js';
+
+export const verbs = [create, ls, inspect, rm];

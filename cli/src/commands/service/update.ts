@@ -1,0 +1,84 @@
+import type { NetworkJson, ServiceJson } from '@tessera/shared/docker-api';
+import type { Cli, Verb } from '../../cli.js';
+import { awaitConverged } from './converge.js';
+import { addListChangeFlags } from './list-flags.js';
+import { SpecDraft } from './spec-draft.js';
+import { addSpecFlags } from './spec-flags.js';
+
+interface Flags extends Record<string, unknown> {
+  readonly image?: string;
+  readonly args?: string;
+  readonly force: boolean;
+  readonly rollback: boolean;
+  readonly detach: boolean;
+  readonly quiet: boolean;
+  readonly networkAdd?: string[];
+  readonly networkRm?: string[];
+}
+
+export const update: Verb = (noun, cli) => {
+  const command = noun
+    .command('update')
+    .description("Change a service; its tasks are replaced as --update-* says, one at a time if it doesn't")
+    .argument('<service>', 'name or id')
+    .option('--image <image>', 'image to run')
+    .option('--args <command>', "what replaces the image's command")
+    .option('--force', 'replace all tasks even if nothing changes', false)
+    .option('--rollback', 'go back to the spec before', false)
+    .option('-d, --detach', 'do not wait until its tasks run', false)
+    .option('-q, --quiet', 'no progress', false);
+  const applyFlags = addSpecFlags(command);
+  const applyLists = addListChangeFlags(command, () => cli.config.env);
+
+  command.action(async (name: string, flags: Flags) => {
+    const service = await cli.api.get<ServiceJson>(`/services/${encodeURIComponent(name)}`);
+    const draft = new SpecDraft(service.Spec);
+    applyFlags(draft, flags);
+    applyLists(draft, { ...flags, ...(await resolveNetworks(cli, flags)) });
+    if (flags.image !== undefined) draft.container.Image = flags.image;
+    if (flags.args !== undefined) draft.container.Args = splitWords(flags.args);
+    if (flags.force) draft.task.ForceUpdate = (draft.task.ForceUpdate ?? 0) + 1;
+
+    await updateService(cli, service, draft.spec, flags.rollback);
+    cli.out.line(name);
+    if (!flags.detach) await awaitConverged(cli, service.ID, name, { quiet: flags.quiet });
+  });
+};
+
+/** Writes a spec that was made from `service`. */
+export async function updateService(
+  cli: Cli,
+  service: ServiceJson,
+  spec: ServiceJson['Spec'],
+  rollback = false,
+): Promise<void> {
+  await cli.api.post(`/services/${service.ID}/update`, spec, {
+    version: service.Version.Index,
+    rollback: rollback ? 'previous' : undefined,
+  });
+}
+
+/** The spec has ids of networks; users write names. */
+async function resolveNetworks(
+  cli: Cli,
+  { networkAdd, networkRm }: Flags,
+): Promise<{ networkAdd?: string[]; networkRm?: string[] }> {
+  const resolve = async (item: string) => {
+    const name = item.includes('=') ? (/(?:^|,)name=([^,]+)/.exec(item)?.[1] ?? item) : item;
+    const { Id } = await cli.api.get<NetworkJson>(`/networks/${encodeURIComponent(name)}`);
+    return item.replace(name, Id);
+  };
+  return {
+    ...(networkAdd ? { networkAdd: await Promise.all(networkAdd.map(resolve)) } : {}),
+    ...(networkRm ? { networkRm: await Promise.all(networkRm.map(resolve)) } : {}),
+  };
+}
+
+/** Words of a command line, with single and double quotes. */
+export function splitWords(text: string): string[] {
+  const words: string[] = [];
+  for (const [, double, single, bare] of text.matchAll(/"((?:[^"\\]|\\.)*)"|'([^']*)'|(\S+)/g)) {
+    words.push(double?.replace(/\\(.)/g, '$1') ?? single ?? bare ?? '');
+  }
+  return words;
+}

@@ -1,0 +1,4 @@
+import { inspect } from './inspect.js';
+import { ls } from './ls.js';
+
+export const verbs = [ls, inspect];

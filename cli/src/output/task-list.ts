@@ -1,0 +1,63 @@
+import type { NodeJson, ServiceJson, TaskJson } from '@tessera/shared/docker-api';
+import type { Cli } from '../cli.js';
+import { type ListStyle, printList, type Row } from './list.js';
+import { timeAgo } from './units.js';
+import { capitalized, ellipsis, nodeLabel, shortId, withoutDigest } from './words.js';
+
+const COLUMNS = [
+  ['ID', 'ID'],
+  ['Name', 'NAME'],
+  ['Image', 'IMAGE'],
+  ['Node', 'NODE'],
+  ['DesiredState', 'DESIRED STATE'],
+  ['CurrentState', 'CURRENT STATE'],
+  ['Error', 'ERROR'],
+  ['Ports', 'PORTS'],
+] as const;
+const ERROR_LENGTH_MAX = 30;
+
+export interface TaskListFlags extends ListStyle {
+  readonly trunc: boolean;
+  readonly resolve: boolean;
+}
+
+/** Tasks as `service ps` and `node ps` show them: slots in order, each with its history below it, newest first. */
+export async function printTasks(cli: Cli, tasks: readonly TaskJson[], flags: TaskListFlags): Promise<void> {
+  const [nodes, services] = flags.resolve
+    ? await Promise.all([cli.api.get<NodeJson[]>('/nodes'), cli.api.get<ServiceJson[]>('/services')])
+    : [[], []];
+  const nodeNames = new Map(nodes.map((node) => [node.ID, nodeLabel(node)]));
+  const serviceNames = new Map(services.map(({ ID, Spec }) => [ID, Spec.Name ?? ID]));
+  const named = tasks
+    .map((task) => ({ task, name: taskName(task, serviceNames) }))
+    .sort(
+      (a, b) =>
+        a.name.localeCompare(b.name, 'en', { numeric: true }) ||
+        b.task.CreatedAt.localeCompare(a.task.CreatedAt) ||
+        // Made in the same millisecond: the one that is meant to run is the newer.
+        Number(b.task.DesiredState === 'running') - Number(a.task.DesiredState === 'running'),
+    );
+  const nowMs = cli.clock.now();
+  const rows = named.map(({ task, name }, index): Row => {
+    const isPast = named[index - 1]?.name === name;
+    const image = task.Spec.ContainerSpec?.Image ?? '';
+    const error = task.Status.Err ?? '';
+    return {
+      ID: flags.trunc ? shortId(task.ID) : task.ID,
+      Name: isPast && !flags.format ? ` \\_ ${name}` : name,
+      Image: flags.trunc ? withoutDigest(image) : image,
+      Node: nodeNames.get(task.NodeID ?? '') ?? task.NodeID ?? '',
+      DesiredState: capitalized(task.DesiredState),
+      CurrentState: `${capitalized(task.Status.State)} ${timeAgo(nowMs, Date.parse(task.Status.Timestamp))}`,
+      Error: error === '' ? '' : `"${flags.trunc ? ellipsis(error, ERROR_LENGTH_MAX) : error}"`,
+      Ports: '',
+    };
+  });
+  printList(cli.out, COLUMNS, 'ID', rows, flags);
+}
+
+/** `web.1`, or the node's id in place of the slot for a global service. */
+export function taskName(task: TaskJson, serviceNames: ReadonlyMap<string, string>): string {
+  const service = serviceNames.get(task.ServiceID) ?? task.ServiceID;
+  return `${service}.${task.Slot || task.NodeID || task.ID}`;
+}

@@ -1,0 +1,81 @@
+import { ENGINE_VERSION } from '@tessera/shared/docker-api';
+import { Command } from 'commander';
+import type { Cli, Verb } from './cli.js';
+import type { EndpointFlags } from './client/endpoint.js';
+
+/** A noun's verbs are loaded when the noun is used: a command starts no slower for the others. */
+const NOUNS: readonly {
+  readonly name: string;
+  readonly description: string;
+  readonly verbs: () => Promise<{ readonly verbs: readonly Verb[] }>;
+}[] = [
+  {
+    name: 'cluster',
+    description: 'Make, join, leave and inspect a cluster',
+    verbs: () => import('./commands/cluster/index.js'),
+  },
+  { name: 'node', description: 'Manage nodes', verbs: () => import('./commands/node/index.js') },
+  { name: 'service', description: 'Manage services', verbs: () => import('./commands/service/index.js') },
+  { name: 'task', description: 'Look at tasks', verbs: () => import('./commands/task/index.js') },
+  { name: 'network', description: 'Manage networks', verbs: () => import('./commands/network/index.js') },
+  { name: 'image', description: 'Manage images', verbs: () => import('./commands/image/index.js') },
+];
+
+/**
+ * The whole command line.
+ *
+ * @param cli made from the global flags when a command first needs it
+ * @param words the arguments, from which the noun in use is told
+ */
+export async function createProgram(
+  cli: (flags: EndpointFlags) => Cli,
+  words: readonly string[],
+): Promise<Command> {
+  const program = new Command('tsctl')
+    .description('Tessera: many hosts, one engine')
+    .version(ENGINE_VERSION, '-v, --version')
+    .option('-H, --host <url>', 'where the API is: unix:///PATH or tcp://HOST:PORT (TSCTL_HOST)')
+    .option('--tlscacert <file>', "the cluster's CA certificate, for tcp://")
+    .option('--tlscert <file>', 'client certificate, for tcp://')
+    .option('--tlskey <file>', 'key of the client certificate, for tcp://')
+    .enablePositionalOptions()
+    .showHelpAfterError('See "tsctl --help".')
+    .exitOverride();
+  const lazy = lazyCli(() => cli(program.opts<EndpointFlags>()));
+
+  for (const { name, description, verbs } of NOUNS) {
+    const noun = program.command(name).description(description).enablePositionalOptions();
+    if (!words.includes(name)) continue;
+    const { verbs: list } = await verbs();
+    for (const verb of list) verb(noun, lazy);
+  }
+  const { verbs } = await import('./commands/system/index.js');
+  for (const verb of verbs) verb(program, lazy);
+  return program;
+}
+
+/** Commands are registered before the flags are parsed, and the endpoint is known only after. */
+function lazyCli(make: () => Cli): Cli {
+  let made: Cli | undefined;
+  const get = () => {
+    made ??= make();
+    return made;
+  };
+  return {
+    get api() {
+      return get().api;
+    },
+    get out() {
+      return get().out;
+    },
+    get clock() {
+      return get().clock;
+    },
+    get config() {
+      return get().config;
+    },
+    get signal() {
+      return get().signal;
+    },
+  };
+}
