@@ -21,7 +21,7 @@ import {
   withPort,
 } from './node/index.js';
 import { NodeAgent, type NodeParts } from './node-agent.js';
-import { TaskJournal } from './storage/index.js';
+import { AgentDirectory } from './storage/index.js';
 
 /** How long `init` waits for the manager, its etcd and the CA: seconds on an idle host, more under load. */
 const INIT_TIMEOUT_MS = 120_000;
@@ -30,7 +30,7 @@ const INIT_TIMEOUT_MS = 120_000;
 export interface OpenParts extends NodeParts {
   /** Stops serving; containers, networks and images stay as they are. */
   close(): Promise<void>;
-  /** Takes away what the cluster has left on this host beside tasks: networks, for one. */
+  /** The same, and takes away what the cluster has left on this host beside tasks: networks, for one. */
   clear(): Promise<void>;
 }
 
@@ -58,7 +58,7 @@ export class Daemon implements NodeBackend {
   #error = '';
   #agent: NodeAgent | undefined;
   #parts: OpenParts | undefined;
-  #journal: TaskJournal | undefined;
+  #storage: AgentDirectory | undefined;
   #supervisor: ManagerSupervisor | undefined;
   /** Entering and leaving a cluster go one after the other. */
   #change: Promise<unknown> = Promise.resolve();
@@ -88,7 +88,7 @@ export class Daemon implements NodeBackend {
     await this.#agent?.stop(reason);
     await this.#parts?.close();
     await this.#supervisor?.release();
-    this.#journal?.close();
+    this.#storage?.close();
   }
 
   init(request: InitRequest): Promise<string> {
@@ -204,11 +204,11 @@ export class Daemon implements NodeBackend {
   async #activate(settings: NodeSettings, identity: NodeIdentity): Promise<void> {
     const { config, directory, clock, random, logger, describe, openParts } = this.options;
     const parts = await openParts(settings, identity);
-    const journal = new TaskJournal(join(config.dataDir, 'agent', 'tasks.journal'));
+    const storage = new AgentDirectory(join(config.dataDir, 'agent'));
     const agent = new NodeAgent({
       directory,
       parts,
-      storage: journal,
+      storage,
       addr: hostOf(settings.advertiseAddr),
       managerAddr: () => (identity.role === 'manager' ? settings.advertiseAddr : undefined),
       describe: () => describe(settings),
@@ -222,7 +222,7 @@ export class Daemon implements NodeBackend {
         );
       },
     });
-    [this.#parts, this.#journal, this.#agent] = [parts, journal, agent];
+    [this.#parts, this.#storage, this.#agent] = [parts, storage, agent];
     this.#state = 'active';
     this.#error = '';
     await agent.start();
@@ -278,13 +278,12 @@ export class Daemon implements NodeBackend {
     this.#state = 'pending';
     await this.#agent?.leave();
     await this.#parts?.clear();
-    await this.#parts?.close();
-    this.#journal?.close();
+    this.#storage?.close();
     await (this.#supervisor ?? this.options.newSupervisor(() => undefined)).stop();
     rmSync(join(config.dataDir, 'agent'), { recursive: true, force: true });
     rmSync(join(config.dataDir, 'manager'), { recursive: true, force: true });
     directory.clear();
-    [this.#agent, this.#parts, this.#journal, this.#supervisor] = [
+    [this.#agent, this.#parts, this.#storage, this.#supervisor] = [
       undefined,
       undefined,
       undefined,

@@ -8,7 +8,7 @@ import type { ImageStore } from './image/image-store.js';
 import type { NetworkPlane } from './network/network-plane.js';
 import type { NodeDirectory, NodeIdentity } from './node/index.js';
 import { SessionLoop, StatusOutbox } from './session/index.js';
-import type { TaskStorage } from './storage/index.js';
+import type { AgentStorage } from './storage/index.js';
 import { SideStreams, type StreamedImages } from './streams/index.js';
 import { type AssignedWork, AssignmentSet, Worker } from './worker/index.js';
 
@@ -21,12 +21,14 @@ export interface NodeParts {
   readonly plane: NetworkPlane;
   readonly images: ImageStore & StreamedImages;
   readonly logs: TaskLogs;
+  /** Called once the containers of before have been adopted: what they need is known to be needed. */
+  recovered(): Promise<void>;
 }
 
 export interface NodeAgentOptions {
   readonly directory: NodeDirectory;
   readonly parts: NodeParts;
-  readonly storage: TaskStorage;
+  readonly storage: AgentStorage;
   /** The address other parts reach this node by, without a port. */
   readonly addr: string;
   /** HOST:PORT of the manager on this node, where there is one. */
@@ -126,6 +128,7 @@ export class NodeAgent {
       }),
     );
     await this.#worker.recover();
+    await this.options.parts.recovered();
     this.#recovered = true;
     for (const status of this.#worker.statuses()) this.#outbox.report(status);
     const work = this.#waitingWork;

@@ -1,1 +1,2 @@
+export * from './agent-storage.js';
 export * from './task-journal.js';

@@ -1,16 +1,8 @@
 import { createHash } from 'node:crypto';
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { Task, TaskStatus } from '@tessera/shared/model';
+import { readBytesIfAny } from './read-file.js';
 
 /** A task of this node, and where it has come to. */
 export interface StoredTask {
@@ -82,8 +74,9 @@ export class TaskJournal implements TaskStorage {
   }
 
   #read(): void {
-    if (!existsSync(this.path)) return;
-    for (const { kind, payload } of decode(readFileSync(this.path))) this.#apply(kind, payload);
+    const content = readBytesIfAny(this.path);
+    if (!content) return;
+    for (const { kind, payload } of decode(content)) this.#apply(kind, payload);
   }
 
   #apply(kind: Kind, payload: Buffer): void {

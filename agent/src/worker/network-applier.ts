@@ -28,7 +28,7 @@ export class NetworkApplier {
       readonly logger: Logger;
       readonly signal: AbortSignal;
       /** Called after each pass that succeeded. */
-      readonly onApplied: () => void;
+      readonly onApplied: (networks: DesiredNetworks) => void;
     },
   ) {}
 
@@ -55,7 +55,7 @@ export class NetworkApplier {
         retryMs = RETRY_MIN_MS;
         this.#appliedTurn = turn;
         if (this.#wanted.turn === turn) this.#wanted = undefined;
-        this.options.onApplied();
+        this.options.onApplied(networks);
       } catch (error) {
         logger.error({ error, sequence }, 'networks could not be applied; trying again');
         await delay(clock, retryMs, signal).catch(() => undefined);

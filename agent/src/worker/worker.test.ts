@@ -6,13 +6,18 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type FakeBehaviour, FakeExecutor, FakeHost } from '../executor/testing/index.js';
 import type { DesiredNetworks } from '../network/network-plane.js';
-import type { StoredTask, TaskStorage } from '../storage/index.js';
+import type { AgentStorage, StoredTask } from '../storage/index.js';
 import type { AssignedWork } from './assignment-set.js';
 import { planTasks } from './plan.js';
 import { Worker } from './worker.js';
 
-class MemoryStorage implements TaskStorage {
+class MemoryStorage implements AgentStorage {
   readonly tasks = new Map<string, StoredTask>();
+  stored: DesiredNetworks | undefined;
+  networks = () => this.stored;
+  putNetworks = (networks: DesiredNetworks) => {
+    this.stored = networks;
+  };
   all = () => this.tasks;
   put = (stored: StoredTask) => void this.tasks.set(stored.task.id, stored);
   delete = (taskId: string) => void this.tasks.delete(taskId);
@@ -24,7 +29,10 @@ class FakePlane {
   held: (() => void)[] | undefined;
   failures = 0;
 
-  async apply(_: DesiredNetworks, sequence: number): Promise<void> {
+  latest: DesiredNetworks | undefined;
+
+  async apply(desired: DesiredNetworks, sequence: number): Promise<void> {
+    this.latest = desired;
     if (this.failures-- > 0) throw new ClusterError('unavailable', 'netlink busy');
     if (this.held) await new Promise<void>((resolve) => this.held?.push(resolve));
     this.applied.push(sequence);
@@ -308,6 +316,20 @@ describe('after the death of an agent', () => {
     worker.apply(work([aTask({ id: 'a' })]), true);
     await settle();
     expect(host.running()).toEqual(['a']);
+  });
+
+  test('its networks are in place again before its containers are adopted, and without a manager', async () => {
+    const { newWorker, plane, storage } = setUp();
+    const networks = { networks: [{ dataPathPort: 4789 } as never], endpoints: [], virtualServices: [] };
+    newWorker().apply(work([], { networks }), true);
+    await settle();
+    expect(storage.stored).toBe(networks);
+    plane.applied.length = 0;
+
+    await newWorker().recover();
+
+    expect(plane.applied).toEqual([0]);
+    expect(plane.latest).toBe(networks);
   });
 
   test('a task that the new session does not assign is ended and removed', async () => {

@@ -2,8 +2,8 @@ import { type Clock, delay, type Logger } from '@tessera/shared/env';
 import { isTerminal, type Task, TaskStatus } from '@tessera/shared/model';
 import type { Executor } from '../executor/executor.js';
 import type { ImageStore } from '../image/image-store.js';
-import type { NetworkPlane } from '../network/network-plane.js';
-import type { TaskStorage } from '../storage/index.js';
+import type { DesiredNetworks, NetworkPlane } from '../network/network-plane.js';
+import type { AgentStorage } from '../storage/index.js';
 import { Condition, Semaphore, TaskManager } from '../task/index.js';
 import type { AssignedWork } from './assignment-set.js';
 import { ImageHolder } from './image-holder.js';
@@ -15,7 +15,7 @@ const STARTS_AT_ONCE = 16;
 
 export interface WorkerOptions {
   readonly executor: Executor;
-  readonly storage: TaskStorage;
+  readonly storage: AgentStorage;
   readonly plane: NetworkPlane;
   readonly images: Pick<ImageStore, 'ensure' | 'release'>;
   readonly clock: Clock;
@@ -53,7 +53,7 @@ export class Worker {
       clock,
       logger,
       signal,
-      onApplied: () => this.#changed.notify(),
+      onApplied: (networks) => this.#networksApplied(networks),
     });
     this.#images = new ImageHolder(images, { clock, logger, signal });
   }
@@ -66,6 +66,7 @@ export class Worker {
   /** Takes up the tasks of the agent's previous life. Once, before the first `apply`. */
   async recover(): Promise<void> {
     const { executor, storage } = this.options;
+    await this.#resumeNetworks();
     await executor.recover(new Set(storage.all().keys()));
     for (const { task, status } of storage.all().values()) this.#start(task, status);
   }
@@ -127,6 +128,21 @@ export class Worker {
     this.#closing.abort(new DOMException('the agent stops', 'AbortError'));
     await Promise.all([...this.#managers.values()].map((manager) => manager.close()));
     await Promise.allSettled(this.#leaving.values());
+  }
+
+  /** Containers live on, and with them the networks they use, whether a manager answers or not. */
+  async #resumeNetworks(): Promise<void> {
+    const { storage, plane, logger } = this.options;
+    const networks = storage.networks();
+    if (!networks) return;
+    await plane.apply(networks, 0).catch((error: unknown) => {
+      logger.error({ error }, 'the networks of before could not be brought back; the next set will');
+    });
+  }
+
+  #networksApplied(networks: DesiredNetworks): void {
+    this.options.storage.putNetworks(networks);
+    this.#changed.notify();
   }
 
   #accept(task: Task): void {
