@@ -1,3 +1,4 @@
+import { normalizeName } from '@tessera/shared/image-reference';
 import { digestOf, hexOf } from '../digest.js';
 import { layerFormat, makeManifest } from '../image-manifest.js';
 import { type Compression, compress, type LayerEntry, makeLayer } from './make-layer.js';
@@ -103,7 +104,7 @@ const index = (parts: readonly Parts[]) => ({
     if (names.length === 0) return [descriptor];
     return names.map((name) => ({
       ...descriptor,
-      annotations: { 'io.containerd.image.name': `docker.io/library/${name}` },
+      annotations: { 'io.containerd.image.name': normalizeName(name) },
     }));
   }),
 });
