@@ -15,10 +15,16 @@ int nl_open(nl_session *session, int protocol, rt_error *err) {
   return 0;
 }
 
+static void close_socket(nl_session *session) {
+  if (session->sock < 0) return;
+  if (session->protocol == NETLINK_NETFILTER) nl_close_later(session->sock);
+  else close(session->sock);
+  session->sock = -1;
+}
+
 int nl_enter(nl_session *session, int netns, rt_error *err) {
   if (session->netns == netns) return 0;
-  if (session->sock >= 0) close(session->sock);
-  session->sock = -1;
+  close_socket(session);
   if (setns(netns < 0 ? session->own_netns : netns, CLONE_NEWNET) < 0)
     return rt_fail(err, errno, "enter network namespace (descriptor %d)", netns);
   session->netns = netns;
@@ -44,7 +50,7 @@ int nl_socket(nl_session *session, rt_error *err) {
 }
 
 void nl_close(nl_session *session) {
-  if (session->sock >= 0) close(session->sock);
+  close_socket(session);
   if (session->netns >= 0 && setns(session->own_netns, CLONE_NEWNET) < 0) abort();
   if (session->own_netns >= 0) close(session->own_netns);
   *session = (nl_session){.own_netns = -1, .netns = -1, .sock = -1};

@@ -25,6 +25,9 @@ int nl_socket(nl_session *session, rt_error *err);
 /* Closes everything; aborts the process when the thread cannot go home, since it would work on for the wrong one. */
 void nl_close(nl_session *session);
 
+/* Closes a netfilter socket without waiting for the kernel, which may take tens of milliseconds. */
+void nl_close_later(int fd);
+
 /* A message under construction. Overflow is remembered and met when it is sent. */
 typedef struct nl_message {
   _Alignas(NLMSG_ALIGNTO) unsigned char bytes[2048];

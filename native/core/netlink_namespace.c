@@ -149,8 +149,30 @@ static int nft_errno(const char *text) {
   return EINVAL;
 }
 
-static int run_nft(const char *commands, int json, char *output, int capacity, rt_error *err) {
+/* Whether `fd` is a netfilter socket: in this process only libnftables and conntrack have any. */
+static int is_netfilter_socket(int fd) {
+  int domain = 0, protocol = 0;
+  socklen_t size = sizeof domain;
+  return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_NETLINK &&
+         getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &size) == 0 && protocol == NETLINK_NETFILTER;
+}
+
+/*
+ * A context, and another descriptor of its socket in `held`, so that freeing the context is not the socket's end.
+ * libnftables does not tell the socket: it is the lowest free descriptor, unless another thread was quicker, and then
+ * `held` is -1 and freeing merely takes long.
+ */
+static void *new_context(int *held) {
+  int lowest = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  if (lowest >= 0) close(lowest);
   void *context = nft.ctx_new(0);
+  *held = context && lowest >= 0 && is_netfilter_socket(lowest) ? fcntl(lowest, F_DUPFD_CLOEXEC, 0) : -1;
+  return context;
+}
+
+static int run_nft(const char *commands, int json, char *output, int capacity, rt_error *err) {
+  int held;
+  void *context = new_context(&held);
   if (!context) return rt_fail(err, ENOMEM, "make an nftables context");
   nft.buffer_output(context);
   nft.buffer_error(context);
@@ -166,6 +188,7 @@ static int run_nft(const char *commands, int json, char *output, int capacity, r
     result = (int)length;
   }
   nft.ctx_free(context);
+  if (held >= 0) nl_close_later(held);
   return result;
 }
 

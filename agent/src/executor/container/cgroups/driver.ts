@@ -1,0 +1,55 @@
+import type { SpecRecord } from '@tessera/native';
+
+/** What a container may use. Absent: no bound. */
+export interface GroupLimits {
+  readonly nanoCpus?: number;
+  /** Relative weight, 1024 being the usual one. */
+  readonly cpuShares?: number;
+  readonly memoryBytes?: number;
+  /** Kept from reclaim while others have less need. */
+  readonly memoryReservationBytes?: number;
+  readonly pids?: number;
+}
+
+/** A device that a container may use: 'c' or 'b', or 'a' for all; numbers absent mean any. */
+export interface DeviceRule {
+  readonly type: 'a' | 'b' | 'c';
+  readonly major?: number;
+  readonly minor?: number;
+  /** Of r, w and m (mknod). */
+  readonly access: string;
+}
+
+/** What a container uses now. */
+export interface GroupUsage {
+  readonly cpuNanoSeconds: bigint;
+  /** Nanoseconds that tasks waited because of their quota. */
+  readonly throttledNanoSeconds: bigint;
+  readonly memoryBytes: number;
+  /** Of it, file pages not used lately: the first to go. */
+  readonly inactiveFileBytes: number;
+  readonly memoryLimitBytes?: number;
+  readonly pids: number;
+  readonly oomKills: number;
+}
+
+/** The cgroups of this host's containers, whatever the kernel's layout: everything lies below one parent. */
+export interface CgroupDriver {
+  readonly mode: 'v1' | 'v2' | 'hybrid';
+  /** Makes the parent and its parts `shims` and `containers`. May be repeated. */
+  prepare(): Promise<void>;
+  /** Records that make the shim join its group, and its container one with these limits. */
+  records(containerId: string, limits: GroupLimits, devices: readonly DeviceRule[]): SpecRecord[];
+  /** The container's directories, one per hierarchy, for their removal. */
+  paths(containerId: string): string[];
+  /** Kills everything in the container's group, until it is empty. */
+  kill(containerId: string): Promise<void>;
+  /** @throws ClusterError `notFound` when the group is gone */
+  usage(containerId: string): Promise<GroupUsage>;
+  /** Ids that have a group, whoever made it. */
+  list(): Promise<string[]>;
+  /** Removes the parent and its parts, if no container is left. For labs and tests. */
+  removeParent(): Promise<void>;
+  /** File systems that show a container its own groups, read-only. */
+  mounts(): SpecRecord[];
+}

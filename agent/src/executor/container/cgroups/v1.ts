@@ -1,0 +1,179 @@
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { clear, killGroup, SPEC_FLAGS, type SpecRecord } from '@tessera/native';
+import { ClusterError } from '@tessera/shared/errors';
+import type { CgroupDriver, DeviceRule, GroupLimits, GroupUsage } from './driver.js';
+import type { CgroupLayout, Hierarchy } from './hierarchies.js';
+import { CPU_PERIOD_US, counter, MOUNT_READONLY, quotaUs, swapLimit } from './values.js';
+
+/** cgroup v1 and hybrid: one hierarchy per controller. Source: Documentation/admin-guide/cgroup-v1. */
+export class CgroupV1 implements CgroupDriver {
+  readonly mode;
+  readonly #hierarchies: readonly Hierarchy[];
+  readonly #parent: string;
+
+  /** @param parent path below each hierarchy's mount point, such as `/tessera` */
+  constructor(layout: CgroupLayout, parent: string) {
+    this.mode = layout.mode;
+    this.#parent = parent;
+    this.#hierarchies = layout.hierarchies.filter(({ version }) => version === 1);
+  }
+
+  async prepare(): Promise<void> {
+    await Promise.all(
+      this.#hierarchies.map(async (hierarchy) => {
+        const parent = `${hierarchy.mountPoint}${this.#parent}`;
+        await mkdir(parent, { recursive: true });
+        if (hierarchy.controllers.includes('cpuset')) await this.#prepareCpuset(hierarchy);
+        await mkdir(`${parent}/shims`, { recursive: true });
+        await mkdir(`${parent}/containers`, { recursive: true });
+      }),
+    );
+  }
+
+  /** A cpuset without processors lets nobody in: from our parent down, new groups copy their parent's. */
+  async #prepareCpuset({ mountPoint }: Hierarchy): Promise<void> {
+    let above = mountPoint;
+    for (const part of this.#parent.split('/').filter(Boolean)) {
+      const path = `${above}/${part}`;
+      for (const file of ['cpuset.cpus', 'cpuset.mems']) {
+        const own = await readFile(`${path}/${file}`, 'utf8');
+        if (own.trim() === '') await writeFile(`${path}/${file}`, await readFile(`${above}/${file}`, 'utf8'));
+      }
+      above = path;
+    }
+    await writeFile(`${above}/cgroup.clone_children`, '1');
+  }
+
+  records(containerId: string, limits: GroupLimits, devices: readonly DeviceRule[]): SpecRecord[] {
+    const records: SpecRecord[] = [];
+    for (const { mountPoint, controllers } of this.#hierarchies) {
+      const parent = `${mountPoint}${this.#parent}`;
+      const group = `${parent}/containers/${containerId}`;
+      records.push({ name: 'SHIM_GROUP', strings: [`${parent}/shims/tasks`] });
+      records.push({ name: 'GROUP', numbers: [0], strings: [group, `${group}/tasks`] });
+      for (const controller of controllers) records.push(...files(controller, limits, devices));
+      if (controllers.includes('memory'))
+        records.push({ name: 'OOM_FILE', strings: [`${group}/memory.oom_control`] });
+    }
+    return records;
+  }
+
+  paths(containerId: string): string[] {
+    return this.#hierarchies.map(
+      ({ mountPoint }) => `${mountPoint}${this.#parent}/containers/${containerId}`,
+    );
+  }
+
+  async kill(containerId: string): Promise<void> {
+    await killGroup(
+      this.#path('freezer', containerId) ?? this.#path('pids', containerId) ?? this.paths(containerId)[0]!,
+    );
+  }
+
+  async usage(containerId: string): Promise<GroupUsage> {
+    const read = async (controller: string, file: string) => {
+      const path = this.#path(controller, containerId);
+      return path === undefined ? '0' : readFile(`${path}/${file}`, 'utf8');
+    };
+    try {
+      const [cpu, cpuStat, memory, memoryStat, limit, oom, pids] = await Promise.all([
+        read('cpuacct', 'cpuacct.usage'),
+        read('cpu', 'cpu.stat'),
+        read('memory', 'memory.usage_in_bytes'),
+        read('memory', 'memory.stat'),
+        read('memory', 'memory.limit_in_bytes'),
+        read('memory', 'memory.oom_control'),
+        read('pids', 'pids.current'),
+      ]);
+      const memoryLimitBytes = Number(limit);
+      return {
+        cpuNanoSeconds: BigInt(cpu.trim()),
+        throttledNanoSeconds: BigInt(counter(cpuStat, 'throttled_time')),
+        memoryBytes: Number(memory),
+        inactiveFileBytes: counter(memoryStat, 'total_inactive_file'),
+        // No limit reads as the largest count of pages.
+        ...(memoryLimitBytes < 2 ** 62 ? { memoryLimitBytes } : {}),
+        pids: Number(pids),
+        oomKills: counter(oom, 'oom_kill'),
+      };
+    } catch (error) {
+      throw new ClusterError('notFound', `container ${containerId} has no cgroup`, { cause: error });
+    }
+  }
+
+  async list(): Promise<string[]> {
+    const lists = await Promise.all(
+      this.#hierarchies.map(({ mountPoint }) =>
+        readdir(`${mountPoint}${this.#parent}/containers`, { withFileTypes: true }).catch(() => []),
+      ),
+    );
+    return [...new Set(lists.flat().flatMap((entry) => (entry.isDirectory() ? [entry.name] : [])))];
+  }
+
+  async removeParent(): Promise<void> {
+    await clear(
+      this.#hierarchies.map(({ mountPoint }) => `${mountPoint}${this.#parent}`),
+      [],
+    );
+  }
+
+  mounts(): SpecRecord[] {
+    const flags = SPEC_FLAGS.MOUNT_SYSTEM;
+    const top: SpecRecord = {
+      name: 'MOUNT',
+      numbers: [MOUNT_READONLY & ~1, flags],
+      strings: ['/sys/fs/cgroup', 'tmpfs', 'mode=755', 'size=64k'],
+    };
+    const each = this.#hierarchies.map(
+      ({ controllers }): SpecRecord => ({
+        name: 'MOUNT',
+        numbers: [MOUNT_READONLY, flags | SPEC_FLAGS.MOUNT_OPTIONAL],
+        strings: [`/sys/fs/cgroup/${controllers.join(',')}`, 'cgroup', ...controllers],
+      }),
+    );
+    return [top, ...each, { name: 'READONLY', strings: ['/sys/fs/cgroup'] }];
+  }
+
+  #path(controller: string, containerId: string): string | undefined {
+    const hierarchy = this.#hierarchies.find(({ controllers }) => controllers.includes(controller));
+    return hierarchy && `${hierarchy.mountPoint}${this.#parent}/containers/${containerId}`;
+  }
+}
+
+const file = (name: string, value: string | number, optional = false): SpecRecord => ({
+  name: 'GROUP_FILE',
+  numbers: [optional ? SPEC_FLAGS.GROUP_FILE_OPTIONAL : 0],
+  strings: [name, String(value)],
+});
+
+function files(controller: string, limits: GroupLimits, devices: readonly DeviceRule[]): SpecRecord[] {
+  const { nanoCpus, cpuShares, memoryBytes, memoryReservationBytes, pids } = limits;
+  switch (controller) {
+    case 'cpu':
+      return [
+        ...(cpuShares ? [file('cpu.shares', cpuShares)] : []),
+        ...(nanoCpus
+          ? [file('cpu.cfs_period_us', CPU_PERIOD_US), file('cpu.cfs_quota_us', quotaUs(nanoCpus))]
+          : []),
+      ];
+    case 'memory':
+      return [
+        ...(memoryBytes ? [file('memory.limit_in_bytes', memoryBytes)] : []),
+        // Memory and swap together; absent where the kernel does not account swap.
+        ...(memoryBytes
+          ? [file('memory.memsw.limit_in_bytes', memoryBytes + swapLimit(memoryBytes), true)]
+          : []),
+        ...(memoryReservationBytes ? [file('memory.soft_limit_in_bytes', memoryReservationBytes)] : []),
+      ];
+    case 'pids':
+      return pids ? [file('pids.max', pids)] : [];
+    case 'devices':
+      // An allow-list: first everything is denied.
+      return [file('devices.deny', 'a'), ...devices.map((rule) => file('devices.allow', deviceLine(rule)))];
+    default:
+      return [];
+  }
+}
+
+const deviceLine = ({ type, major, minor, access }: DeviceRule): string =>
+  type === 'a' ? 'a' : `${type} ${major ?? '*'}:${minor ?? '*'} ${access}`;

@@ -1,0 +1,165 @@
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { clear, killGroup, SPEC_FLAGS, type SpecRecord } from '@tessera/native';
+import { ClusterError } from '@tessera/shared/errors';
+import type { CgroupDriver, DeviceRule, GroupLimits, GroupUsage } from './driver.js';
+import { CPU_PERIOD_US, counter, MOUNT_READONLY, quotaUs, swapLimit } from './values.js';
+
+/** Controllers we pass on to our groups, where the kernel and those above us give them. */
+const CONTROLLERS = ['cpu', 'cpuset', 'io', 'memory', 'pids'];
+
+/** cgroup v2: one tree. Source: Documentation/admin-guide/cgroup-v2.rst. */
+export class CgroupV2 implements CgroupDriver {
+  readonly mode = 'v2';
+  readonly #mountPoint: string;
+  readonly #root: string;
+
+  /** @param parent path below the mount point, delegated to us, such as `/tessera` */
+  constructor(mountPoint: string, parent: string) {
+    this.#mountPoint = mountPoint;
+    this.#root = `${mountPoint}${parent}`;
+  }
+
+  async prepare(): Promise<void> {
+    let path = this.#mountPoint;
+    for (const part of this.#root.slice(path.length).split('/').filter(Boolean)) {
+      await enableControllers(path);
+      path = `${path}/${part}`;
+      await mkdir(path, { recursive: true });
+    }
+    await this.#moveOut();
+    await enableControllers(this.#root);
+    await mkdir(`${this.#root}/shims`, { recursive: true });
+    await mkdir(`${this.#root}/containers`, { recursive: true });
+    await enableControllers(`${this.#root}/containers`);
+  }
+
+  /** A group with groups below it may have no process of its own: if that is us, we move into `agent`. */
+  async #moveOut(): Promise<void> {
+    const own = await readFile(`${this.#root}/cgroup.procs`, 'utf8');
+    if (!own.split('\n').includes(String(process.pid))) return;
+    await mkdir(`${this.#root}/agent`, { recursive: true });
+    await writeFile(`${this.#root}/agent/cgroup.procs`, String(process.pid));
+  }
+
+  records(containerId: string, limits: GroupLimits, devices: readonly DeviceRule[]): SpecRecord[] {
+    const group = this.#path(containerId);
+    return [
+      { name: 'SHIM_GROUP', strings: [`${this.#root}/shims/cgroup.procs`] },
+      { name: 'GROUP', numbers: [SPEC_FLAGS.GROUP_CLONE_INTO], strings: [group, `${group}/cgroup.procs`] },
+      ...files(limits),
+      { name: 'OOM_FILE', strings: [`${group}/memory.events`] },
+      ...devices.map(deviceRecord),
+    ];
+  }
+
+  paths(containerId: string): string[] {
+    return [this.#path(containerId)];
+  }
+
+  async kill(containerId: string): Promise<void> {
+    await killGroup(this.#path(containerId));
+  }
+
+  async usage(containerId: string): Promise<GroupUsage> {
+    const read = (file: string) => readFile(`${this.#path(containerId)}/${file}`, 'utf8');
+    // A controller that was not passed on to us has no files.
+    const readIf = (file: string) => read(file).catch(() => '0');
+    try {
+      const [cpu, memory, memoryStat, limit, events, pids] = await Promise.all([
+        read('cpu.stat'),
+        readIf('memory.current'),
+        readIf('memory.stat'),
+        readIf('memory.max'),
+        readIf('memory.events'),
+        readIf('pids.current'),
+      ]);
+      return {
+        cpuNanoSeconds: BigInt(counter(cpu, 'usage_usec')) * 1000n,
+        throttledNanoSeconds: BigInt(counter(cpu, 'throttled_usec')) * 1000n,
+        memoryBytes: Number(memory),
+        inactiveFileBytes: counter(memoryStat, 'inactive_file'),
+        ...(/^[1-9]/.test(limit) ? { memoryLimitBytes: Number(limit) } : {}),
+        pids: Number(pids),
+        oomKills: counter(events, 'oom_kill'),
+      };
+    } catch (error) {
+      throw new ClusterError('notFound', `container ${containerId} has no cgroup`, { cause: error });
+    }
+  }
+
+  async list(): Promise<string[]> {
+    const entries = await readdir(`${this.#root}/containers`, { withFileTypes: true }).catch(() => []);
+    return entries.flatMap((entry) => (entry.isDirectory() ? [entry.name] : []));
+  }
+
+  async removeParent(): Promise<void> {
+    await clear([this.#root], []);
+  }
+
+  mounts(): SpecRecord[] {
+    return [
+      {
+        name: 'MOUNT',
+        numbers: [MOUNT_READONLY, SPEC_FLAGS.MOUNT_SYSTEM],
+        strings: ['/sys/fs/cgroup', 'cgroup2'],
+      },
+    ];
+  }
+
+  #path(containerId: string): string {
+    return `${this.#root}/containers/${containerId}`;
+  }
+}
+
+/** Passes on to the groups below what is there to pass on. */
+async function enableControllers(path: string): Promise<void> {
+  const available = (await readFile(`${path}/cgroup.controllers`, 'utf8')).trim().split(' ');
+  const enabled = (await readFile(`${path}/cgroup.subtree_control`, 'utf8')).trim().split(' ');
+  const missing = CONTROLLERS.filter((name) => available.includes(name) && !enabled.includes(name));
+  if (missing.length === 0) return;
+  try {
+    await writeFile(`${path}/cgroup.subtree_control`, missing.map((name) => `+${name}`).join(' '));
+  } catch (error) {
+    throw new ClusterError('failedPrecondition', `cgroup ${path} cannot pass on ${missing.join(', ')}`, {
+      cause: error,
+    });
+  }
+}
+
+const file = (name: string, value: string | number, optional = false): SpecRecord => ({
+  name: 'GROUP_FILE',
+  numbers: [optional ? SPEC_FLAGS.GROUP_FILE_OPTIONAL : 0],
+  strings: [name, String(value)],
+});
+
+function files({
+  nanoCpus,
+  cpuShares,
+  memoryBytes,
+  memoryReservationBytes,
+  pids,
+}: GroupLimits): SpecRecord[] {
+  return [
+    ...(cpuShares ? [file('cpu.weight', weight(cpuShares))] : []),
+    ...(nanoCpus ? [file('cpu.max', `${quotaUs(nanoCpus)} ${CPU_PERIOD_US}`)] : []),
+    ...(memoryBytes ? [file('memory.max', memoryBytes)] : []),
+    ...(memoryBytes ? [file('memory.swap.max', swapLimit(memoryBytes), true)] : []),
+    ...(memoryReservationBytes ? [file('memory.low', memoryReservationBytes)] : []),
+    ...(pids ? [file('pids.max', pids)] : []),
+  ];
+}
+
+/** From v1's shares, 2 to 262144, to v2's weight, 1 to 10000. Source: runc, ConvertCPUSharesToCgroupV2Value. */
+const weight = (shares: number): number =>
+  Math.min(10_000, Math.max(1, 1 + Math.floor(((shares - 2) * 9_999) / 262_142)));
+
+const ACCESS = { m: 1, r: 2, w: 4 };
+
+/** BPF_DEVCG_ACC_* bits; -1 is any number, type 0 any type. */
+function deviceRecord({ type, major, minor, access }: DeviceRule): SpecRecord {
+  const bits = [...access].reduce((sum, letter) => sum | (ACCESS[letter as keyof typeof ACCESS] ?? 0), 0);
+  return {
+    name: 'DEVICE_RULE',
+    numbers: [type === 'a' ? 0 : type.charCodeAt(0), major ?? -1, minor ?? -1, type === 'a' ? 7 : bits],
+  };
+}

@@ -1,0 +1,169 @@
+import { stat } from 'node:fs/promises';
+import { encodeSpec } from '@tessera/native';
+import { delay } from '@tessera/shared/env';
+import { ClusterError, invalid } from '@tessera/shared/errors';
+import type { ContainerStatus, Task } from '@tessera/shared/model';
+import type { LocalImage } from '../../image/image-store.js';
+import type { Sandbox } from '../../network/container-network.js';
+import type { Controller, ExitStatus } from '../executor.js';
+import { Container } from './container.js';
+import type { ExecutorParts } from './container-executor.js';
+import { writeRecord } from './container-record.js';
+import { compileSpec } from './container-spec.js';
+import { parseSignal } from './signals.js';
+
+const DEFAULT_STOP_GRACE_MS = 10_000;
+
+/** Runs one task's container. Made by ContainerExecutor, which hands over what an earlier agent left of it. */
+export class ContainerController implements Controller {
+  #container: Container | undefined;
+  #spec: Buffer | undefined;
+
+  constructor(
+    private readonly task: Task,
+    private readonly parts: ExecutorParts,
+    adopted: Container | undefined,
+  ) {
+    this.#container = adopted;
+  }
+
+  async prepare(signal: AbortSignal): Promise<void> {
+    if (this.#container && this.#container.life.kind !== 'prepared') return;
+    const spec = this.task.spec?.container;
+    if (!spec) throw invalid(`task ${this.task.id} has no container specification`);
+    await this.#checkSources();
+    const id = this.#container?.id ?? this.parts.newContainerId();
+    const image = await this.parts.images.ensure(spec.imageDigest || spec.image, id, signal);
+    try {
+      await this.#make(id, image);
+    } catch (error) {
+      await this.remove();
+      await this.parts.images.release(id);
+      throw error;
+    }
+  }
+
+  /** Docker's answer to a bind whose source is missing; without it a retry storm would follow. */
+  async #checkSources(): Promise<void> {
+    for (const { type, source } of this.task.spec?.container?.mounts ?? []) {
+      if (type === 'bind' && !(await stat(source).catch(() => undefined)))
+        throw invalid(`invalid mount config for type "bind": bind source path does not exist: ${source}`);
+    }
+  }
+
+  async #make(id: string, image: LocalImage): Promise<void> {
+    const { task, parts } = this;
+    const spec = task.spec!.container!;
+    const hostname = spec.hostname || id.slice(0, 12);
+    const [dataDir, runDir] = [parts.dataDir(id), parts.runDir(id)];
+    const networkFiles = parts.networkFiles({
+      hostname,
+      attachments: task.networks,
+      extraHosts: spec.hosts,
+      dnsServers: spec.dnsServers,
+      dnsSearch: spec.dnsSearch,
+      dnsOptions: spec.dnsOptions,
+    });
+    this.#spec = encodeSpec(
+      compileSpec({
+        id,
+        task,
+        image,
+        dataDir,
+        runDir,
+        hostname,
+        networkFiles,
+        cgroups: parts.host.cgroups,
+        host: parts.facts,
+        seccomp: parts.seccomp,
+      }),
+    );
+    const record = {
+      id,
+      taskId: task.id,
+      imageId: image.id,
+      hostname,
+      bootId: parts.host.bootId,
+      stopSignal: parseSignal(spec.stopSignal || image.config.stopSignal),
+      stopGraceMs: spec.stopGraceMs < 0 ? DEFAULT_STOP_GRACE_MS : spec.stopGraceMs,
+      attachments: task.networks,
+    };
+    this.#container = new Container(parts.host, record, dataDir, runDir);
+    await writeRecord(dataDir, runDir, record);
+  }
+
+  async start(signal: AbortSignal): Promise<void> {
+    const container = this.#container;
+    if (container && (container.life.kind === 'running' || container.life.kind === 'ended')) return;
+    if (!container || !this.#spec)
+      throw new ClusterError('failedPrecondition', `task ${this.task.id} is not prepared`);
+    const attach = (pid: number) => this.parts.network?.attach(sandboxOf(container, pid), signal);
+    await container.start(this.#spec, async (pid) => attach(pid), signal);
+    this.#spec = undefined;
+  }
+
+  async wait(signal: AbortSignal): Promise<ExitStatus> {
+    const container = this.#container;
+    if (!container) throw new ClusterError('failedPrecondition', `task ${this.task.id} has no container`);
+    return abortable(container.ended, signal);
+  }
+
+  async shutdown(signal: AbortSignal): Promise<ExitStatus | undefined> {
+    const container = this.#container;
+    if (!container || container.life.kind === 'prepared') return undefined;
+    const { stopSignal, stopGraceMs } = container.record;
+    await container.signal(stopSignal);
+    const graceOver = new AbortController();
+    const both = AbortSignal.any([signal, graceOver.signal]);
+    const grace = delay(this.parts.host.clock, stopGraceMs, both).then(
+      () => container.signal(9),
+      () => {}, // ended, or the caller has given up
+    );
+    try {
+      return await abortable(container.ended, signal);
+    } finally {
+      graceOver.abort();
+      await grace;
+    }
+  }
+
+  async remove(): Promise<void> {
+    const container = this.#container;
+    this.#container = undefined;
+    this.#spec = undefined;
+    if (container) await this.parts.dispose(container);
+  }
+
+  status(): ContainerStatus | undefined {
+    const container = this.#container;
+    if (!container) return undefined;
+    const { life } = container;
+    const ended = life.kind === 'ended' ? life.status : undefined;
+    return {
+      containerId: container.id,
+      pid: life.kind === 'running' ? life.pid : 0,
+      exitCode: ended?.exitCode ?? 0,
+      oomKilled: ended?.oomKilled ?? false,
+      startedAtMs: life.kind === 'running' || life.kind === 'ended' ? Math.round(life.startedAtMs) : 0,
+      finishedAtMs: ended?.finishedAtMs ?? 0,
+    };
+  }
+}
+
+export const sandboxOf = ({ record }: Container, pid: number): Sandbox => ({
+  containerId: record.id,
+  taskId: record.taskId,
+  pid,
+  attachments: record.attachments,
+  hostname: record.hostname,
+});
+
+/** The promise, or the signal's reason as soon as it is aborted. */
+function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(signal.reason as Error);
+    const onAbort = () => reject(signal.reason as Error);
+    signal.addEventListener('abort', onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}

@@ -1,0 +1,183 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { clear } from '@tessera/native';
+import { type Clock, type Logger, newHexId, type Random } from '@tessera/shared/env';
+import type { Task } from '@tessera/shared/model';
+import type { ImageStore } from '../../image/image-store.js';
+import type { ContainerNetwork, NetworkFiles } from '../../network/container-network.js';
+import type { Controller, Executor } from '../executor.js';
+import { parsePermitted } from './capabilities.js';
+import { type CgroupDriver, openCgroups } from './cgroups/index.js';
+import { Container, type ContainerHost } from './container.js';
+import { ContainerController, sandboxOf } from './container-controller.js';
+import { readRecord } from './container-record.js';
+import type { HostFacts } from './container-spec.js';
+import { defaultFilter } from './seccomp/filter.js';
+
+export interface ContainerExecutorOptions {
+  /** `<data-dir>`: containers lie in `containers/<id>` below it. */
+  readonly dataDir: string;
+  /** `<run-dir>`: what dies with a boot. */
+  readonly runDir: string;
+  /** Path below each cgroup mount point, such as `/tessera`. */
+  readonly cgroupParent: string;
+  readonly images: ImageStore;
+  /** Absent: containers have a loopback interface and nothing else. */
+  readonly network?: ContainerNetwork;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+}
+
+/** What controllers share. */
+export interface ExecutorParts {
+  readonly host: ContainerHost;
+  readonly facts: HostFacts;
+  readonly images: ImageStore;
+  readonly network: ContainerNetwork | undefined;
+  readonly seccomp: (capabilities: ReadonlySet<string>) => Uint8Array | undefined;
+  newContainerId(): string;
+  dataDir(id: string): string;
+  runDir(id: string): string;
+  networkFiles(spec: Parameters<ContainerNetwork['files']>[0]): NetworkFiles;
+  /** Takes a container off this host, with all that others keep for it. May be repeated. */
+  dispose(container: Container): Promise<void>;
+}
+
+/** How many containers are looked at or removed at once at start. */
+const RECOVERIES_AT_ONCE = 16;
+
+/** Runs tasks as containers on this host, by the runtime core. */
+export class ContainerExecutor implements Executor {
+  /** By task id. */
+  readonly #adopted = new Map<string, Container>();
+  readonly #parts: ExecutorParts;
+
+  private constructor(
+    private readonly options: ContainerExecutorOptions,
+    cgroups: CgroupDriver,
+    facts: HostFacts,
+  ) {
+    const { images, network, random, clock, logger } = options;
+    this.#parts = {
+      host: { clock, logger, cgroups, bootId: facts.bootId },
+      facts,
+      images,
+      network,
+      seccomp: defaultFilter,
+      newContainerId: () => newHexId(random),
+      dataDir: (id) => `${options.dataDir}/containers/${id}`,
+      runDir: (id) => `${options.runDir}/containers/${id}`,
+      networkFiles: (spec) => network?.files(spec) ?? loopbackFiles(spec.hostname, spec.extraHosts),
+      dispose: (container) => this.#dispose(container),
+    };
+  }
+
+  /** Reads what this host is, and makes the cgroups that containers lie in. */
+  static async open(options: ContainerExecutorOptions): Promise<ContainerExecutor> {
+    const cgroups = await openCgroups(options.cgroupParent);
+    await cgroups.prepare();
+    return new ContainerExecutor(options, cgroups, await readHostFacts());
+  }
+
+  get cgroups(): CgroupDriver {
+    return this.#parts.host.cgroups;
+  }
+
+  controller(task: Task): Controller {
+    const adopted = this.#adopted.get(task.id);
+    this.#adopted.delete(task.id);
+    return new ContainerController(task, this.#parts, adopted);
+  }
+
+  async recover(known: ReadonlySet<string>): Promise<void> {
+    const { dataDir, runDir } = this.options;
+    const ids = new Set([
+      ...(await list(`${dataDir}/containers`)),
+      ...(await list(`${runDir}/containers`)),
+      ...(await this.cgroups.list()),
+    ]);
+    const live: Container[] = [];
+    const queue = [...ids];
+    const work = async () => {
+      for (let id = queue.pop(); id !== undefined; id = queue.pop()) {
+        const container = await this.#recoverOne(id, known);
+        if (container) live.push(container);
+      }
+    };
+    await Promise.all(Array.from({ length: RECOVERIES_AT_ONCE }, work));
+    await this.options.network?.adopt(
+      live.flatMap((container) =>
+        container.life.kind === 'running' ? [sandboxOf(container, container.life.pid)] : [],
+      ),
+    );
+    for (const container of live) this.#adopted.set(container.record.taskId, container);
+  }
+
+  /** The container when its task is known and it has run; everything else of that id is taken away. */
+  async #recoverOne(id: string, known: ReadonlySet<string>): Promise<Container | undefined> {
+    const { host, dataDir, runDir } = this.#parts;
+    const logger = host.logger.child({ 'container.id': id });
+    try {
+      const record = await readRecord(dataDir(id));
+      if (!record) {
+        await host.cgroups.kill(id);
+        await clear(host.cgroups.paths(id), [runDir(id), dataDir(id)]);
+        return undefined;
+      }
+      const container = new Container(host, record, dataDir(id), runDir(id));
+      await container.adopt();
+      if (!known.has(record.taskId) || container.life.kind === 'prepared') {
+        logger.info({ 'task.id': record.taskId }, 'removing what an earlier agent left of a container');
+        await this.#dispose(container);
+        return undefined;
+      }
+      await this.options.images
+        .ensure(record.imageId, id, new AbortController().signal)
+        .catch((error: unknown) => {
+          // It runs all the same: its layers are mounted.
+          logger.warn({ error, 'task.id': record.taskId }, 'the image of a running container cannot be held');
+        });
+      return container;
+    } catch (error) {
+      logger.error({ error }, 'a container of an earlier agent can be neither adopted nor removed');
+      return undefined;
+    }
+  }
+
+  async #dispose(container: Container): Promise<void> {
+    await container.remove();
+    await this.options.network?.detach(container.id);
+    await this.options.images.release(container.id);
+  }
+}
+
+async function list(path: string): Promise<string[]> {
+  const entries = await readdir(path, { withFileTypes: true }).catch(() => []);
+  return entries.flatMap((entry) => (entry.isDirectory() ? [entry.name] : []));
+}
+
+async function readHostFacts(): Promise<HostFacts> {
+  const [bootId, status, limits] = await Promise.all([
+    readFile('/proc/sys/kernel/random/boot_id', 'utf8'),
+    readFile('/proc/self/status', 'utf8'),
+    readFile('/proc/self/limits', 'utf8'),
+  ]);
+  const nofile = /^Max open files\s+\S+\s+(\S+)/m.exec(limits)?.[1];
+  return {
+    bootId: bootId.trim(),
+    cpus: availableParallelism(),
+    capabilities: parsePermitted(status),
+    hardNofile: nofile === undefined || nofile === 'unlimited' ? 1_048_576 : Number(nofile),
+  };
+}
+
+/** For a container without networks. Source: moby, libnetwork's /etc/hosts. */
+function loopbackFiles(hostname: string, extraHosts: readonly string[]): NetworkFiles {
+  const hosts = [
+    '127.0.0.1\tlocalhost',
+    '::1\tlocalhost ip6-localhost ip6-loopback',
+    `127.0.1.1\t${hostname}`,
+  ];
+  return { resolvConf: '', hosts: `${[...hosts, ...extraHosts].join('\n')}\n` };
+}

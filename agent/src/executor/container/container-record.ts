@@ -1,0 +1,120 @@
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import type { NetworkAttachment } from '@tessera/shared/model';
+import { z } from 'zod';
+import type { ExitStatus } from '../executor.js';
+
+// What lies in a container's directory, and outlives agent, shim and boot:
+//   container.json  written by the agent before anything else
+//   run, exit       written by the shim: once the command runs, and when it has ended
+//   log/            segments, written by the shim
+//   upper/, work/   of the overlay
+
+const schema = z.object({
+  version: z.literal(1),
+  id: z.string(),
+  taskId: z.string(),
+  imageId: z.string(),
+  hostname: z.string(),
+  bootId: z.string(),
+  stopSignal: z.number(),
+  stopGraceMs: z.number(),
+  attachments: z.array(
+    z.object({ networkId: z.string(), addr: z.string(), mac: z.string(), aliases: z.array(z.string()) }),
+  ),
+});
+
+export interface ContainerRecord {
+  readonly id: string;
+  readonly taskId: string;
+  readonly imageId: string;
+  readonly hostname: string;
+  /** Of the boot it was made in. */
+  readonly bootId: string;
+  readonly stopSignal: number;
+  readonly stopGraceMs: number;
+  readonly attachments: readonly NetworkAttachment[];
+}
+
+/** Makes the directories; the record is the first thing in them, so that leftovers can always be named. */
+export async function writeRecord(dataDir: string, runDir: string, record: ContainerRecord): Promise<void> {
+  await Promise.all([
+    mkdir(dataDir, { mode: 0o700, recursive: true }).then(() =>
+      writeFile(`${dataDir}/container.json`, JSON.stringify({ version: 1, ...record }), { mode: 0o600 }),
+    ),
+    mkdir(runDir, { mode: 0o700, recursive: true }),
+  ]);
+}
+
+/** Undefined when there is none, or when a crash left half of one. */
+export async function readRecord(dataDir: string): Promise<ContainerRecord | undefined> {
+  const text = await readOptional(`${dataDir}/container.json`);
+  if (text === undefined) return undefined;
+  try {
+    return schema.parse(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}
+
+export interface RunRecord {
+  readonly pid: number;
+  readonly bootId: string;
+  readonly startedAtMs: number;
+}
+
+export async function readRun(dataDir: string): Promise<RunRecord | undefined> {
+  const text = await readOptional(`${dataDir}/run`);
+  if (text === undefined) return undefined;
+  const values = parseLines(text);
+  return {
+    pid: Number(values.get('pid')),
+    bootId: values.get('boot') ?? '',
+    startedAtMs: secondsToMs(values.get('started')),
+  };
+}
+
+export async function readExit(dataDir: string): Promise<ExitStatus | undefined> {
+  const text = await readOptional(`${dataDir}/exit`);
+  return text === undefined ? undefined : parseExit(text);
+}
+
+/** The same file for an end that no shim saw. Replaced whole, as the shim does it. */
+export async function writeExit(dataDir: string, status: ExitStatus): Promise<void> {
+  const text = `code ${status.exitCode}\noom ${status.oomKilled ? 1 : 0}\nfinished ${status.finishedAtMs / 1000}\n`;
+  await writeFile(`${dataDir}/exit.agent`, status.error ? `${text}error ${status.error}\n` : text, {
+    mode: 0o600,
+  });
+  await rename(`${dataDir}/exit.agent`, `${dataDir}/exit`);
+}
+
+export function parseExit(text: string): ExitStatus {
+  const values = parseLines(text);
+  const error = values.get('error');
+  return {
+    exitCode: Number(values.get('code')),
+    oomKilled: values.get('oom') === '1',
+    finishedAtMs: secondsToMs(values.get('finished')),
+    ...(error === undefined ? {} : { error }),
+  };
+}
+
+/** Lines of "key value". */
+function parseLines(text: string): Map<string, string> {
+  return new Map(
+    text.split('\n').flatMap((line): [string, string][] => {
+      const space = line.indexOf(' ');
+      return space < 0 ? [] : [[line.slice(0, space), line.slice(space + 1)]];
+    }),
+  );
+}
+
+const secondsToMs = (text = '0'): number => Math.round(Number(text) * 1000);
+
+async function readOptional(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,180 @@
+import { SPEC_FLAGS, type SpecRecord } from '@tessera/native';
+import { invalid } from '@tessera/shared/errors';
+import type { Mount, Task, TaskSpec } from '@tessera/shared/model';
+import type { LocalImage, Snapshot } from '../../image/image-store.js';
+import type { NetworkFiles } from '../../network/container-network.js';
+import { capabilityMask, containerCapabilities } from './capabilities.js';
+import type { CgroupDriver, GroupLimits } from './cgroups/index.js';
+import { DEFAULT_DEVICES, MOUNT_ATTR, PROPAGATION, protectedPaths, systemMounts } from './file-tree.js';
+import { commandOf, environmentOf, refuseUnimplemented, rlimits, sysctls } from './process-spec.js';
+
+/** CLONE_NEW*: mount, cgroup, uts, ipc, pid, net. */
+const NAMESPACES = 0x00020000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x20000000 | 0x40000000;
+const SHM_BYTES = 64 << 20;
+
+/** What of this host goes into every spec; read once. */
+export interface HostFacts {
+  readonly bootId: string;
+  readonly cpus: number;
+  /** The agent's own permitted capabilities. */
+  readonly capabilities: bigint;
+  readonly hardNofile: number;
+}
+
+/** Docker's json-file options `max-size` and `max-file`, in our terms. */
+export interface LogBounds {
+  readonly segmentBytes: number;
+  readonly segmentCount: number;
+}
+
+export interface ContainerInputs {
+  readonly id: string;
+  readonly task: Task;
+  readonly image: LocalImage;
+  readonly dataDir: string;
+  readonly runDir: string;
+  readonly hostname: string;
+  readonly networkFiles: NetworkFiles;
+  readonly cgroups: CgroupDriver;
+  readonly host: HostFacts;
+  /** Filter for a set of capabilities, as BPF; undefined: none. */
+  readonly seccomp: (capabilities: ReadonlySet<string>) => Uint8Array | undefined;
+}
+
+/** Everything the shim needs to make this container. @throws ClusterError naming the field it cannot honour */
+export function compileSpec(inputs: ContainerInputs): SpecRecord[] {
+  const { id, task, image, cgroups, host, hostname } = inputs;
+  const spec = task.spec?.container;
+  if (!task.spec || !spec) throw invalid(`task ${task.id} has no container specification`);
+  refuseUnimplemented(spec);
+  const { privileged } = spec;
+  const capabilities = containerCapabilities({ add: spec.capAdd, drop: spec.capDrop, privileged });
+  const filter = privileged ? undefined : inputs.seccomp(capabilities);
+  const log = logBounds(task.spec);
+  return [
+    { name: 'ID', strings: [id] },
+    { name: 'DIRS', strings: [inputs.dataDir, inputs.runDir] },
+    { name: 'BOOT', strings: [host.bootId] },
+    { name: 'LOG', numbers: [log.segmentBytes, log.segmentCount] },
+    { name: 'NAMESPACES', numbers: [NAMESPACES] },
+    { name: 'HOSTNAME', strings: [hostname] },
+    ...cgroups.records(
+      id,
+      groupLimits(task.spec),
+      privileged ? [{ type: 'a', access: 'rwm' }] : DEFAULT_DEVICES,
+    ),
+    rootRecord(image.layers, spec.readOnly),
+    ...systemMounts({ cgroups: cgroups.mounts(), shmBytes: SHM_BYTES, privileged }),
+    ...networkFileRecords(inputs.networkFiles, hostname),
+    ...userMounts(spec.mounts),
+    ...(privileged ? [] : protectedPaths(host.cpus)),
+    ...sysctls(spec),
+    ...rlimits(spec.ulimits, host.hardNofile),
+    ...(spec.oomScoreAdj ? [{ name: 'OOM_SCORE', numbers: [spec.oomScoreAdj] } as const] : []),
+    { name: 'CAPABILITIES', numbers: [capabilityMask(capabilities, host.capabilities), 0] },
+    ...(filter ? [{ name: 'SECCOMP', numbers: [0], blob: filter } as const] : []),
+    { name: 'USER', strings: [spec.user || image.config.user] },
+    ...(spec.groups.length > 0 ? [{ name: 'GROUPS', strings: spec.groups } as const] : []),
+    { name: 'CWD', strings: [absolute(spec.dir || image.config.workingDir || '/', 'dir')] },
+    { name: 'FLAGS', numbers: [spec.noNewPrivileges ? SPEC_FLAGS.FLAG_NO_NEW_PRIVILEGES : 0] },
+    { name: 'ENV', strings: environmentOf(spec, image.config, hostname) },
+    { name: 'ARGS', strings: commandOf(spec, image.config) },
+  ];
+}
+
+export function groupLimits(spec: TaskSpec): GroupLimits {
+  const { limits, reservations } = spec.resources ?? {};
+  return {
+    ...(limits?.nanoCpus ? { nanoCpus: limits.nanoCpus } : {}),
+    ...(limits?.memoryBytes ? { memoryBytes: limits.memoryBytes } : {}),
+    ...(limits?.pids ? { pids: limits.pids } : {}),
+    ...(reservations?.memoryBytes ? { memoryReservationBytes: reservations.memoryBytes } : {}),
+  };
+}
+
+/** Layers top first, by names relative to the directory they share: 127 of them must fit a page of mount options. */
+export function rootRecord(layers: readonly Snapshot[], readOnly: boolean): SpecRecord {
+  const paths = layers.map(({ shortPath }) => shortPath).reverse();
+  const first = paths[0];
+  if (first === undefined) throw invalid('the image has no layers');
+  let base = first.slice(0, first.lastIndexOf('/') + 1);
+  while (!paths.every((path) => path.startsWith(base)))
+    base = base.slice(0, base.lastIndexOf('/', base.length - 2) + 1);
+  return {
+    name: 'ROOT',
+    numbers: [readOnly ? SPEC_FLAGS.ROOT_READONLY : 0],
+    strings: [base, ...paths.map((path) => path.slice(base.length))],
+  };
+}
+
+/** Written by the shim into its run directory, and bound over the image's own. */
+function networkFileRecords(files: NetworkFiles, hostname: string): SpecRecord[] {
+  const contents = { 'resolv.conf': files.resolvConf, hosts: files.hosts, hostname: `${hostname}\n` };
+  return Object.entries(contents).flatMap(([name, content]): SpecRecord[] => [
+    { name: 'FILE', numbers: [0o644], strings: [name], blob: Buffer.from(content) },
+    {
+      name: 'BIND',
+      numbers: [0, SPEC_FLAGS.MOUNT_FILE | SPEC_FLAGS.MOUNT_RELATIVE, PROPAGATION.private],
+      strings: [`/etc/${name}`, name],
+    },
+  ]);
+}
+
+/** The shallower first, so that one mount may lie inside another. */
+function userMounts(mounts: readonly Mount[]): SpecRecord[] {
+  const depth = ({ target }: Mount) => target.split('/').filter(Boolean).length;
+  return [...mounts].sort((a, b) => depth(a) - depth(b)).map(userMount);
+}
+
+function userMount({
+  type,
+  source,
+  target,
+  readOnly,
+  propagation,
+  tmpfsSizeBytes,
+  tmpfsMode,
+}: Mount): SpecRecord {
+  absolute(target, 'mount: target');
+  const readonly = readOnly ? MOUNT_ATTR.RDONLY : 0;
+  if (type === 'tmpfs') {
+    return {
+      name: 'MOUNT',
+      numbers: [readonly | MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV | MOUNT_ATTR.NOEXEC, 0],
+      strings: [
+        target,
+        'tmpfs',
+        `mode=${(tmpfsMode || 0o1777).toString(8)}`,
+        ...(tmpfsSizeBytes ? [`size=${tmpfsSizeBytes}`] : []),
+      ],
+    };
+  }
+  absolute(source, 'mount: source');
+  const slave = propagation === 'slave' || propagation === 'rslave';
+  if (propagation && !slave && propagation !== 'private' && propagation !== 'rprivate')
+    throw invalid(`mount: propagation "${propagation}" is not supported: use rprivate or rslave`);
+  return {
+    name: 'BIND',
+    numbers: [readonly, SPEC_FLAGS.MOUNT_RECURSIVE, slave ? PROPAGATION.slave : PROPAGATION.private],
+    strings: [target, source],
+  };
+}
+
+function absolute(path: string, field: string): string {
+  if (!path.startsWith('/')) throw invalid(`${field}: "${path}" must be an absolute path`);
+  return path;
+}
+
+const UNITS: Record<string, number> = { '': 1, b: 1, k: 1 << 10, m: 1 << 20, g: 1 << 30 };
+
+/** Bounds of the container's log: by default four segments of 8 MiB. */
+export function logBounds({ logDriver }: TaskSpec): LogBounds {
+  const { 'max-size': size = '8m', 'max-file': count = '4' } = logDriver?.options ?? {};
+  const match = /^(\d+)([bkmg]?)b?$/i.exec(size);
+  const segmentBytes = match ? Number(match[1]) * UNITS[match[2]!.toLowerCase()]! : 0;
+  const segmentCount = Number(count);
+  if (!(segmentBytes > 0)) throw invalid(`log-opt max-size: "${size}" must be a size such as 10m`);
+  if (!Number.isInteger(segmentCount) || segmentCount < 1 || segmentCount > 64)
+    throw invalid(`log-opt max-file: "${count}" must be between 1 and 64`);
+  return { segmentBytes, segmentCount };
+}

@@ -1,0 +1,186 @@
+import { clear, Shim, type ShimExit } from '@tessera/native';
+import type { Clock, Logger } from '@tessera/shared/env';
+import type { ExitStatus } from '../executor.js';
+import type { CgroupDriver } from './cgroups/index.js';
+import { type ContainerRecord, readExit, readRun, writeExit } from './container-record.js';
+import { startError } from './start-error.js';
+
+export interface ContainerHost {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly cgroups: CgroupDriver;
+  readonly bootId: string;
+}
+
+type Life =
+  | { readonly kind: 'prepared' }
+  | { readonly kind: 'starting' }
+  | { readonly kind: 'running'; readonly shim: Shim; readonly pid: number; readonly startedAtMs: number }
+  | { readonly kind: 'ended'; readonly status: ExitStatus; readonly startedAtMs: number };
+
+export const LOST: Omit<ExitStatus, 'finishedAtMs'> = { exitCode: 137, oomKilled: false, error: 'shim lost' };
+export const RESTARTED: Omit<ExitStatus, 'finishedAtMs'> = {
+  exitCode: 255,
+  oomKilled: false,
+  error: 'host was restarted',
+};
+
+/** One container on this host, from its directories to its removal. It is started at most once. */
+export class Container {
+  #life: Life = { kind: 'prepared' };
+  #settleEnd!: (status: ExitStatus) => void;
+  /** Settles when the shim's process is gone and let go of. */
+  #shimGone: Promise<void> = Promise.resolve();
+  /** Settles when a container that has run has ended. */
+  readonly ended: Promise<ExitStatus>;
+
+  constructor(
+    private readonly host: ContainerHost,
+    readonly record: ContainerRecord,
+    readonly dataDir: string,
+    readonly runDir: string,
+  ) {
+    this.ended = new Promise((resolve) => {
+      this.#settleEnd = resolve;
+    });
+  }
+
+  get id(): string {
+    return this.record.id;
+  }
+
+  get life(): Life {
+    return this.#life;
+  }
+
+  /**
+   * Runs the command. `attach` joins the namespaces of the given pid to their networks meanwhile.
+   *
+   * @throws StartError when the command cannot be executed; nothing is left running then
+   */
+  async start(spec: Buffer, attach: (pid: number) => Promise<void>, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    this.#life = { kind: 'starting' };
+    const shim = await Shim.spawn(this.id, spec);
+    const onAbort = () => shim.kill();
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      const pid = await shim.created;
+      if (pid !== undefined) {
+        await attach(pid);
+        // The outcome tells why, should the process have ended meanwhile.
+        await shim.go().catch(() => {});
+      }
+      const outcome = await shim.outcome;
+      if (outcome.kind === 'failed') throw startError(outcome.failure);
+      if (outcome.kind === 'lost')
+        throw startError({ stage: 'DIED', errno: 0, detail: signal.aborted ? 'aborted' : '' });
+      this.#run(shim, pid!, outcome.atMs);
+    } catch (error) {
+      this.#life = { kind: 'prepared' };
+      await this.#abandon(shim);
+      signal.throwIfAborted();
+      throw error;
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  /** A shim that will not run the command: it and its process go. */
+  async #abandon(shim: Shim): Promise<void> {
+    shim.kill();
+    await shim.ended();
+    shim.release();
+    await this.host.cgroups.kill(this.id);
+  }
+
+  #run(shim: Shim, pid: number, startedAtMs: number): void {
+    this.#life = { kind: 'running', shim, pid, startedAtMs };
+    void this.#follow(shim, startedAtMs);
+  }
+
+  async #follow(shim: Shim, startedAtMs: number): Promise<void> {
+    const exit = await shim.exited;
+    // It still clears up behind its container; only the removal has to wait for that.
+    this.#shimGone = shim.ended().then(() => shim.release());
+    const status = exit ? fromShim(exit) : await this.#afterLoss();
+    this.#life = { kind: 'ended', status, startedAtMs };
+    this.#settleEnd(status);
+  }
+
+  /** The shim went without a word: what it last wrote counts, else its container must go too. */
+  async #afterLoss(): Promise<ExitStatus> {
+    await this.#shimGone;
+    return (await readExit(this.dataDir)) ?? (await this.#declareLost());
+  }
+
+  async #declareLost(): Promise<ExitStatus> {
+    this.host.logger.warn({ 'container.id': this.id }, 'shim lost: killing what is left of its container');
+    await this.host.cgroups.kill(this.id);
+    return this.#declare(LOST);
+  }
+
+  async #declare(status: Omit<ExitStatus, 'finishedAtMs'>): Promise<ExitStatus> {
+    const whole = { ...status, finishedAtMs: this.host.clock.now() };
+    await writeExit(this.dataDir, whole);
+    return whole;
+  }
+
+  /**
+   * Finds out what became of a container that an earlier agent made: it runs on and is followed again, it has
+   * ended, or it never ran (and then counts as prepared only by name: its directories are to be cleared).
+   */
+  async adopt(): Promise<void> {
+    const run = await readRun(this.dataDir);
+    const exit = await readExit(this.dataDir);
+    if (exit) return this.#end(exit, run?.startedAtMs ?? 0);
+    if (run && run.bootId !== this.host.bootId)
+      return this.#end(await this.#declare(RESTARTED), run.startedAtMs);
+
+    const found = await Shim.connect(this.runDir).catch(() => undefined);
+    if (found?.state.state === 'running') {
+      // Its run record is written right after the start; until then its own time is the best there is.
+      const startedAtMs =
+        run?.startedAtMs ?? (await readRun(this.dataDir))?.startedAtMs ?? this.host.clock.now();
+      return this.#run(found.shim, found.state.pid, startedAtMs);
+    }
+    if (found) {
+      // It waits for a word that nobody will give, or is just ending: both end with our letting go.
+      if (found.state.state === 'created') found.shim.kill();
+      await found.shim.ended();
+      found.shim.release();
+    }
+    // It may have ended between our reading and our knocking.
+    const late = await readExit(this.dataDir);
+    const ran = run ?? (await readRun(this.dataDir));
+    if (late) return this.#end(late, ran?.startedAtMs ?? 0);
+    if (ran) return this.#end(await this.#declareLost(), ran.startedAtMs);
+    await this.host.cgroups.kill(this.id);
+  }
+
+  #end(status: ExitStatus, startedAtMs: number): void {
+    this.#life = { kind: 'ended', status, startedAtMs };
+    this.#settleEnd(status);
+  }
+
+  /** Signals the first process. One that has ended is fine. */
+  async signal(number: number): Promise<void> {
+    if (this.#life.kind === 'running') await this.#life.shim.signal(number).catch(() => {});
+  }
+
+  /** Takes everything of it off this host, running or not. May be repeated. */
+  async remove(): Promise<void> {
+    if (this.#life.kind === 'running') {
+      await this.signal(9);
+      await this.ended;
+    }
+    await this.#shimGone;
+    await clear(this.host.cgroups.paths(this.id), [this.runDir, this.dataDir]);
+  }
+}
+
+const fromShim = ({ exitCode, oomKilled, atMs }: ShimExit): ExitStatus => ({
+  exitCode,
+  oomKilled,
+  finishedAtMs: Math.round(atMs),
+});

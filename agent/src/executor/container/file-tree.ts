@@ -1,0 +1,100 @@
+import { SPEC_FLAGS, type SpecRecord } from '@tessera/native';
+import type { DeviceRule } from './cgroups/index.js';
+
+// What every container's file tree has, as Docker makes it. Source: OCI runtime specification, config-linux.md;
+// moby, oci/defaults.go.
+
+export const MOUNT_ATTR = { RDONLY: 0x1, NOSUID: 0x2, NODEV: 0x4, NOEXEC: 0x8 } as const;
+export const PROPAGATION = { private: 1 << 18, slave: 1 << 19 } as const;
+const { RDONLY, NOSUID, NODEV, NOEXEC } = MOUNT_ATTR;
+const { MOUNT_SYSTEM } = SPEC_FLAGS;
+
+const mount = (attributes: number, ...strings: string[]): SpecRecord => ({
+  name: 'MOUNT',
+  numbers: [attributes, MOUNT_SYSTEM],
+  strings,
+});
+
+const S_IFCHR = 0o020000;
+const node = (path: string, major: number, minor: number): SpecRecord => ({
+  name: 'DEVICE',
+  numbers: [S_IFCHR | 0o666, major, minor, 0],
+  strings: [path],
+});
+const link = (path: string, target: string): SpecRecord => ({ name: 'SYMLINK', strings: [path, target] });
+
+/** proc first, since others are checked against it; /dev before what lies in it. */
+export function systemMounts(options: {
+  readonly cgroups: readonly SpecRecord[];
+  readonly shmBytes: number;
+  readonly privileged: boolean;
+}): SpecRecord[] {
+  return [
+    mount(NOSUID | NODEV | NOEXEC, 'proc', 'proc'),
+    mount(NOSUID, 'dev', 'tmpfs', 'mode=755', 'size=65536k'),
+    node('dev/null', 1, 3),
+    node('dev/zero', 1, 5),
+    node('dev/full', 1, 7),
+    node('dev/random', 1, 8),
+    node('dev/urandom', 1, 9),
+    node('dev/tty', 5, 0),
+    link('dev/fd', '/proc/self/fd'),
+    link('dev/stdin', '/proc/self/fd/0'),
+    link('dev/stdout', '/proc/self/fd/1'),
+    link('dev/stderr', '/proc/self/fd/2'),
+    link('dev/core', '/proc/kcore'),
+    link('dev/ptmx', 'pts/ptmx'),
+    mount(NOSUID | NOEXEC, 'dev/pts', 'devpts', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'),
+    mount(NOSUID | NODEV | NOEXEC, 'dev/shm', 'tmpfs', 'mode=1777', `size=${options.shmBytes}`),
+    mount(NOSUID | NODEV | NOEXEC, 'dev/mqueue', 'mqueue'),
+    mount((options.privileged ? 0 : RDONLY) | NOSUID | NODEV | NOEXEC, 'sys', 'sysfs'),
+    ...options.cgroups,
+  ];
+}
+
+const MASKED = [
+  'proc/asound',
+  'proc/acpi',
+  'proc/interrupts',
+  'proc/kcore',
+  'proc/keys',
+  'proc/latency_stats',
+  'proc/timer_list',
+  'proc/timer_stats',
+  'proc/sched_debug',
+  'proc/scsi',
+  'sys/firmware',
+  'sys/devices/virtual/powercap',
+];
+const READONLY = ['proc/bus', 'proc/fs', 'proc/irq', 'proc/sys', 'proc/sysrq-trigger'];
+
+/**
+ * Paths that tell or change too much of the host. @param cpus processors, whose throttling counters give away
+ * what other containers do (moby GHSA-6fw5-f8r9-fgfm)
+ */
+export const protectedPaths = (cpus: number): SpecRecord[] => [
+  ...MASKED.map((path): SpecRecord => ({ name: 'MASK', strings: [path] })),
+  ...Array.from(
+    { length: cpus },
+    (_, cpu): SpecRecord => ({
+      name: 'MASK',
+      strings: [`sys/devices/system/cpu/cpu${cpu}/thermal_throttle`],
+    }),
+  ),
+  ...READONLY.map((path): SpecRecord => ({ name: 'READONLY', strings: [path] })),
+];
+
+/** Devices any container may use; nodes may be made of all. Source: moby, oci/defaults.go. */
+export const DEFAULT_DEVICES: readonly DeviceRule[] = [
+  { type: 'c', access: 'm' },
+  { type: 'b', access: 'm' },
+  { type: 'c', major: 1, minor: 3, access: 'rwm' },
+  { type: 'c', major: 1, minor: 5, access: 'rwm' },
+  { type: 'c', major: 1, minor: 7, access: 'rwm' },
+  { type: 'c', major: 1, minor: 8, access: 'rwm' },
+  { type: 'c', major: 1, minor: 9, access: 'rwm' },
+  { type: 'c', major: 5, minor: 0, access: 'rwm' },
+  { type: 'c', major: 5, minor: 1, access: 'rwm' },
+  { type: 'c', major: 5, minor: 2, access: 'rwm' },
+  { type: 'c', major: 136, access: 'rwm' },
+];

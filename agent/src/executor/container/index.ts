@@ -1,0 +1,2 @@
+export * from './cgroups/index.js';
+export * from './container-executor.js';

@@ -1,0 +1,72 @@
+import { errnoName, type ShimFailure } from '@tessera/native';
+import { StartError } from '../executor.js';
+
+/** The C library's sentence for an errno, as Docker's users know it. */
+const SENTENCES: Record<string, string> = {
+  EACCES: 'permission denied',
+  E2BIG: 'argument list too long',
+  EBUSY: 'device or resource busy',
+  EEXIST: 'file exists',
+  EFAULT: 'bad address',
+  EINVAL: 'invalid argument',
+  EISDIR: 'is a directory',
+  ELOOP: 'too many levels of symbolic links',
+  ENAMETOOLONG: 'file name too long',
+  ENODEV: 'no such device',
+  ENOENT: 'no such file or directory',
+  ENOEXEC: 'exec format error',
+  ENOMEM: 'cannot allocate memory',
+  ENOSPC: 'no space left on device',
+  ENOTDIR: 'not a directory',
+  EPERM: 'operation not permitted',
+  EROFS: 'read-only file system',
+  ETXTBSY: 'text file busy',
+};
+
+const sentence = (errno: number): string => SENTENCES[errnoName(errno)] ?? errnoName(errno);
+
+/**
+ * Docker's exit code and words for a start that failed: 127 where there is no such command, 126 where it cannot
+ * be invoked, 125 where the container itself could not be made.
+ *
+ * Source: moby, daemon/errors.go; Go, os/exec LookPath.
+ */
+export function startError(failure: ShimFailure): StartError {
+  const { stage, errno, detail } = failure;
+  const name = JSON.stringify(detail);
+  switch (stage) {
+    case 'NOT_FOUND':
+      return new StartError(127, `exec: ${name}: executable file not found in $PATH`);
+    case 'STAT':
+      return new StartError(127, `exec: ${name}: stat ${detail}: ${sentence(errno)}`);
+    case 'EXEC':
+      // The file is there; what is missing is the interpreter it names.
+      return new StartError(errnoName(errno) === 'ENOENT' ? 127 : 126, `exec: ${name}: ${sentence(errno)}`);
+    case 'CWD':
+      return new StartError(126, `chdir to cwd (${name}) set in config.json failed: ${sentence(errno)}`);
+    case 'USER':
+      return errnoName(errno) === 'ERANGE'
+        ? new StartError(125, `user ${detail}: uids and gids must be in range 0-2147483647`)
+        : new StartError(125, `unable to find user ${detail}: no matching entries in passwd file`);
+    case 'GROUPS':
+      return new StartError(125, `unable to find group ${detail}: no matching entries in group file`);
+    case 'DIED':
+      return new StartError(
+        125,
+        detail === 'out of memory'
+          ? 'the container ran out of memory before its command could start: raise its memory limit'
+          : 'the container was killed before its command could start',
+      );
+    case 'SPEC':
+      return new StartError(125, `the shim refused the container's specification: ${detail}`);
+    case 'MOUNT':
+      return new StartError(125, `mount ${detail}: ${sentence(errno)}`);
+    case 'SYSCTL':
+      return new StartError(125, `sysctl ${detail.replaceAll('/', '.')}: ${sentence(errno)}`);
+    default:
+      return new StartError(
+        125,
+        `container setup failed (${stage.toLowerCase()} ${detail}): ${sentence(errno)}`,
+      );
+  }
+}

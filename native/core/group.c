@@ -1,0 +1,197 @@
+/* Cgroups that have to go: emptied whatever is in them, then removed with all below. */
+#include "error.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define TRIES 2000 /* of a millisecond: a killed process may be in the middle of a slow system call */
+
+static void pause_ms(void) { nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL); }
+
+static int write_at(int dir, const char *name, const char *value) {
+  int fd = openat(dir, name, O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return -errno;
+  int result = write(fd, value, strlen(value)) < 0 ? -errno : 0;
+  close(fd);
+  return result;
+}
+
+/* Calls `visit` for every group below `dir`, deepest first. Stops at the first that fails. */
+static int each_below(int dir, unsigned depth, int (*visit)(int dir, const char *name)) {
+  int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), result = 0;
+  DIR *listing = copy < 0 ? NULL : fdopendir(copy);
+  if (!listing) return -errno;
+  for (struct dirent *entry; result == 0 && (entry = readdir(listing));) {
+    if (entry->d_type != DT_DIR || entry->d_name[0] == '.') continue;
+    int child = openat(dir, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (child < 0) continue; /* gone meanwhile */
+    if (depth < 64) result = each_below(child, depth + 1, visit);
+    close(child);
+    if (result == 0) result = visit(dir, entry->d_name);
+  }
+  closedir(listing);
+  return result;
+}
+
+static int remove_one(int dir, const char *name) {
+  for (int i = 0; i < TRIES; i++) {
+    if (unlinkat(dir, name, AT_REMOVEDIR) == 0 || errno == ENOENT) return 0;
+    if (errno != EBUSY) break;
+    pause_ms(); /* the last process has ended but is not yet accounted for */
+  }
+  return -errno;
+}
+
+static int remove_group(const char *path) {
+  /* Nearly always there is nothing below, and nothing in it. */
+  if (rmdir(path) == 0 || errno == ENOENT) return 0;
+  int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (dir < 0) return errno == ENOENT ? 0 : -errno;
+  int result = each_below(dir, 0, remove_one);
+  close(dir);
+  return result ? result : remove_one(AT_FDCWD, path);
+}
+
+/* Kills what cgroup.procs lists. Returns how many there were. */
+static int kill_listed(int dir) {
+  int fd = openat(dir, "cgroup.procs", O_RDONLY | O_CLOEXEC);
+  FILE *list = fd < 0 ? NULL : fdopen(fd, "r");
+  int count = 0;
+  if (!list) return 0;
+  for (int pid; fscanf(list, "%d", &pid) == 1;) {
+    if (pid <= 0) continue; /* 0: of a pid namespace beside ours */
+    kill(pid, SIGKILL);
+    count++;
+  }
+  fclose(list);
+  return count;
+}
+
+static _Thread_local int killed_here;
+static int kill_one(int dir, const char *name) {
+  int group = openat(dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (group < 0) return 0;
+  killed_here += kill_listed(group);
+  close(group);
+  return 0;
+}
+
+/* v1: frozen, nothing can fork between the reading of the list and the killing. */
+static int kill_v1(int group, int frozen) {
+  for (int i = 0; i < TRIES; i++) {
+    if (frozen) write_at(group, "freezer.state", "FROZEN");
+    killed_here = kill_listed(group);
+    each_below(group, 0, kill_one);
+    if (frozen) write_at(group, "freezer.state", "THAWED");
+    if (killed_here == 0) return 0;
+    pause_ms();
+  }
+  return -EBUSY;
+}
+
+static int is_empty(int group) {
+  char byte[32];
+  int fd = openat(group, "cgroup.events", O_RDONLY | O_CLOEXEC);
+  ssize_t got = fd < 0 ? -1 : read(fd, byte, sizeof byte - 1);
+  if (fd >= 0) close(fd);
+  if (got <= 0) return 1;
+  byte[got] = 0;
+  return strstr(byte, "populated 0") != NULL;
+}
+
+int rt_group_kill(const char *path, rt_error *err) {
+  int group = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (group < 0) return errno == ENOENT ? 0 : rt_fail(err, errno, "opening %s", path);
+  int result = 0;
+  if (faccessat(group, "cgroup.kill", F_OK, 0) == 0) {
+    result = write_at(group, "cgroup.kill", "1");
+    for (int i = 0; result == 0 && !is_empty(group); i++) {
+      if (i == TRIES) result = -EBUSY;
+      else pause_ms();
+    }
+  } else {
+    result = kill_v1(group, faccessat(group, "freezer.state", F_OK, 0) == 0);
+  }
+  close(group);
+  return result < 0 ? rt_fail(err, -result, "killing what is in %s", path) : 0;
+}
+
+/* ---- trees of files, made by somebody hostile */
+
+#define DEEPEST 32u /* directories held open at once; deeper ones are moved up */
+
+static int clear_directory(int top, int dir, dev_t device, unsigned depth, unsigned *moved, unsigned *seen);
+
+static int remove_entry(int top, int dir, const char *name, dev_t device, unsigned depth, unsigned *moved) {
+  if (unlinkat(dir, name, 0) == 0 || errno == ENOENT) return 0;
+  if (errno != EISDIR && errno != EPERM) return -errno;
+  if (unlinkat(dir, name, AT_REMOVEDIR) == 0 || errno == ENOENT) return 0;
+  if (errno != ENOTEMPTY && errno != EEXIST) return -errno;
+  if (depth >= DEEPEST) {
+    char up[32];
+    snprintf(up, sizeof up, ".deep-%u", (*moved)++);
+    return renameat(dir, name, top, up) ? -errno : 0;
+  }
+  int child = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (child < 0) return -errno;
+  struct stat found;
+  unsigned seen;
+  int result = fstat(child, &found) ? -errno : found.st_dev != device ? -EXDEV : 0;
+  if (result == 0) result = clear_directory(top, child, device, depth + 1, moved, &seen);
+  close(child);
+  if (result == 0 && unlinkat(dir, name, AT_REMOVEDIR) && errno != ENOENT) result = -errno;
+  return result;
+}
+
+static int clear_directory(int top, int dir, dev_t device, unsigned depth, unsigned *moved, unsigned *seen) {
+  int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), result = 0;
+  DIR *listing = copy < 0 ? NULL : fdopendir(copy);
+  if (!listing) return -errno;
+  *seen = 0;
+  for (struct dirent *entry; result == 0 && (entry = readdir(listing));) {
+    if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
+    (*seen)++;
+    result = remove_entry(top, dir, entry->d_name, device, depth, moved);
+  }
+  closedir(listing);
+  return result;
+}
+
+static int remove_tree(const char *path) {
+  int top = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (top < 0) {
+    if (errno == ENOENT) return 0;
+    return errno == ENOTDIR && unlink(path) == 0 ? 0 : -errno;
+  }
+  struct stat found;
+  unsigned moved = 0, seen = 1;
+  int result = fstat(top, &found) ? -errno : 0;
+  /* What was moved up shows in a later pass. */
+  while (result == 0 && seen > 0) result = clear_directory(top, top, found.st_dev, 0, &moved, &seen);
+  close(top);
+  if (result == 0 && rmdir(path) && errno != ENOENT) result = -errno;
+  return result;
+}
+
+int rt_clear(const char *const *groups, const char *const *trees, rt_error *err) {
+  const char *culprit = NULL;
+  int first = 0;
+  for (; *groups; groups++) {
+    int result = remove_group(*groups);
+    if (result < 0 && !culprit) first = result, culprit = *groups;
+  }
+  for (; *trees; trees++) {
+    int result = remove_tree(*trees);
+    if (result < 0 && !culprit) first = result, culprit = *trees;
+  }
+  return culprit ? rt_fail(err, -first, "removing %s", culprit) : 0;
+}

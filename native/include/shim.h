@@ -1,0 +1,91 @@
+/*
+ * shim.h: what the shim and the agent say to each other, and what the shim leaves behind.
+ * docs/shim-protocol.md explains it; native/src/frames.ts mirrors it, and a test compares the two.
+ */
+#ifndef TESSERA_SHIM_H
+#define TESSERA_SHIM_H
+
+#include <stdint.h>
+
+/* ---- frames: u32 size of payload, u16 type, u16 id of the request (0 for events), payload; little endian */
+#define FRAME_HEADER 8u
+#define FRAME_PAYLOAD_MAX 4096u
+#define SHIM_PROTOCOL 1u
+
+/* X(name, type): below 64 from the agent, from 64 on from the shim. */
+#define SHIM_FRAMES(X)                                                                    \
+  X(STATUS, 1)        /* - : answered by STATE */                                         \
+  X(GO, 2)            /* - : the namespaces are ready, run the command; answered by OK */ \
+  X(SIGNAL, 3)        /* u32 signal: answered by OK or ERROR */                           \
+  X(SUBSCRIBE, 4)     /* - : events from now on; answered by STATE */                     \
+  X(LOG_POSITION, 5)  /* - : answered by POSITION */                                      \
+  X(ATTACH, 6)        /* u64 record to begin at, u32 streams */                           \
+  X(STDIN, 7)         /* bytes */                                                         \
+  X(STDIN_CLOSE, 8)   /* - */                                                             \
+  X(RESIZE, 9)        /* u16 rows, u16 columns */                                         \
+  X(EXEC, 10)         /* a spec record list, in pieces */                                 \
+  X(OK, 64)           /* - */                                                             \
+  X(ERROR, 65)        /* i32 errno, text */                                               \
+  X(CREATED, 66)      /* u32 pid of the waiting process */                                \
+  X(STARTED, 67)      /* i64 seconds, u32 nanoseconds: the command has been executed */   \
+  X(FAILED, 68)       /* u32 stage, i32 errno, path or detail */                          \
+  X(EXITED, 69)       /* u32 exit code, u32 OOM killed, i64 seconds, u32 nanoseconds */   \
+  X(STATE, 70)        /* u32 shim_state, u32 pid, u64 start time of the shim (ticks), u32 protocol */ \
+  X(POSITION, 71)     /* u64 segment's first record, u64 offset, u64 next record */       \
+  X(OUTPUT, 72)       /* u8 stream, bytes */
+
+enum shim_frame {
+#define X(name, type) FRAME_##name = type,
+  SHIM_FRAMES(X)
+#undef X
+};
+
+enum shim_state { SHIM_CREATED = 1, SHIM_RUNNING = 2, SHIM_EXITED = 3 };
+
+/* ---- where a start failed. X(name, number) */
+#define SHIM_STAGES(X)                                                                    \
+  X(SPEC, 1)          /* reading the spec */                                              \
+  X(SHIM, 2)          /* pipes, socket, directories */                                    \
+  X(GROUP, 3)         /* cgroups */                                                       \
+  X(CLONE, 4)                                                                             \
+  X(DIED, 5)          /* the process ended before it could run the command */             \
+  X(ROOT, 6)          /* overlay */                                                       \
+  X(MOUNT, 7)                                                                             \
+  X(MASK, 8)                                                                              \
+  X(PIVOT, 9)                                                                             \
+  X(HOSTNAME, 10)                                                                         \
+  X(SYSCTL, 11)                                                                           \
+  X(LIMIT, 12)        /* rlimits, oom_score_adj */                                        \
+  X(USER, 13)         /* no such user */                                                  \
+  X(GROUPS, 14)       /* no such group */                                                 \
+  X(CREDENTIALS, 15)  /* groups, ids, capabilities */                                     \
+  X(SECCOMP, 16)                                                                          \
+  X(CWD, 17)                                                                              \
+  X(NOT_FOUND, 18)    /* the command: not found in PATH */                                \
+  X(STAT, 19)         /* the command: its path does not lead to a file */                 \
+  X(EXEC, 20)         /* the command: execve */                                           \
+  X(CANCELLED, 21)    /* the agent went away before it said go */
+
+enum shim_stage {
+#define X(name, number) STAGE_##name = number,
+  SHIM_STAGES(X)
+#undef X
+};
+
+/* ---- log segments: <container>/log/<first record, 16 hexadecimal digits>, records one after the other */
+#define LOG_MAGIC 0x4754u /* "TG" */
+#define LOG_PIECE 16384u  /* a longer line is cut into pieces, as Docker does */
+#define LOG_STDOUT 1u
+#define LOG_STDERR 2u
+#define LOG_PARTIAL 1u    /* the line goes on in the next record of the stream */
+#define LOG_GAP 2u        /* payload: u64 count of records lost here (disk full) */
+
+struct log_record {
+  uint16_t magic;
+  uint8_t stream;
+  uint8_t flags;
+  uint32_t length;     /* of the payload; the newline is not part of it */
+  uint64_t time_ns;    /* Unix time */
+};
+
+#endif

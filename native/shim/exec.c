@@ -1,0 +1,88 @@
+/* Finding and executing the command, with Go's exec.LookPath in mind, whose answers Docker's users know. */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "container.h"
+#include "sys.h"
+#include "text.h"
+
+/* Tells the shim that what follows is the command itself: an end without it means we never got there. */
+static void announce(const struct child *child) {
+  ssize_t ignored = write(child->error, "", 1);
+  (void)ignored;
+}
+
+_Noreturn static void fail_exec(const struct child *child, const char *path, const char *command) {
+  int error = errno;
+  struct stat found;
+  uint32_t stage = STAGE_EXEC;
+  if ((error == ENOENT || error == ENOTDIR || error == ELOOP) && stat(path, &found)) stage = STAGE_STAT;
+  else if (error == EACCES && stat(path, &found) == 0 && S_ISDIR(found.st_mode)) error = EISDIR;
+  errno = error;
+  child_fail(child, stage, command);
+}
+
+/* Tries each directory of PATH. Returns when none has it. */
+static void search(const struct child *child, const char *path, char **argv, char **envp) {
+  for (const char *end; path; path = *end ? end + 1 : 0) {
+    char candidate[4096];
+    struct text text;
+    struct stat found;
+    end = strchr(path, ':');
+    if (!end) end = path + strlen(path);
+    size_t length = (size_t)(end - path);
+    if (length >= sizeof candidate) continue;
+    memcpy(candidate, path, length);
+    candidate[length] = 0;
+    text_init(&text, candidate + length, sizeof candidate - length);
+    text_add(&text, "/");
+    text_add(&text, argv[0]);
+    if (text.cut || candidate[0] != '/' || stat(candidate, &found) || !S_ISREG(found.st_mode)) continue;
+    if (faccessat(AT_FDCWD, candidate, X_OK, AT_EACCESS)) continue;
+    execve(candidate, argv, envp);
+    fail_exec(child, candidate, argv[0]);
+  }
+}
+
+_Noreturn void child_exec(const struct child *child, const char *home) {
+  struct spec_record args, env;
+  char home_variable[512];
+  struct text text;
+  const char *path = 0;
+  int has_home = 0;
+  spec_find(child->spec, SPEC_ARGS, &args);
+  spec_find(child->spec, SPEC_ENV, &env);
+  char *argv[args.string_count + 1], *envp[env.string_count + 2];
+  char *at = (char *)(uintptr_t)args.string;
+  for (uint32_t i = 0; i < args.string_count; i++, at += strlen(at) + 1) argv[i] = at;
+  argv[args.string_count] = 0;
+  at = (char *)(uintptr_t)env.string;
+  for (uint32_t i = 0; i < env.string_count; i++, at += strlen(at) + 1) {
+    envp[i] = at;
+    if (!strncmp(at, "PATH=", 5)) path = at + 5;
+    if (!strncmp(at, "HOME=", 5)) has_home = 1;
+  }
+  uint32_t count = env.string_count;
+  if (!has_home) {
+    text_init(&text, home_variable, sizeof home_variable);
+    text_add(&text, "HOME=");
+    text_add(&text, home);
+    envp[count++] = home_variable;
+  }
+  envp[count] = 0;
+  if (args.string_count == 0 || !*argv[0]) {
+    errno = ENOENT;
+    child_fail(child, STAGE_NOT_FOUND, "");
+  }
+  if (syscall(SYS_close_range, 3, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */)) child_fail(child, STAGE_SHIM, "close_range");
+  announce(child);
+  if (strchr(argv[0], '/')) {
+    execve(argv[0], argv, envp);
+    fail_exec(child, argv[0], argv[0]);
+  }
+  if (path) search(child, path, argv, envp);
+  errno = ENOENT;
+  child_fail(child, STAGE_NOT_FOUND, argv[0]);
+}

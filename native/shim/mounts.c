@@ -1,0 +1,284 @@
+/* The container's file tree: overlay root, file systems, binds, device nodes, masks. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/stat.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "container.h"
+#include "root.h"
+#include "sys.h"
+#include "text.h"
+
+#define PAGE 4096u
+
+/* Overlay by the new mount API: layers one by one, so their number and length do not matter. -1, errno set. */
+static int overlay_by_parts(const struct spec_record *root, const char *upper, const char *work) {
+  int fs = sys_fsopen("overlay");
+  if (fs < 0) return -1;
+  const char *layer = spec_string_after(root->string);
+  int result = 0;
+  for (uint32_t i = 1; result == 0 && i < root->string_count; i++, layer = spec_string_after(layer))
+    result = sys_fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir+", layer, 0);
+  if (result == 0) result = sys_fsconfig(fs, FSCONFIG_SET_STRING, "upperdir", upper, 0);
+  if (result == 0) result = sys_fsconfig(fs, FSCONFIG_SET_STRING, "workdir", work, 0);
+  if (result == 0) result = sys_fsconfig(fs, FSCONFIG_SET_STRING, "source", "overlay", 0);
+  if (result == 0) result = sys_fsconfig(fs, FSCONFIG_CMD_CREATE, 0, 0, 0);
+  int mount = result == 0 ? sys_fsmount(fs, 0) : -1;
+  int error = errno;
+  close(fs);
+  errno = error;
+  return mount;
+}
+
+/* Overlay by mount(2), for kernels before 6.5: everything in one page, so the layers' names are short. */
+static int overlay_by_options(const struct spec_record *root, const char *upper, const char *work, const char *over) {
+  char buffer[PAGE];
+  struct text options;
+  text_init(&options, buffer, sizeof buffer);
+  text_add(&options, "lowerdir=");
+  const char *layer = spec_string_after(root->string);
+  for (uint32_t i = 1; i < root->string_count; i++, layer = spec_string_after(layer)) {
+    if (i > 1) text_add(&options, ":");
+    text_add(&options, layer);
+  }
+  text_add(&options, ",upperdir=");
+  text_add(&options, upper);
+  text_add(&options, ",workdir=");
+  text_add(&options, work);
+  if (options.cut) {
+    errno = E2BIG;
+    return -1;
+  }
+  if (sys_mount("overlay", over, "overlay", 0, buffer)) return -1;
+  return open(over, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+void child_mount_root(struct child *child) {
+  struct spec_record root, dirs;
+  char upper[PAGE], work[PAGE];
+  struct text text;
+  spec_find(child->spec, SPEC_ROOT, &root);
+  spec_find(child->spec, SPEC_DIRS, &dirs);
+  /* Mounts of the host still come in, ours never go out. */
+  if (sys_mount(0, "/", 0, MS_REC | MS_SLAVE, 0)) child_fail(child, STAGE_ROOT, "/");
+  /* Again, for these descriptors are to belong to this namespace's mounts. */
+  child->data_dir = open(dirs.string, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  child->run_dir = open(spec_string(&dirs, 1), O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (child->data_dir < 0 || child->run_dir < 0) child_fail(child, STAGE_ROOT, dirs.string);
+  if ((mkdirat(child->data_dir, "upper", 0755) && errno != EEXIST) ||
+      (mkdirat(child->data_dir, "work", 0700) && errno != EEXIST))
+    child_fail(child, STAGE_ROOT, dirs.string);
+  text_init(&text, upper, sizeof upper);
+  text_add(&text, dirs.string);
+  text_add(&text, "/upper");
+  text_init(&text, work, sizeof work);
+  text_add(&text, dirs.string);
+  text_add(&text, "/work");
+  if (text.cut || root.string_count < 2) child_fail(child, STAGE_ROOT, dirs.string);
+  if (chdir(root.string)) child_fail(child, STAGE_ROOT, root.string);
+
+  /* It covers the container's own directory, in this namespace alone: one more directory is not needed. */
+  int mount = overlay_by_parts(&root, upper, work);
+  if (mount >= 0) {
+    if (sys_move_mount(mount, child->data_dir)) child_fail(child, STAGE_ROOT, dirs.string);
+  } else if (errno == EINVAL || errno == ENOSYS) {
+    mount = overlay_by_options(&root, upper, work, dirs.string);
+  }
+  if (mount < 0) child_fail(child, STAGE_ROOT, dirs.string);
+  child->root = mount;
+}
+
+static int is_proc(int fd) {
+  struct statfs fs;
+  return fstatfs(fd, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC;
+}
+
+/* Where a mount goes. A foreign one may not hide our proc, nor the root. */
+static int target_of(struct child *child, const char *path, uint64_t flags) {
+  int system = !!(flags & SPEC_MOUNT_SYSTEM);
+  int target = root_target(child->root, path, !!(flags & SPEC_MOUNT_FILE), system);
+  if (target < 0) child_fail(child, STAGE_MOUNT, path);
+  if (!system) {
+    struct stat here, root;
+    if (is_proc(target) || fstat(target, &here) || fstat(child->root, &root) ||
+        (here.st_dev == root.st_dev && here.st_ino == root.st_ino)) {
+      errno = EPERM;
+      child_fail(child, STAGE_MOUNT, path);
+    }
+  }
+  return target;
+}
+
+/* Makes a file system from "type, option…"; an option is "key=value" or "key". -1, errno set. */
+static int new_mount(const struct spec_record *record) {
+  const char *type = spec_string(record, 1), *option = type;
+  int fs = sys_fsopen(type);
+  if (fs < 0) return -1;
+  int result = sys_fsconfig(fs, FSCONFIG_SET_STRING, "source", type, 0);
+  for (uint32_t i = 2; result == 0 && i < record->string_count; i++) {
+    char key[64];
+    option = spec_string_after(option);
+    const char *equals = strchr(option, '=');
+    if (!equals) {
+      result = sys_fsconfig(fs, FSCONFIG_SET_FLAG, option, 0, 0);
+    } else if ((size_t)(equals - option) < sizeof key) {
+      memcpy(key, option, (size_t)(equals - option));
+      key[equals - option] = 0;
+      result = sys_fsconfig(fs, FSCONFIG_SET_STRING, key, equals + 1, 0);
+    } else {
+      errno = EINVAL;
+      result = -1;
+    }
+  }
+  if (result == 0) result = sys_fsconfig(fs, FSCONFIG_CMD_CREATE, 0, 0, 0);
+  int mount = result == 0 ? sys_fsmount(fs, (unsigned)spec_number(record, 0)) : -1;
+  int error = errno;
+  close(fs);
+  errno = error;
+  return mount;
+}
+
+static void do_mount(struct child *child, const struct spec_record *record) {
+  uint64_t flags = spec_number(record, 1);
+  int mount = record->string_count >= 2 ? new_mount(record) : -1;
+  if (mount < 0 && (flags & SPEC_MOUNT_OPTIONAL)) return;
+  if (mount < 0) child_fail(child, STAGE_MOUNT, record->string);
+  int target = target_of(child, record->string, flags);
+  if (sys_move_mount(mount, target)) child_fail(child, STAGE_MOUNT, record->string);
+  close(target);
+  /* Taken before it is covered by its read-only self: sysctls are written through it. */
+  if (child->sysctl < 0 && is_proc(mount)) child->sysctl = root_open(mount, "sys", O_PATH | O_DIRECTORY, 1);
+  close(mount);
+}
+
+static void do_bind(struct child *child, const struct spec_record *record) {
+  uint64_t flags = spec_number(record, 1);
+  const char *target_path = record->string, *source = spec_string(record, 1);
+  unsigned recursive = flags & SPEC_MOUNT_RECURSIVE ? AT_RECURSIVE : 0;
+  int from = flags & SPEC_MOUNT_RELATIVE ? child->run_dir : AT_FDCWD;
+  int tree = sys_open_tree(from, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive);
+  if (tree < 0) child_fail(child, STAGE_MOUNT, source);
+  struct stat found;
+  if (fstat(tree, &found)) child_fail(child, STAGE_MOUNT, source);
+  flags = S_ISDIR(found.st_mode) ? flags & ~(uint64_t)SPEC_MOUNT_FILE : flags | SPEC_MOUNT_FILE;
+  struct mount_attr attributes = {.attr_set = spec_number(record, 0), .propagation = spec_number(record, 2)};
+  if (sys_mount_setattr(tree, recursive, &attributes)) child_fail(child, STAGE_MOUNT, source);
+  int target = target_of(child, target_path, flags);
+  if (sys_move_mount(tree, target)) child_fail(child, STAGE_MOUNT, target_path);
+  close(target);
+  close(tree);
+}
+
+static void do_device(struct child *child, const struct spec_record *record) {
+  const char *name, *path = record->string;
+  int parent = root_parent(child->root, path, &name, 1);
+  if (parent < 0) child_fail(child, STAGE_MOUNT, path);
+  mode_t mode = (mode_t)spec_number(record, 0);
+  uid_t owner = (uid_t)spec_number(record, 3);
+  if (mknodat(parent, name, mode, makedev(spec_number(record, 1), spec_number(record, 2))))
+    child_fail(child, STAGE_MOUNT, path);
+  if (owner && fchownat(parent, name, owner, owner, AT_SYMLINK_NOFOLLOW)) child_fail(child, STAGE_MOUNT, path);
+  close(parent);
+}
+
+static void do_symlink(struct child *child, const struct spec_record *record) {
+  const char *name;
+  int parent = root_parent(child->root, record->string, &name, 1);
+  if (parent < 0 || (symlinkat(spec_string(record, 1), parent, name) && errno != EEXIST))
+    child_fail(child, STAGE_MOUNT, record->string);
+  close(parent);
+}
+
+/* Covers the target with a copy of the mount at `source`. */
+static void cover(const struct child *child, int source, int target, const char *path) {
+  int tree = sys_open_tree(source, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+  if (tree < 0 || sys_move_mount(tree, target)) child_fail(child, STAGE_MASK, path);
+  close(tree);
+}
+
+/* The container's own null device, checked to be it: whatever it is called, it will be seen in place of secrets. */
+static int open_null(const struct child *child) {
+  struct stat found;
+  int fd = root_open(child->root, "dev/null", O_PATH, 1);
+  if (fd < 0 || fstat(fd, &found) || !S_ISCHR(found.st_mode) || found.st_rdev != makedev(1, 3))
+    child_fail(child, STAGE_MASK, "/dev/null");
+  return fd;
+}
+
+static void do_mask(struct child *child, const char *path, int *empty, int *null) {
+  int target = root_open(child->root, path, O_PATH, 1);
+  if (target < 0 && (errno == ENOENT || errno == ENOTDIR)) return;
+  struct stat found;
+  if (target < 0 || fstat(target, &found)) child_fail(child, STAGE_MASK, path);
+  if (!S_ISDIR(found.st_mode)) {
+    if (*null < 0) *null = open_null(child);
+    cover(child, *null, target, path);
+  } else if (*empty >= 0) {
+    cover(child, *empty, target, path);
+  } else { /* the first empty directory; the others are copies of it */
+    static const char strings[] = "\0tmpfs\0size=0k\0nr_inodes=2";
+    uint64_t numbers[2] = {MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, 0};
+    struct spec_record tmpfs = {.number_count = 2, .number = (const uint8_t *)numbers, .string_count = 4, .string = strings};
+    *empty = new_mount(&tmpfs);
+    if (*empty < 0 || sys_move_mount(*empty, target)) child_fail(child, STAGE_MASK, path);
+  }
+  close(target);
+}
+
+static int is_mount_root(int fd) {
+  struct statx found;
+  return syscall(SYS_statx, fd, "", AT_EMPTY_PATH, 0, &found) == 0 && (found.stx_attributes & STATX_ATTR_MOUNT_ROOT);
+}
+
+static void do_readonly(struct child *child, const char *path) {
+  int target = root_open(child->root, path, O_PATH, 1);
+  if (target < 0 && (errno == ENOENT || errno == ENOTDIR)) return;
+  if (target < 0) child_fail(child, STAGE_MASK, path);
+  struct mount_attr attributes = {.attr_set = MOUNT_ATTR_RDONLY};
+  if (is_mount_root(target)) {
+    if (sys_mount_setattr(target, 0, &attributes)) child_fail(child, STAGE_MASK, path);
+  } else { /* a part of a mount becomes one of its own */
+    int tree = sys_open_tree(target, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
+    if (tree < 0 || sys_mount_setattr(tree, AT_RECURSIVE, &attributes) || sys_move_mount(tree, target))
+      child_fail(child, STAGE_MASK, path);
+    close(tree);
+  }
+  close(target);
+}
+
+static void do_file(struct child *child, const struct spec_record *record) {
+  int fd = openat(child->run_dir, record->string, O_CREAT | O_TRUNC | O_WRONLY | O_NOFOLLOW | O_CLOEXEC,
+                  (mode_t)spec_number(record, 0));
+  if (fd < 0 || write(fd, record->blob, record->blob_size) != (ssize_t)record->blob_size)
+    child_fail(child, STAGE_MOUNT, record->string);
+  close(fd);
+}
+
+void child_mounts(struct child *child) {
+  uint32_t offset = 0;
+  struct spec_record record;
+  int empty = -1, null = -1;
+  while (spec_next(child->spec, &offset, &record)) {
+    switch (record.type) {
+      case SPEC_MOUNT: do_mount(child, &record); break;
+      case SPEC_BIND: do_bind(child, &record); break;
+      case SPEC_DEVICE: do_device(child, &record); break;
+      case SPEC_SYMLINK: do_symlink(child, &record); break;
+      case SPEC_FILE: do_file(child, &record); break;
+      case SPEC_MASK: do_mask(child, record.string, &empty, &null); break;
+      case SPEC_READONLY: do_readonly(child, record.string); break;
+      default: break;
+    }
+  }
+  if (empty >= 0) close(empty);
+  if (null >= 0) close(null);
+  spec_find(child->spec, SPEC_ROOT, &record);
+  struct mount_attr readonly = {.attr_set = MOUNT_ATTR_RDONLY};
+  if ((spec_number(&record, 0) & SPEC_ROOT_READONLY) && sys_mount_setattr(child->root, 0, &readonly))
+    child_fail(child, STAGE_ROOT, "/");
+}

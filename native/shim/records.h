@@ -1,0 +1,20 @@
+/* What the shim writes down for whoever comes later: lines of "key value", replaced whole by rename. */
+#ifndef TESSERA_SHIM_RECORDS_H
+#define TESSERA_SHIM_RECORDS_H
+
+#include <stdint.h>
+#include <sys/types.h>
+#include <time.h>
+
+struct exit_status {
+  uint32_t code; /* as Docker gives it: 128 + signal */
+  uint32_t oom_killed;
+  struct timespec at;
+};
+
+/* `run`: written once the command runs. 0, or -1. */
+int records_write_run(int dir, pid_t pid, const char *boot_id, const struct timespec *at);
+/* `exit`: written before the process is reaped. No fsync: a power cut may cost it, a reboot does not. */
+int records_write_exit(int dir, const struct exit_status *status);
+
+#endif

@@ -1,0 +1,96 @@
+// Mirrors native/include/shim.h; frames.test.ts compares the two. docs/shim-protocol.md explains it.
+
+export const FRAME_HEADER = 8;
+/** Of what the agent sends. */
+export const FRAME_PAYLOAD_MAX = 4096;
+export const SHIM_PROTOCOL = 1;
+
+export const FRAMES = {
+  STATUS: 1,
+  GO: 2,
+  SIGNAL: 3,
+  SUBSCRIBE: 4,
+  LOG_POSITION: 5,
+  ATTACH: 6,
+  STDIN: 7,
+  STDIN_CLOSE: 8,
+  RESIZE: 9,
+  EXEC: 10,
+  OK: 64,
+  ERROR: 65,
+  CREATED: 66,
+  STARTED: 67,
+  FAILED: 68,
+  EXITED: 69,
+  STATE: 70,
+  POSITION: 71,
+  OUTPUT: 72,
+} as const;
+
+/** Where a start failed. */
+export const STAGES = {
+  SPEC: 1,
+  SHIM: 2,
+  GROUP: 3,
+  CLONE: 4,
+  DIED: 5,
+  ROOT: 6,
+  MOUNT: 7,
+  MASK: 8,
+  PIVOT: 9,
+  HOSTNAME: 10,
+  SYSCTL: 11,
+  LIMIT: 12,
+  USER: 13,
+  GROUPS: 14,
+  CREDENTIALS: 15,
+  SECCOMP: 16,
+  CWD: 17,
+  NOT_FOUND: 18,
+  STAT: 19,
+  EXEC: 20,
+  CANCELLED: 21,
+} as const;
+export type Stage = keyof typeof STAGES;
+
+export const SHIM_STATES = { CREATED: 1, RUNNING: 2, EXITED: 3 } as const;
+
+export interface Frame {
+  readonly type: number;
+  /** Of the request it answers; 0 for an event. */
+  readonly id: number;
+  readonly payload: Buffer;
+}
+
+export function encodeFrame(type: number, id: number, payload: Uint8Array = Buffer.alloc(0)): Buffer {
+  if (payload.length > FRAME_PAYLOAD_MAX) throw new RangeError(`a frame of ${payload.length} bytes`);
+  const bytes = Buffer.allocUnsafe(FRAME_HEADER + payload.length);
+  bytes.writeUInt32LE(payload.length, 0);
+  bytes.writeUInt16LE(type, 4);
+  bytes.writeUInt16LE(id, 6);
+  bytes.set(payload, FRAME_HEADER);
+  return bytes;
+}
+
+/** Cuts a stream of bytes into frames. */
+export class FrameDecoder {
+  #rest: Buffer = Buffer.alloc(0);
+
+  /** The frames that `chunk` completes. @throws RangeError when one claims more than `max` bytes */
+  push(chunk: Buffer, max = 65_536): Frame[] {
+    const bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    const frames: Frame[] = [];
+    let at = 0;
+    while (bytes.length - at >= FRAME_HEADER) {
+      const size = bytes.readUInt32LE(at);
+      if (size > max) throw new RangeError(`a frame of ${size} bytes`);
+      const end = at + FRAME_HEADER + size;
+      if (bytes.length < end) break;
+      const payload = bytes.subarray(at + FRAME_HEADER, end);
+      frames.push({ type: bytes.readUInt16LE(at + 4), id: bytes.readUInt16LE(at + 6), payload });
+      at = end;
+    }
+    this.#rest = bytes.subarray(at);
+    return frames;
+  }
+}
