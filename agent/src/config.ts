@@ -74,10 +74,10 @@ export function parseConfig(
   env: Readonly<Record<string, string | undefined>>,
 ): ParsedCommandLine {
   const flags = parseFlags(args);
-  if (flags['help']) return { kind: 'help' };
-  if (flags['version']) return { kind: 'version' };
+  if (flags.help) return { kind: 'help' };
+  if (flags.version) return { kind: 'version' };
 
-  const file = readFile((flags['config'] as string | undefined) ?? env['TESSERA_CONFIG']);
+  const file = readFile((flags.config as string | undefined) ?? env.TESSERA_CONFIG);
   const values: Partial<Record<SettingName, unknown>> = {};
   const origins: Partial<Record<SettingName, string>> = {};
   for (const name of NAMES) {

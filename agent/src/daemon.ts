@@ -28,6 +28,8 @@ const INIT_TIMEOUT_MS = 120_000;
 
 /** The parts that touch the host, and how to let go of them. */
 export interface OpenParts extends NodeParts {
+  /** Where other agents fetch layers from. */
+  readonly peerPort: number;
   /** Stops serving; containers, networks and images stay as they are. */
   close(): Promise<void>;
   /** The same, and takes away what the cluster has left on this host beside tasks: networks, for one. */
@@ -40,7 +42,7 @@ export interface DaemonOptions {
   /** Builds the parts of a node that has just become, or is again, one of a cluster. */
   readonly openParts: (settings: NodeSettings, identity: NodeIdentity) => Promise<OpenParts>;
   readonly newSupervisor: (onChange: (up: boolean) => void) => ManagerSupervisor;
-  readonly describe: (settings: NodeSettings) => NodeDescription;
+  readonly describe: (settings: NodeSettings, peerPort: number) => NodeDescription;
   readonly host: () => HostFacts;
   /** Whether this process, not the manager, is to answer at the API socket. */
   readonly serveApi: (serve: boolean) => Promise<void>;
@@ -211,7 +213,7 @@ export class Daemon implements NodeBackend {
       storage,
       addr: hostOf(settings.advertiseAddr),
       managerAddr: () => (identity.role === 'manager' ? settings.advertiseAddr : undefined),
-      describe: () => describe(settings),
+      describe: () => describe(settings, parts.peerPort),
       clock,
       random,
       logger,

@@ -18,8 +18,8 @@ import {
   readCapacity,
   takeInstanceLock,
 } from './node/index.js';
-import { openParts } from './parts.js';
 import { spawnManager } from './node/spawn-manager.js';
+import { openParts } from './parts.js';
 
 /** Exit code for a command line or configuration that cannot be used, as of other daemons. */
 const USAGE_EXIT_CODE = 2;
@@ -102,7 +102,7 @@ function buildDaemon(config: Config, logger: Logger): Daemon {
         clock: systemClock,
         logger: logger.child({ module: 'supervisor' }),
       }),
-    describe: (settings) => describeNode(sources, settings),
+    describe: (settings, peerPort) => describeNode(sources, settings, peerPort),
     host: () => hostFacts(sources),
     serveApi: async (serve) => (serve ? api.listen() : api.close()),
     clock: systemClock,
@@ -123,7 +123,7 @@ function isManager(socketPath: string): Promise<boolean> {
   return new Promise((resolve) => {
     const ping = request({ socketPath, path: '/_ping', timeout: 5_000 }, (response) => {
       response.resume();
-      resolve(response.statusCode === 200 && response.headers['swarm'] === 'active/manager');
+      resolve(response.statusCode === 200 && response.headers.swarm === 'active/manager');
     });
     ping.on('timeout', () => ping.destroy());
     ping.on('error', () => resolve(false));

@@ -80,6 +80,7 @@ export async function openParts(options: PartsOptions): Promise<OpenParts> {
     images,
     plane: network,
     logs: executor.logs,
+    peerPort: listener.port,
     recovered: () => images.recovered(),
     async close() {
       listener.close();

@@ -1,4 +1,4 @@
-import { mkdirSync, renameSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { dirname, join } from 'node:path';
 import type { Logger } from '@tessera/shared/env';
@@ -59,6 +59,8 @@ export class SocketServer {
       server.once('error', reject);
       server.listen(temporary, () => resolve());
     });
+    // Whoever reaches this socket is root on this host, as with Docker's.
+    chmodSync(temporary, 0o600);
     renameSync(temporary, path);
   }
 

@@ -57,7 +57,8 @@ export function withPort(text: string, defaultPort: number): string {
 
 const hostInterfaces = (): Interfaces => networkInterfaces();
 
-const joinAddress = (host: string, port: number): string =>
+/** HOST:PORT, with the brackets that an IPv6 address needs. */
+export const joinAddress = (host: string, port: number): string =>
   isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`;
 
 function splitAddress(text: string, what: string): HostAndPort {

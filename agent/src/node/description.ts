@@ -3,7 +3,7 @@ import { availableParallelism, machine, release, totalmem } from 'node:os';
 import { ENGINE_VERSION, type HostFacts } from '@tessera/shared/docker-api';
 import type { NodeDescription, Resources } from '@tessera/shared/model';
 import { bootId } from '@tessera/shared/process';
-import { hostOf, portOf } from './addresses.js';
+import { hostOf, joinAddress } from './addresses.js';
 import { cgroupModeOf } from './capacity.js';
 import type { NodeSettings } from './node-identity.js';
 
@@ -11,14 +11,22 @@ export interface DescriptionSources {
   readonly hostname: string;
   readonly dataDir: string;
   readonly capacity: Resources;
-  /** HOST:PORT the peer server listens on. */
+  /** HOST:PORT the peer server was told to listen on. */
   readonly peerListenAddr: string;
 }
 
-/** What this node tells the cluster of itself. */
-export function describeNode(sources: DescriptionSources, settings: NodeSettings): NodeDescription {
+/**
+ * What this node tells the cluster of itself.
+ *
+ * @param peerPort where the peer server really listens
+ */
+export function describeNode(
+  sources: DescriptionSources,
+  settings: NodeSettings,
+  peerPort: number,
+): NodeDescription {
   const { hostname, capacity, peerListenAddr } = sources;
-  const peerHost = hostOf(peerListenAddr);
+  const peerHost = hostOf(peerListenAddr.replace(/:0$/, ''));
   const reachable = ['0.0.0.0', '::', ''].includes(peerHost) ? hostOf(settings.advertiseAddr) : peerHost;
   return {
     hostname,
@@ -28,9 +36,7 @@ export function describeNode(sources: DescriptionSources, settings: NodeSettings
     engineVersion: ENGINE_VERSION,
     engineLabels: {},
     capacity,
-    peerAddr: reachable.includes(':')
-      ? `[${reachable}]:${portOf(peerListenAddr)}`
-      : `${reachable}:${portOf(peerListenAddr)}`,
+    peerAddr: joinAddress(reachable, peerPort),
     dataPathAddr: settings.dataPathAddr,
     bootId: bootId(),
     cgroupMode: cgroupMode(),
