@@ -83,7 +83,10 @@ export function planBalance(before: Balance, after: Balance, picks: ReadonlySet<
   return [...[...chains].flatMap(addPick), ...drop, ...add].join('\n');
 }
 
-/** The nft commands that make the whole table, in place of one that may be there, in one transaction. */
+/** Before buildTable: takes away a table that may be there, in the same transaction. */
+export const DROP_TABLE = `add table ${TABLE}\ndelete table ${TABLE}`;
+
+/** The nft commands that make the whole table in a namespace without one. */
 export function buildTable(resolver: ResolverPorts | undefined, balance: Balance): string {
   const counts = new Set([...balance.values()].map((backends) => backends.length));
   const elements = [
@@ -91,8 +94,6 @@ export function buildTable(resolver: ResolverPorts | undefined, balance: Balance
     ...planBalance(new Map(), balance, counts).split('\n'),
   ];
   return [
-    `add table ${TABLE}`,
-    `delete table ${TABLE}`,
     `add table ${TABLE}`,
     `add map ${TABLE} resolver { type inet_proto : inet_service; }`,
     `add map ${TABLE} vips { type ipv4_addr : verdict; }`,

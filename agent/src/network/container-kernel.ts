@@ -3,6 +3,8 @@ import {
   changeNetwork,
   changeRules,
   forgetConnections,
+  inNetns,
+  type Link,
   listRules,
   NativeCallError,
   type Netns,
@@ -11,6 +13,7 @@ import {
 import {
   type Balance,
   buildTable,
+  DROP_TABLE,
   parseTable,
   planBalance,
   type ResolverPorts,
@@ -18,7 +21,7 @@ import {
   setResolver,
   TABLE,
 } from './balance.js';
-import { type ContainerLink, type LinkPlaces, planLinks } from './container-links.js';
+import { type ContainerLink, type LinkPlaces, planLinks, planNatPort } from './container-links.js';
 import type { Attached, VirtualAddresses } from './kernel-types.js';
 
 /** One container's namespace: its links and its table. Every call blocks. */
@@ -34,30 +37,59 @@ export class ContainerKernel {
     private readonly places: LinkPlaces,
   ) {}
 
-  /** Makes links and table in a fresh namespace. */
-  create(virtuals: VirtualAddresses): Attached['sockets'] {
-    this.#createLinks(this.links);
+  /**
+   * Makes links and table in a fresh namespace.
+   *
+   * @param resolver false: links alone, for a container without a network of the cluster
+   */
+  create(virtuals: VirtualAddresses, resolver: boolean): Attached['sockets'] {
+    const isFresh = this.#createLinks();
+    if (!resolver) return undefined;
     const sockets = this.#openSockets();
-    this.#rebuild(virtuals);
+    try {
+      const balance = rebalance(new Map(), new Map(virtuals));
+      const table = buildTable(this.#resolver, balance);
+      changeRules(this.places.container, isFresh ? table : `${DROP_TABLE}\n${table}`);
+      this.#picks = new Set();
+      this.#note(balance);
+    } catch (error) {
+      closeSync(sockets.udp.fd);
+      closeSync(sockets.tcp.fd);
+      this.#resolver = undefined;
+      throw error;
+    }
     return sockets;
   }
 
   /** Takes over a namespace that an earlier agent made: new resolver sockets, the rest as it is where it is right. */
-  adopt(virtuals: VirtualAddresses): Attached['sockets'] {
+  adopt(virtuals: VirtualAddresses, resolver: boolean): Attached['sockets'] {
+    if (!resolver) return undefined;
     const sockets = this.#openSockets();
     this.verify(virtuals);
     return sockets;
   }
 
-  /** Makes the links whose outer ends are gone: with them went the inner ones. */
-  restoreLinks(present: ReadonlySet<string>): string[] {
+  /**
+   * Makes the links whose outer ends are gone (with them went the inner ones), and puts those that lost their bridge
+   * back. The fabric's own planning sees to the ports of overlays.
+   *
+   * @param outer links of fabric and host
+   */
+  restoreLinks(outer: { readonly fabric: readonly Link[]; readonly host: readonly Link[] }): string[] {
+    const present = new Map([...outer.fabric, ...outer.host].map((link) => [link.name, link]));
     const missing = this.links.filter(({ port }) => !present.has(port));
     if (missing.length > 0) changeNetwork(planLinks(missing, this.places));
-    return missing.map(({ name, port }) => `link ${name} (${port}) of container ${this.containerId}`);
+    const astray = this.links.filter(({ kind, port, bridge }) => {
+      const link = kind === 'nat' ? present.get(port) : undefined;
+      return link && link.master !== present.get(bridge)?.index;
+    });
+    changeNetwork(inNetns(this.places.host, astray.flatMap(planNatPort)));
+    return [...missing, ...astray].map(({ name, port }) => `link ${name} (${port}) of ${this.containerId}`);
   }
 
   /** Brings the balance from what it was to what it should be, touching elements alone. */
   balance(virtuals: VirtualAddresses): string[] {
+    if (!this.#resolver) return [];
     const after = rebalance(this.#balance, new Map(virtuals));
     const commands = planBalance(this.#balance, after, this.#picks);
     if (commands === '') return [];
@@ -68,6 +100,7 @@ export class ContainerKernel {
 
   /** Reads the table back and mends it; rebuilds it when more than elements is wrong. */
   verify(virtuals: VirtualAddresses): string[] {
+    if (!this.#resolver) return [];
     const state = this.#read();
     if (!state) {
       this.#rebuild(virtuals);
@@ -93,14 +126,17 @@ export class ContainerKernel {
     closeSync(this.places.container);
   }
 
-  #createLinks(links: readonly ContainerLink[]): void {
+  /** False when an earlier attempt had been here. */
+  #createLinks(): boolean {
     try {
-      changeNetwork(planLinks(links, this.places));
+      changeNetwork(planLinks(this.links, this.places));
+      return true;
     } catch (error) {
       if (!(error instanceof NativeCallError) || error.code !== 'EEXIST') throw error;
       // Of an attempt that a crash cut short. Each outer end takes its inner one with it.
       this.removeLinks();
-      changeNetwork(planLinks(links, this.places));
+      changeNetwork(planLinks(this.links, this.places));
+      return false;
     }
   }
 
@@ -116,7 +152,7 @@ export class ContainerKernel {
     );
   }
 
-  #openSockets(): Attached['sockets'] {
+  #openSockets(): NonNullable<Attached['sockets']> {
     const bind = { bind: '127.0.0.11' };
     const udp = openSocket(this.places.container, 'udp', bind);
     const tcp = openSocket(this.places.container, 'tcp', bind);
@@ -135,7 +171,7 @@ export class ContainerKernel {
 
   #rebuild(virtuals: VirtualAddresses): void {
     const balance = rebalance(this.#balance, new Map(virtuals));
-    changeRules(this.places.container, buildTable(this.#resolver, balance));
+    changeRules(this.places.container, `${DROP_TABLE}\n${buildTable(this.#resolver, balance)}`);
     this.#picks = new Set();
     this.#note(balance);
   }

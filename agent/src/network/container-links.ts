@@ -69,6 +69,12 @@ function planOuterEnd(link: ContainerLink, { container, fabric, host }: LinkPlac
   ];
 }
 
+/** Puts the outer end of a link back into the NAT bridge. */
+export const planNatPort = ({ port, bridge }: ContainerLink): NetChange[] => [
+  { kind: 'link', name: port, master: bridge, up: true },
+  { ...NAT_PORT, name: port },
+];
+
 function planInnerEnd({ name, address, prefix, gateway }: ContainerLink): NetChange[] {
   return [
     { kind: 'address', name, address, prefix, tolerant: true },

@@ -53,6 +53,8 @@ export class HostKernel {
   readonly #nat: NatKernel;
   readonly #containers = new Map<string, ContainerKernel>();
   #overlays: readonly OverlaySpec[] = [];
+  /** Looked up again by each verifying pass. */
+  #dataPathMtu: number | undefined;
   /** Until containers of an earlier life have been claimed, nothing of theirs is a leftover. */
   #adopted = false;
 
@@ -68,12 +70,13 @@ export class HostKernel {
   /** Gives a container its links, resolver sockets and table. May be repeated after a crash. */
   attach(spec: ContainerSpec): Attached {
     this.#forgetContainer(spec.containerId);
-    if (spec.nat) this.#nat.ensure(this.#overlaySubnets(), false);
+    if (spec.nat) this.#nat.ensureOnce(this.#overlaySubnets());
     const container = this.#open(spec, spec.nat ? this.#natLink(spec) : undefined);
     try {
-      const sockets = container.create(spec.virtuals);
+      const sockets = this.#create(container, spec);
       this.#containers.set(spec.containerId, container);
-      changeRules(this.#fabric, portsOf(container).map(admit).join('\n'));
+      const ports = portsOf(container);
+      if (ports.length > 0) changeRules(this.#fabric, ports.map(admit).join('\n'));
       return { containerId: spec.containerId, sockets, natAddress: natAddressOf(container) };
     } catch (error) {
       this.#containers.delete(spec.containerId);
@@ -119,18 +122,22 @@ export class HostKernel {
       }
     };
     this.#overlays = desired.overlays;
+    if (verify) this.#dataPathMtu = undefined;
     const nat = [...this.#containers.values()].some((container) => natAddressOf(container) !== undefined);
-    if (nat && verify) attempt('host', () => this.#nat.ensure(this.#overlaySubnets(), true));
+    if (nat && verify) attempt('host', () => this.#nat.ensure(this.#overlaySubnets()));
     this.#reconcileFabric(attempt);
     if (verify) {
       attempt('host', () => this.#removeNatLeftovers());
       attempt('host', () => this.#mendGuard());
     }
+    const outer = verify && { fabric: dumpLinks(this.#fabric), host: dumpLinks(this.#host) };
     for (const { containerId, virtuals, forget } of desired.containers) {
       const container = this.#containers.get(containerId);
       if (!container) continue;
       attempt(containerId, () => {
-        const made = verify ? this.#verifyContainer(container, virtuals) : container.balance(virtuals);
+        const made = outer
+          ? [...container.restoreLinks(outer), ...container.verify(virtuals)]
+          : container.balance(virtuals);
         container.forget(forget);
         return made;
       });
@@ -167,13 +174,14 @@ export class HostKernel {
     const mtu = this.#overlayMtu();
     const networks = this.#overlays.map((overlay) => this.#fabricNetwork(overlay, mtu));
     const places = { fabric: this.#fabric, host: this.#host };
+    const links = dumpLinks(this.#fabric);
+    const leftovers = planLeftovers(networks, links, !this.#adopted);
     attempt('host', () => {
-      const changes = planLeftovers(networks, dumpLinks(this.#fabric), !this.#adopted);
-      changeNetwork(inNetns(this.#fabric, changes));
-      return changes.map(({ name }) => `leftover ${name}`);
+      changeNetwork(inNetns(this.#fabric, leftovers));
+      return leftovers.map(({ name }) => `leftover ${name}`);
     });
     const state: FabricState = {
-      links: dumpLinks(this.#fabric),
+      links: links.filter((link) => !leftovers.some(({ name }) => name === link.name)),
       forwarding: dumpForwarding(this.#fabric),
       neighbours: dumpNeighbours(this.#fabric),
     };
@@ -184,11 +192,6 @@ export class HostKernel {
         return changes.map((change) => `${change.kind} ${'name' in change ? change.name : ''}`);
       });
     }
-  }
-
-  #verifyContainer(container: ContainerKernel, virtuals: ContainerSpec['virtuals']): string[] {
-    const present = new Set([...dumpLinks(this.#fabric), ...dumpLinks(this.#host)].map(({ name }) => name));
-    return [...container.restoreLinks(present), ...container.verify(virtuals)];
   }
 
   #removeNatLeftovers(): string[] {
@@ -220,13 +223,26 @@ export class HostKernel {
     closeSync(netns);
     if (spec.nat && own) this.#nat.keepSubnet(parseSubnet(`${own.address}/${own.prefix}`));
     if (spec.nat) {
-      this.#nat.ensure(this.#overlaySubnets(), true);
+      this.#nat.ensureOnce(this.#overlaySubnets());
       if (own) this.#nat.addresses.claim(spec.containerId, own.address);
     }
     const container = this.#open(spec, spec.nat ? this.#natLink(spec) : undefined);
     this.#containers.set(spec.containerId, container);
-    const sockets = container.adopt(spec.virtuals);
+    const sockets = container.adopt(spec.virtuals, spec.resolver);
     return { containerId: spec.containerId, sockets, natAddress: natAddressOf(container) };
+  }
+
+  #create(container: ContainerKernel, spec: ContainerSpec): Attached['sockets'] {
+    try {
+      return container.create(spec.virtuals, spec.resolver);
+    } catch (error) {
+      // Without its bridge a link cannot be made: somebody took it away since we looked.
+      if (!(error instanceof NativeCallError) || error.code !== 'ENODEV') throw error;
+      if (spec.nat) this.#nat.ensure(this.#overlaySubnets());
+      const { failures } = this.reconcile({ overlays: this.#overlays, containers: [] }, false);
+      if (failures.length > 0) throw error;
+      return container.create(spec.virtuals, spec.resolver);
+    }
   }
 
   #open(spec: ContainerSpec, nat: ContainerLink | undefined): ContainerKernel {
@@ -260,7 +276,7 @@ export class HostKernel {
       name: `eth${overlays.length}`,
       port: natPortName(containerId),
       bridge: this.#nat.bridge,
-      mtu: this.#nat.outerMtu(),
+      mtu: this.#nat.mtu,
       mac: macOf(address),
       address,
       prefix: this.#nat.addresses.subnet.prefix,
@@ -301,9 +317,11 @@ export class HostKernel {
 
   /** What the device that has the data path's address leaves room for. */
   #overlayMtu(): number {
-    const own = dumpAddresses(this.#host).find(({ address }) => address === this.options.dataPathAddr);
-    const link = dumpLinks(this.#host).find(({ index }) => index === own?.index);
-    return Math.min(link?.mtu ?? 1500, 9000) - VXLAN_OVERHEAD;
+    if (this.#dataPathMtu === undefined) {
+      const own = dumpAddresses(this.#host).find(({ address }) => address === this.options.dataPathAddr);
+      this.#dataPathMtu = dumpLinks(this.#host).find(({ index }) => index === own?.index)?.mtu ?? 1500;
+    }
+    return this.#dataPathMtu - VXLAN_OVERHEAD;
   }
 }
 

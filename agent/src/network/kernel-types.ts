@@ -40,12 +40,15 @@ export interface ContainerSpec {
   }[];
   /** Whether it has a way to the outside. */
   readonly nat: boolean;
+  /** Whether names are answered at 127.0.0.11, and virtual addresses balanced. */
+  readonly resolver: boolean;
   readonly virtuals: VirtualAddresses;
 }
 
 export interface Attached {
   readonly containerId: string;
-  readonly sockets: { readonly udp: NetnsSocket; readonly tcp: NetnsSocket };
+  /** The resolver's. The caller closes them. */
+  readonly sockets: { readonly udp: NetnsSocket; readonly tcp: NetnsSocket } | undefined;
   /** On the NAT bridge. */
   readonly natAddress: string | undefined;
 }

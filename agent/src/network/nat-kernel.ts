@@ -28,6 +28,7 @@ export class NatKernel {
   /** What `list table` said right after the rules were made. */
   #fingerprint: string | undefined;
   #culprits: readonly string[] = [];
+  #mtu: number | undefined;
 
   constructor(
     private readonly host: Netns,
@@ -52,14 +53,25 @@ export class NatKernel {
     this.#addresses ??= new NatAddresses(subnet);
   }
 
+  /** The MTU that packets to the outside have: the default route's device's. */
+  get mtu(): number {
+    this.#mtu ??= this.#outerMtu(dumpLinks(this.host));
+    return this.#mtu;
+  }
+
+  /** Makes sure of the bridge, unless it has been made: looking costs milliseconds where there are many links. */
+  ensureOnce(avoid: readonly string[]): void {
+    if (this.#fingerprint === undefined) this.ensure(avoid);
+  }
+
   /**
    * Makes what is missing of bridge, address, forwarding and rules. May be repeated.
    *
    * @param avoid CIDRs that the subnet must not touch, beside what the host has
-   * @param verify read the rules back as well
    */
-  ensure(avoid: readonly string[], verify: boolean): string[] {
+  ensure(avoid: readonly string[]): string[] {
     const links = dumpLinks(this.host);
+    this.#mtu = this.#outerMtu(links);
     const addresses = dumpAddresses(this.host).filter(({ address }) => address.includes('.'));
     const bridge = links.find(({ name }) => name === this.bridge);
     const own = addresses.find(({ index }) => index === bridge?.index);
@@ -72,7 +84,7 @@ export class NatKernel {
       this.#addresses = new NatAddresses(subnet);
     }
     const changes: NetChange[] = [];
-    if (!bridge) changes.push({ kind: 'bridge', name: this.bridge, mtu: this.outerMtu(links) });
+    if (!bridge) changes.push({ kind: 'bridge', name: this.bridge, mtu: this.#mtu });
     else if (!bridge.up) changes.push({ kind: 'link', name: this.bridge, up: true });
     if (own?.address !== this.gateway)
       changes.push({
@@ -84,18 +96,12 @@ export class NatKernel {
       });
     changeNetwork(inNetns(this.host, [...changes, { kind: 'sysctl', path: 'ipv4/ip_forward', value: '1' }]));
     const made = changes.map(({ kind }) => `${kind} of ${this.bridge}`);
-    if (this.#fingerprint === undefined || (verify && this.#readRules() !== this.#fingerprint)) {
+    if (this.#fingerprint === undefined || this.#readRules() !== this.#fingerprint) {
       made.push(`rules of ${this.bridge}`);
       this.#makeRules();
     }
-    if (verify || made.length > 0) this.#passForeignChains();
+    this.#passForeignChains();
     return made;
-  }
-
-  /** The MTU that packets to the outside have: the default route's device's. */
-  outerMtu(links: readonly Link[] = dumpLinks(this.host)): number {
-    const route = dumpRoutes(this.host).find(({ prefix }) => prefix === 0);
-    return links.find(({ index }) => index === route?.index)?.mtu ?? 1500;
   }
 
   release(containerId: string): void {
@@ -108,6 +114,11 @@ export class NatKernel {
     changeRules(this.host, `add table ${name}\ndelete table ${name}`);
     changeNetwork([{ kind: 'link-delete', name: this.bridge, tolerant: true, netns: this.host }]);
     this.#fingerprint = undefined;
+  }
+
+  #outerMtu(links: readonly Link[]): number {
+    const route = dumpRoutes(this.host).find(({ prefix }) => prefix === 0);
+    return links.find(({ index }) => index === route?.index)?.mtu ?? 1500;
   }
 
   #inUse(addresses: readonly { readonly address: string; readonly prefix: number }[]): string[] {

@@ -5,18 +5,32 @@ import { splitAddress } from './subnets.js';
 /** Where a container's resolver is. Source: Docker. */
 export const RESOLVER_ADDRESS = '127.0.0.11';
 
-/** Contents of /etc/resolv.conf and /etc/hosts. Sources: resolv.conf(5), hosts(5). */
-export function networkFiles(spec: Parameters<ContainerNetwork['files']>[0]): NetworkFiles {
+export const isLoopback = (address: string): boolean => address.startsWith('127.') || address === '::1';
+
+/**
+ * Contents of /etc/resolv.conf and /etc/hosts. Sources: resolv.conf(5), hosts(5).
+ *
+ * @param hostServers the host's resolvers, which a container without a network of the cluster asks itself;
+ *   undefined when it cannot reach them
+ */
+export function networkFiles(
+  spec: Parameters<ContainerNetwork['files']>[0],
+  hostServers: readonly string[] | undefined,
+): NetworkFiles {
+  // As Docker on its default bridge: no resolver of ours, and so no names of ours.
+  const isPlain = spec.attachments.length === 0 && hostServers !== undefined;
+  const servers = isPlain ? (spec.dnsServers.length > 0 ? spec.dnsServers : hostServers) : [RESOLVER_ADDRESS];
   // A user's ndots replaces ours; servers the user named are asked by the resolver, not by the container.
-  const options = spec.dnsOptions.some((option) => option.startsWith('ndots:'))
-    ? spec.dnsOptions
-    : ['ndots:0', ...spec.dnsOptions];
+  const options =
+    isPlain || spec.dnsOptions.some((option) => option.startsWith('ndots:'))
+      ? spec.dnsOptions
+      : ['ndots:0', ...spec.dnsOptions];
   const own = spec.attachments.map(({ addr }) => splitAddress(addr).address);
   return {
     resolvConf: lines([
-      `nameserver ${RESOLVER_ADDRESS}`,
+      ...servers.map((server) => `nameserver ${oneWord(server)}`),
       ...(spec.dnsSearch.length > 0 ? [`search ${spec.dnsSearch.map(oneWord).join(' ')}`] : []),
-      `options ${options.map(oneWord).join(' ')}`,
+      ...(options.length > 0 ? [`options ${options.map(oneWord).join(' ')}`] : []),
     ]),
     hosts: lines([
       '127.0.0.1\tlocalhost',

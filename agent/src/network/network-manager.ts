@@ -7,7 +7,7 @@ import { NameIndex } from './dns/name-index.js';
 import { ContainerResolver } from './dns/resolver.js';
 import { KernelThread, type RemoteHostKernel } from './kernel-thread.js';
 import type { Attached, ContainerSpec, HostOptions } from './kernel-types.js';
-import { networkFiles } from './network-files.js';
+import { isLoopback, networkFiles } from './network-files.js';
 import type { DesiredNetworks, NetworkPlane } from './network-plane.js';
 
 export interface NetworkManagerOptions extends HostOptions {
@@ -16,7 +16,7 @@ export interface NetworkManagerOptions extends HostOptions {
   readonly random: Random;
   readonly logger: Logger;
   /** The host's resolvers; undefined: those of its /etc/resolv.conf. */
-  readonly upstreams?: () => Promise<readonly Upstream[]>;
+  readonly resolvers?: { get(): readonly Upstream[] };
   readonly outside?: Outside;
   /** Shared with other hosts in tests and benches; undefined: a thread of its own. */
   readonly thread?: KernelThread;
@@ -32,7 +32,7 @@ const NETWORK_WAIT_MS = 15_000;
 interface Container {
   readonly sandbox: Sandbox;
   readonly networkIds: readonly string[];
-  readonly resolver: ContainerResolver;
+  readonly resolver: ContainerResolver | undefined;
 }
 
 const NOTHING: DesiredNetworks = { networks: [], endpoints: [], virtualServices: [] };
@@ -43,7 +43,9 @@ const NOTHING: DesiredNetworks = { networks: [], endpoints: [], virtualServices:
  */
 export class NetworkManager implements ContainerNetwork, NetworkPlane {
   readonly #forwarder: DnsForwarder;
-  readonly #upstreams: () => Promise<readonly Upstream[]>;
+  readonly #resolvers: { get(): readonly Upstream[] };
+  /** The host's resolvers listen on its loopback: only through ours can any container reach them. */
+  #needsResolver = false;
   readonly #containers = new Map<string, Container>();
   readonly #logger: Logger;
   #desired = NOTHING;
@@ -67,8 +69,7 @@ export class NetworkManager implements ContainerNetwork, NetworkPlane {
   ) {
     this.#logger = options.logger.child({ module: 'network' });
     this.#forwarder = new DnsForwarder(options.clock, options.outside);
-    const resolvers = new HostResolvers(options.clock);
-    this.#upstreams = options.upstreams ?? (() => resolvers.get());
+    this.#resolvers = options.resolvers ?? new HostResolvers(options.clock);
     this.#scheduleVerify();
   }
 
@@ -92,7 +93,10 @@ export class NetworkManager implements ContainerNetwork, NetworkPlane {
   }
 
   files(spec: Parameters<ContainerNetwork['files']>[0]): NetworkFiles {
-    return networkFiles(spec);
+    const host = this.#resolvers.get();
+    const reachable = host.filter(({ host: server }) => !isLoopback(server));
+    if (host.length > 0 && reachable.length === 0) this.#needsResolver = true;
+    return networkFiles(spec, this.#needsResolver ? undefined : reachable.map(({ host: server }) => server));
   }
 
   async attach(sandbox: Sandbox, signal: AbortSignal): Promise<void> {
@@ -145,28 +149,30 @@ export class NetworkManager implements ContainerNetwork, NetworkPlane {
   }
 
   #forget(containerId: string): void {
-    this.#containers.get(containerId)?.resolver.close();
+    this.#containers.get(containerId)?.resolver?.close();
     this.#containers.delete(containerId);
   }
 
   async #enrol(sandbox: Sandbox, { sockets }: Attached): Promise<void> {
     this.#forget(sandbox.containerId);
     const networkIds = sandbox.attachments.map(({ networkId }) => networkId);
-    const resolver = await ContainerResolver.open(
-      { udpFd: sockets.udp.fd, tcpFd: sockets.tcp.fd },
-      {
-        view: () => ({ index: this.#names, networkIds }),
-        upstreams: async () => (this.#reachesOutside(networkIds) ? await this.#upstreamsOf(sandbox) : []),
-        forwarder: this.#forwarder,
-        random: this.options.random,
-        logger: this.#logger.child({ 'task.id': sandbox.taskId }),
-      },
-    );
+    const resolver =
+      sockets &&
+      (await ContainerResolver.open(
+        { udpFd: sockets.udp.fd, tcpFd: sockets.tcp.fd },
+        {
+          view: () => ({ index: this.#names, networkIds }),
+          upstreams: () => (this.#reachesOutside(networkIds) ? this.#upstreamsOf(sandbox) : []),
+          forwarder: this.#forwarder,
+          random: this.options.random,
+          logger: this.#logger.child({ 'task.id': sandbox.taskId }),
+        },
+      ));
     this.#containers.set(sandbox.containerId, { sandbox, networkIds, resolver });
   }
 
-  async #upstreamsOf({ dnsServers = [] }: Sandbox): Promise<readonly Upstream[]> {
-    if (dnsServers.length === 0) return await this.#upstreams();
+  #upstreamsOf({ dnsServers = [] }: Sandbox): readonly Upstream[] {
+    if (dnsServers.length === 0) return this.#resolvers.get();
     return dnsServers.map((host) => ({ host, port: 53 }));
   }
 
@@ -189,6 +195,7 @@ export class NetworkManager implements ContainerNetwork, NetworkPlane {
         return [{ networkId, vni: assignment.status?.vni ?? 0, address: addr, mac }];
       }),
       nat: this.#reachesOutside(networkIds),
+      resolver: networkIds.length > 0 || this.#needsResolver,
       virtuals: virtualsOf(this.#desired, networkIds),
     };
   }

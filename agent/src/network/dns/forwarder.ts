@@ -1,5 +1,5 @@
 import { createSocket, type Socket as UdpSocket } from 'node:dgram';
-import { readFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
 import { createConnection, isIPv6, type Socket as TcpSocket } from 'node:net';
 import type { Clock } from '@tessera/shared/env';
 
@@ -130,11 +130,11 @@ export class HostResolvers {
     private readonly path = '/etc/resolv.conf',
   ) {}
 
-  async get(): Promise<readonly Upstream[]> {
+  get(): readonly Upstream[] {
     if (this.clock.monotonic() - this.#readAtMs < REREAD_MS) return this.#servers;
     this.#readAtMs = this.clock.monotonic();
     try {
-      this.#servers = parseResolvConf(await readFile(this.path, 'utf8'));
+      this.#servers = parseResolvConf(readFileSync(this.path, 'utf8'));
     } catch {
       // None to ask: what is not ours is answered SERVFAIL.
       this.#servers = [];

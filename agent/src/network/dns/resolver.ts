@@ -8,7 +8,7 @@ export interface ResolverOptions {
   /** What the container may ask about, at the moment of the question. */
   readonly view: () => NameView;
   /** Whom to ask about the rest; none: SERVFAIL, as on internal networks. */
-  readonly upstreams: () => Promise<readonly Upstream[]>;
+  readonly upstreams: () => readonly Upstream[];
   readonly forwarder: DnsForwarder;
   readonly random: Random;
   readonly logger: Logger;
@@ -91,7 +91,7 @@ export class ContainerResolver {
     try {
       const verdict = judge(query, view(), random);
       if (verdict.kind === 'answer') return encodeAnswer(query, verdict, transport);
-      const answer = await forwarder.ask(message, transport, await upstreams());
+      const answer = await forwarder.ask(message, transport, upstreams());
       return answer ?? serverFailure(query, transport);
     } catch (error) {
       logger.warn({ error }, 'question could not be answered');
