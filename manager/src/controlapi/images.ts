@@ -148,6 +148,8 @@ export function addNames(tx: Transaction, image: Image, names: readonly string[]
 /** A service or task that runs this image, or may run it again by a rollback. */
 function findUser(tx: Transaction, imageId: string): string | undefined {
   for (const service of tx.services.all()) {
+    // One that is being removed will start nothing more; its tasks are looked at below.
+    if (service.removing) continue;
     const specs = [service.spec, service.previousSpec];
     if (specs.some((spec) => spec?.task?.container?.imageDigest === imageId)) {
       return `service ${service.spec?.name}`;

@@ -1,7 +1,8 @@
 import { newId } from '@tessera/shared/env';
 import { ClusterError, invalid } from '@tessera/shared/errors';
-import { type IpamPool, Network, type NetworkSpec } from '@tessera/shared/model';
-import ipaddr from 'ipaddr.js';
+import { Network, type NetworkSpec } from '@tessera/shared/model';
+import { formatBlock, overlap } from '../allocator/ipv4.js';
+import { type AddressPool, parsePool } from '../allocator/subnets.js';
 import type { View } from '../store/view.js';
 import { getNetwork } from './lookup.js';
 import type { ControlContext } from './ports.js';
@@ -9,9 +10,6 @@ import type { ControlContext } from './ports.js';
 /** Names that mean a host's own networks in Docker. */
 const PREDEFINED = new Set(['bridge', 'host', 'none', 'default', 'ingress', 'container']);
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
-/** Longest prefix that still holds a gateway, a virtual address and a task. */
-const PREFIX_MAX = 29;
-const PREFIX_MIN = 8;
 
 /** What may be asked of networks. */
 export class Networks {
@@ -36,9 +34,11 @@ export class Networks {
     const { store, random } = this.#context;
     validateNetworkSpec(spec);
     const id = newId(random);
+    const pools = spec.ipam.map(parsePool);
     await store.read();
 
     return store.update((tx) => {
+      refuseOverlap(tx, pools);
       const claim = `name/network/${spec.name}`;
       if (tx.claim(claim) !== undefined) {
         throw new ClusterError('alreadyExists', `network with name ${spec.name} already exists`);
@@ -114,33 +114,55 @@ function validateNetworkSpec(spec: NetworkSpec): void {
     throw invalid(`Driver: '${spec.driver}' networks cannot be created; use --driver overlay`);
   }
   if (spec.enableIpv6) throw invalid('EnableIPv6: IPv6 is not supported yet; leave it out');
-  if (spec.ipam.length > 1) throw invalid('IPAM.Config: only one subnet is supported yet; give one');
-  for (const pool of spec.ipam) validatePool(pool);
+  for (const { subnet } of spec.ipam) {
+    if (subnet === '') throw invalid('IPAM.Config.Subnet: give a subnet such as 10.3.0.0/24');
+  }
+  validateOptions(spec.options);
 }
 
-function validatePool({ subnet, gateway, ipRange }: IpamPool): void {
-  if (subnet === '') throw invalid('IPAM.Config.Subnet: give a subnet such as 10.3.0.0/24');
-  const [network, prefix] = parseCidr('IPAM.Config.Subnet', subnet);
-  if (prefix < PREFIX_MIN || prefix > PREFIX_MAX) {
-    throw invalid(
-      `IPAM.Config.Subnet: the prefix of ${subnet} must be from /${PREFIX_MIN} to /${PREFIX_MAX}`,
-    );
-  }
-  const base = ipaddr.IPv4.networkAddressFromCIDR(subnet).toString();
-  if (base !== network.toString()) {
-    throw invalid(`IPAM.Config.Subnet: ${subnet} has host bits set; write ${base}/${prefix}`);
-  }
-  if (ipRange !== '') {
-    throw invalid('IPAM.Config.IPRange: a range within the subnet is not supported yet; leave it out');
-  }
-  if (gateway === '') return;
-  if (!ipaddr.IPv4.isValid(gateway) || !ipaddr.IPv4.parse(gateway).match([network, prefix])) {
-    throw invalid(`IPAM.Config.Gateway: ${gateway} is no address within ${subnet}`);
+/** Options of the overlay driver that are honoured. */
+const MTU_OPTION = 'com.docker.network.driver.mtu';
+const MTU_MIN = 68;
+/** VXLAN takes 50 bytes of a packet, and Ethernet carries 1500. */
+const MTU_MAX = 1450;
+
+function validateOptions(options: Readonly<Record<string, string>>): void {
+  for (const [key, value] of Object.entries(options)) {
+    if (key === 'encrypted') {
+      throw invalid('Options.encrypted: encrypted networks are not supported yet; leave the option out');
+    }
+    if (key !== MTU_OPTION) {
+      throw invalid(`Options.${key}: the overlay driver has no such option; it has ${MTU_OPTION}`);
+    }
+    const mtu = Number(value);
+    if (!Number.isInteger(mtu) || mtu < MTU_MIN || mtu > MTU_MAX) {
+      throw invalid(`Options.${key}: '${value}' must be a number from ${MTU_MIN} to ${MTU_MAX}`);
+    }
   }
 }
 
-function parseCidr(field: string, text: string): [ipaddr.IPv4, number] {
-  if (!ipaddr.IPv4.isValidCIDR(text))
-    throw invalid(`${field}: '${text}' is no IPv4 subnet such as 10.3.0.0/24`);
-  return ipaddr.IPv4.parseCIDR(text);
+/** Docker says at once when a subnet is taken; the allocator would only say it later. */
+function refuseOverlap(view: View, wanted: readonly AddressPool[]): void {
+  for (const [index, { subnet }] of wanted.entries()) {
+    const hit = [
+      ...takenPools(view),
+      ...wanted.slice(0, index).map((pool) => ({ name: 'itself', pool })),
+    ].find(({ pool }) => overlap(pool.subnet, subnet));
+    if (hit) {
+      throw new ClusterError(
+        'permissionDenied',
+        `Pool overlaps with other one on this address space: ${formatBlock(subnet)} and ${formatBlock(hit.pool.subnet)} of network ${hit.name}; choose another subnet`,
+      );
+    }
+  }
+}
+
+function* takenPools(view: View): Generator<{ readonly name: string; readonly pool: AddressPool }> {
+  for (const network of view.networks.all()) {
+    if (network.removing) continue;
+    const status = view.networkStatuses.get(network.id);
+    for (const pool of status?.pools ?? network.spec?.ipam ?? []) {
+      yield { name: network.spec?.name ?? network.id, pool: parsePool(pool) };
+    }
+  }
 }

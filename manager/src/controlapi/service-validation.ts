@@ -1,14 +1,13 @@
 import { ClusterError, invalid } from '@tessera/shared/errors';
-import type { ContainerSpec, Mount, Resources, ServiceSpec, TaskSpec } from '@tessera/shared/model';
-import ipaddr from 'ipaddr.js';
+import type { Resources, ServiceSpec, TaskSpec } from '@tessera/shared/model';
 import { parseConstraints } from '../constraints/index.js';
+import { validateContainer, validateLogDriver } from './container-validation.js';
 
 /** The least that can be asked for, as Swarm has it: 0.001 CPUs and 4 MiB. */
 const NANO_CPUS_MIN = 1_000_000;
 const MEMORY_BYTES_MIN = 4 * 1024 * 1024;
 const NAME_LENGTH_MAX = 63;
 const NAME = /^[a-zA-Z0-9](?:[-_a-zA-Z0-9]*[a-zA-Z0-9])?$/;
-const HOSTNAME = /^[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?$/;
 const REPLICAS_MAX = 100_000;
 
 /**
@@ -25,6 +24,7 @@ export function validateServiceSpec(spec: ServiceSpec): void {
   if (!spec.task?.container) throw invalid('TaskTemplate.ContainerSpec: a service needs a container');
   validateTask(spec.task);
   validateContainer(spec.task.container);
+  validateLogDriver(spec.task.logDriver);
 }
 
 /** @param what 'service' or 'network', for the message */
@@ -69,57 +69,6 @@ function validateResources(which: string, resources: Resources | undefined): voi
     throw invalid(
       `Resources.${which}.MemoryBytes: invalid memory value ${resources.memoryBytes}: must be at least 4MiB`,
     );
-  }
-}
-
-function validateContainer(spec: ContainerSpec): void {
-  for (const entry of spec.env) {
-    if (!/^[^=\0]/.test(entry) || entry.includes('\0')) {
-      throw invalid(`ContainerSpec.Env: invalid environment variable '${entry}'; write NAME=VALUE`);
-    }
-  }
-  if (spec.hostname !== '' && (spec.hostname.length > 63 || !HOSTNAME.test(spec.hostname))) {
-    throw invalid(`ContainerSpec.Hostname: '${spec.hostname}' is no host name of at most 63 characters`);
-  }
-  if (spec.dir !== '' && !spec.dir.startsWith('/')) {
-    throw invalid(`ContainerSpec.Dir: the working directory '${spec.dir}' must be an absolute path`);
-  }
-  const targets = new Set<string>();
-  for (const mount of spec.mounts) validateMount(mount, targets);
-  for (const address of spec.dnsServers) {
-    if (!ipaddr.isValid(address)) throw invalid(`DNSConfig.Nameservers: '${address}' is no IP address`);
-  }
-  for (const line of spec.hosts) {
-    const [address = '', ...names] = line.trim().split(/\s+/);
-    if (!ipaddr.isValid(address) || names.length === 0) {
-      throw invalid(`ContainerSpec.Hosts: '${line}' is not of the form IP HOST`);
-    }
-  }
-  for (const { name, soft, hard } of spec.ulimits) {
-    if (hard >= 0 && (soft > hard || soft < 0)) {
-      throw invalid(
-        `ContainerSpec.Ulimits: ${name}: the soft limit ${soft} must not exceed the hard limit ${hard}`,
-      );
-    }
-  }
-}
-
-function validateMount(mount: Mount, targets: Set<string>): void {
-  const { type, source, target } = mount;
-  if (!target.startsWith('/') || target === '/') {
-    throw invalid(`ContainerSpec.Mounts: the target '${target}' must be an absolute path other than /`);
-  }
-  if (targets.has(target)) throw invalid(`ContainerSpec.Mounts: duplicate mount point ${target}`);
-  targets.add(target);
-
-  if (type === 'bind' && !source.startsWith('/')) {
-    throw invalid(`ContainerSpec.Mounts: the bind source '${source}' of ${target} must be an absolute path`);
-  }
-  if (type === 'tmpfs' && source !== '') {
-    throw invalid(`ContainerSpec.Mounts: a tmpfs has no source; leave out '${source}' of ${target}`);
-  }
-  if (type === 'volume') {
-    throw invalid(`ContainerSpec.Mounts: volumes are not supported yet (${target}); use a bind or tmpfs`);
   }
 }
 

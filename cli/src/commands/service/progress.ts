@@ -30,7 +30,7 @@ export function planProgress(
   const running = [...current.values()].filter(({ Status }) => Status.State === 'running').length;
   const isUpdating =
     service.UpdateStatus?.State === 'updating' || service.UpdateStatus?.State === 'rollback_started';
-  const failure = isCurrent(service) ? failureOf(service) : undefined;
+  const failure = failureOf(service);
   return {
     summary: `overall progress: ${running} out of ${total} tasks`,
     slots: total > SLOTS_SHOWN_MAX ? [] : slotLines(service, current, total),
@@ -91,10 +91,6 @@ function describe({ Status }: TaskJson): string {
   const bar = `${'='.repeat(Math.max(0, filled - 1))}>`.padEnd(BAR_LENGTH);
   return `${Status.State.padEnd(9)} [${bar}]`;
 }
-
-/** Whether the update's status is about the spec as it is now, and not left by an update before it. */
-const isCurrent = ({ UpdateStatus, UpdatedAt }: ServiceJson): boolean =>
-  Date.parse(UpdateStatus?.StartedAt ?? '') >= Date.parse(UpdatedAt);
 
 function failureOf({ UpdateStatus }: ServiceJson): string | undefined {
   switch (UpdateStatus?.State) {

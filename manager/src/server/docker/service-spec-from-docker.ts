@@ -1,6 +1,7 @@
 import { invalid } from '@tessera/shared/errors';
 import {
   type ContainerSpec,
+  Healthcheck,
   type Mount,
   ServiceSpec,
   type TaskSpec,
@@ -35,8 +36,8 @@ export function serviceSpecFromDocker(body: unknown): ServiceSpec {
     name: json.Name ?? '',
     labels: sortedMap(json.Labels),
     task: taskFromDocker({ ...(json.TaskTemplate ?? {}), Networks: networks ?? [] }),
-    mode: 'replicated',
-    replicas: json.Mode?.Replicated?.Replicas ?? 1,
+    mode: json.Mode?.Global ? 'global' : 'replicated',
+    replicas: json.Mode?.Global ? 0 : (json.Mode?.Replicated?.Replicas ?? 1),
     ...(json.UpdateConfig ? { update: updateFromDocker(json.UpdateConfig) } : {}),
     ...(json.RollbackConfig ? { rollback: updateFromDocker(json.RollbackConfig) } : {}),
     endpoint: { mode: endpointMode(json) },
@@ -94,7 +95,6 @@ const resources = (
 
 function containerFromDocker(json: ContainerBody, image: string): ContainerSpec {
   const { repository, tag, digest } = parseReference(image);
-  const health = json.Healthcheck;
   return {
     image: tag || !digest ? `${repository}:${tag || 'latest'}` : repository,
     imageDigest: digest,
@@ -106,8 +106,8 @@ function containerFromDocker(json: ContainerBody, image: string): ContainerSpec 
     groups: json.Groups ?? [],
     hostname: json.Hostname ?? '',
     labels: sortedMap(json.Labels),
-    tty: json.TTY ?? false,
-    openStdin: json.OpenStdin ?? false,
+    tty: false,
+    openStdin: false,
     readOnly: json.ReadOnly ?? false,
     stopSignal: json.StopSignal ?? '',
     stopGraceMs:
@@ -123,17 +123,8 @@ function containerFromDocker(json: ContainerBody, image: string): ContainerSpec 
     ulimits: (json.Ulimits ?? []).map(({ Name, Soft, Hard }) => ({ name: Name, soft: Soft, hard: Hard })),
     capAdd: json.CapabilityAdd ?? [],
     capDrop: json.CapabilityDrop ?? [],
-    healthcheck: health
-      ? {
-          test: health.Test ?? [],
-          intervalMs: msFromNs(health.Interval ?? 0),
-          timeoutMs: msFromNs(health.Timeout ?? 0),
-          startPeriodMs: msFromNs(health.StartPeriod ?? 0),
-          startIntervalMs: msFromNs(health.StartInterval ?? 0),
-          retries: health.Retries ?? 0,
-        }
-      : undefined,
-    init: json.Init ?? false,
+    healthcheck: json.Healthcheck?.Test ? Healthcheck.fromPartial({ test: ['NONE'] }) : undefined,
+    init: false,
     noNewPrivileges: json.Privileges?.NoNewPrivileges ?? false,
     privileged: false,
     oomScoreAdj: json.OomScoreAdj ?? 0,

@@ -4,6 +4,7 @@ import { count, duration, flag, integer, oneOf, strictObject, text, textMap, tex
 // The Docker API's ServiceSpec as it is accepted. Source: moby api/swagger.yaml, v1.50.
 
 const LATER = 'is not supported yet; leave it out';
+const HEALTH = 'health checks are not supported yet; leave them out';
 
 const mount = strictObject(
   {
@@ -42,23 +43,23 @@ const containerSpec = strictObject(
         Seccomp: LATER,
       },
     ).nullish(),
-    TTY: flag,
-    OpenStdin: flag,
     ReadOnly: flag,
     Mounts: z.array(mount).nullish(),
     StopSignal: text,
     StopGracePeriod: duration,
-    Healthcheck: strictObject({
-      Test: texts,
-      Interval: duration,
-      Timeout: duration,
-      StartPeriod: duration,
-      StartInterval: duration,
-      Retries: count,
-    }).nullish(),
+    // Switching it off is honoured: nothing is checked.
+    Healthcheck: strictObject(
+      { Test: z.tuple([z.literal('NONE', HEALTH)], HEALTH).nullish() },
+      {
+        Interval: HEALTH,
+        Timeout: HEALTH,
+        StartPeriod: HEALTH,
+        StartInterval: HEALTH,
+        Retries: HEALTH,
+      },
+    ).nullish(),
     Hosts: texts,
     DNSConfig: strictObject({ Nameservers: texts, Search: texts, Options: texts }).nullish(),
-    Init: flag,
     Sysctls: textMap,
     CapabilityAdd: texts,
     CapabilityDrop: texts,
@@ -66,6 +67,9 @@ const containerSpec = strictObject(
     OomScoreAdj: integer,
   },
   {
+    TTY: 'terminals for services are not supported yet; leave --tty out',
+    OpenStdin: 'standard input for services is not supported yet; leave it out',
+    Init: 'an init process is not supported yet; leave --init out',
     Secrets: 'secrets are not supported yet; leave them out',
     Configs: 'configs are not supported yet; leave them out',
     Isolation: 'is for Windows; leave it out',
@@ -134,20 +138,21 @@ export const serviceSpec = strictObject({
   Labels: textMap,
   TaskTemplate: taskTemplate.nullish(),
   Mode: strictObject(
-    {
-      Replicated: strictObject({ Replicas: count }).nullish(),
-    },
-    {
-      Global: 'global services are not supported yet; use replicated',
-      ReplicatedJob: 'jobs are not supported yet; use replicated',
-      GlobalJob: 'jobs are not supported yet; use replicated',
-    },
+    { Replicated: strictObject({ Replicas: count }).nullish(), Global: strictObject({}).nullish() },
+    {},
   )
-    // `"Global": {}` has no content, yet it is meant.
     .superRefine((mode, context) => {
-      for (const key of ['Global', 'ReplicatedJob', 'GlobalJob']) {
+      // `"GlobalJob": {}` has no content, yet it is meant.
+      for (const key of ['ReplicatedJob', 'GlobalJob']) {
         if (mode[key] === undefined || mode[key] === null) continue;
-        context.addIssue({ code: 'custom', path: [key], message: 'is not supported yet; use Replicated' });
+        context.addIssue({
+          code: 'custom',
+          path: [key],
+          message: 'jobs are not supported yet; use Replicated',
+        });
+      }
+      if (mode.Replicated && mode.Global) {
+        context.addIssue({ code: 'custom', path: [], message: 'give Replicated or Global, not both' });
       }
     })
     .nullish(),

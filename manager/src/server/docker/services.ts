@@ -75,7 +75,9 @@ function matches(filters: Filters<(typeof FILTERS)[number]>, service: Service): 
 export function serviceToDocker(view: View, service: Service): ServiceJson {
   const status = view.serviceStatuses.get(service.id);
   const addresses = status?.virtualIps ?? [];
-  const update = status?.update ? updateToDocker(status.update) : undefined;
+  // As Swarm: an update's status is dropped by the next one, and the leader may not have begun that yet.
+  const isCurrent = status?.update?.serviceIndex === (service.meta?.index ?? 0);
+  const update = status?.update && isCurrent ? updateToDocker(status.update) : undefined;
   return {
     ...objectJson(service),
     Spec: serviceSpecToDocker(service.spec!),
