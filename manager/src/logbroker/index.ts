@@ -1,1 +1,2 @@
 export * from './log-broker.js';
+export * from './service-log-broker.js';

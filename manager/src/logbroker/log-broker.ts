@@ -32,7 +32,8 @@ export type LogEntry =
 export interface LogBroker {
   /**
    * Merged by time as far as what has arrived allows; each task's own order is kept exactly. A node that
-   * does not answer costs one `missing` entry, never a hang. Ends by itself unless following.
+   * does not answer costs one `missing` entry, never a hang. Ends by itself unless following; while
+   * following, a stream that broke is taken up again where it was.
    *
    * @throws ClusterError `notFound` when the service or a task does not exist
    */
