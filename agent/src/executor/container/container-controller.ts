@@ -89,16 +89,17 @@ export class ContainerController implements Controller {
       attachments: task.networks,
     };
     this.#container = new Container(parts.host, record, dataDir, runDir);
+    parts.containers.set(task.id, this.#container);
     await writeRecord(dataDir, runDir, record);
   }
 
   async start(signal: AbortSignal): Promise<void> {
-    const container = this.#container;
-    if (container && (container.life.kind === 'running' || container.life.kind === 'ended')) return;
-    if (!container || !this.#spec)
-      throw new ClusterError('failedPrecondition', `task ${this.task.id} is not prepared`);
+    if (this.#container && this.#container.life.kind !== 'prepared') return;
+    // After a crash between the two: what was prepared then has been cleared away.
+    if (!this.#spec) await this.prepare(signal);
+    const container = this.#container!;
     const attach = (pid: number) => this.parts.network?.attach(sandboxOf(container, pid), signal);
-    await container.start(this.#spec, async (pid) => attach(pid), signal);
+    await container.start(this.#spec!, async (pid) => attach(pid), signal);
     this.#spec = undefined;
   }
 
@@ -128,10 +129,9 @@ export class ContainerController implements Controller {
   }
 
   async remove(): Promise<void> {
-    const container = this.#container;
+    if (this.#container) await this.parts.dispose(this.#container);
     this.#container = undefined;
     this.#spec = undefined;
-    if (container) await this.parts.dispose(container);
   }
 
   status(): ContainerStatus | undefined {

@@ -6,12 +6,14 @@ import type { Task } from '@tessera/shared/model';
 import type { ImageStore } from '../../image/image-store.js';
 import type { ContainerNetwork, NetworkFiles } from '../../network/container-network.js';
 import type { Controller, Executor } from '../executor.js';
+import type { TaskLogs } from '../task-logs.js';
 import { parsePermitted } from './capabilities.js';
 import { type CgroupDriver, openCgroups } from './cgroups/index.js';
 import { Container, type ContainerHost } from './container.js';
 import { ContainerController, sandboxOf } from './container-controller.js';
-import { readRecord } from './container-record.js';
+import { type ContainerRecord, readRecord } from './container-record.js';
 import type { HostFacts } from './container-spec.js';
+import { SegmentTaskLogs } from './logs/segment-task-logs.js';
 import { defaultFilter } from './seccomp/filter.js';
 
 export interface ContainerExecutorOptions {
@@ -35,6 +37,8 @@ export interface ExecutorParts {
   readonly facts: HostFacts;
   readonly images: ImageStore;
   readonly network: ContainerNetwork | undefined;
+  /** All that are on this host, by task id. */
+  readonly containers: Map<string, Container>;
   readonly seccomp: (capabilities: ReadonlySet<string>) => Uint8Array | undefined;
   newContainerId(): string;
   dataDir(id: string): string;
@@ -49,8 +53,9 @@ const RECOVERIES_AT_ONCE = 16;
 
 /** Runs tasks as containers on this host, by the runtime core. */
 export class ContainerExecutor implements Executor {
-  /** By task id. */
+  /** Found at start and not asked for yet, by task id. */
   readonly #adopted = new Map<string, Container>();
+  readonly logs: TaskLogs;
   readonly #parts: ExecutorParts;
 
   private constructor(
@@ -64,6 +69,7 @@ export class ContainerExecutor implements Executor {
       facts,
       images,
       network,
+      containers: new Map(),
       seccomp: defaultFilter,
       newContainerId: () => newHexId(random),
       dataDir: (id) => `${options.dataDir}/containers/${id}`,
@@ -71,6 +77,7 @@ export class ContainerExecutor implements Executor {
       networkFiles: (spec) => network?.files(spec) ?? loopbackFiles(spec.hostname, spec.extraHosts),
       dispose: (container) => this.#dispose(container),
     };
+    this.logs = new SegmentTaskLogs((taskId) => this.#parts.containers.get(taskId));
   }
 
   /** Reads what this host is, and makes the cgroups that containers lie in. */
@@ -111,7 +118,10 @@ export class ContainerExecutor implements Executor {
         container.life.kind === 'running' ? [sandboxOf(container, container.life.pid)] : [],
       ),
     );
-    for (const container of live) this.#adopted.set(container.record.taskId, container);
+    for (const container of live) {
+      this.#adopted.set(container.record.taskId, container);
+      this.#parts.containers.set(container.record.taskId, container);
+    }
   }
 
   /** The container when its task is known and it has run; everything else of that id is taken away. */
@@ -132,12 +142,7 @@ export class ContainerExecutor implements Executor {
         await this.#dispose(container);
         return undefined;
       }
-      await this.options.images
-        .ensure(record.imageId, id, new AbortController().signal)
-        .catch((error: unknown) => {
-          // It runs all the same: its layers are mounted.
-          logger.warn({ error, 'task.id': record.taskId }, 'the image of a running container cannot be held');
-        });
+      this.#holdImage(record, logger);
       return container;
     } catch (error) {
       logger.error({ error }, 'a container of an earlier agent can be neither adopted nor removed');
@@ -145,10 +150,19 @@ export class ContainerExecutor implements Executor {
     }
   }
 
+  /** Without waiting: it runs all the same, its layers are mounted, and a missing one may take long to come. */
+  #holdImage({ imageId, id }: ContainerRecord, logger: Logger): void {
+    this.options.images.ensure(imageId, id, new AbortController().signal).catch((error: unknown) => {
+      logger.warn({ error }, 'the image of a container from before cannot be held');
+    });
+  }
+
   async #dispose(container: Container): Promise<void> {
     await container.remove();
     await this.options.network?.detach(container.id);
     await this.options.images.release(container.id);
+    const { containers } = this.#parts;
+    if (containers.get(container.record.taskId) === container) containers.delete(container.record.taskId);
   }
 }
 

@@ -29,10 +29,14 @@ export const RESTARTED: Omit<ExitStatus, 'finishedAtMs'> = {
 export class Container {
   #life: Life = { kind: 'prepared' };
   #settleEnd!: (status: ExitStatus) => void;
+  #settleClosed!: () => void;
   /** Settles when the shim's process is gone and let go of. */
   #shimGone: Promise<void> = Promise.resolve();
   /** Settles when a container that has run has ended. */
   readonly ended: Promise<ExitStatus>;
+  /** Settles when nothing more will be logged: it has ended, or was removed. */
+  readonly closed: Promise<void>;
+  isClosed = false;
 
   constructor(
     private readonly host: ContainerHost,
@@ -42,6 +46,9 @@ export class Container {
   ) {
     this.ended = new Promise((resolve) => {
       this.#settleEnd = resolve;
+    });
+    this.closed = new Promise((resolve) => {
+      this.#settleClosed = resolve;
     });
   }
 
@@ -104,8 +111,7 @@ export class Container {
     // It still clears up behind its container; only the removal has to wait for that.
     this.#shimGone = shim.ended().then(() => shim.release());
     const status = exit ? fromShim(exit) : await this.#afterLoss();
-    this.#life = { kind: 'ended', status, startedAtMs };
-    this.#settleEnd(status);
+    this.#end(status, startedAtMs);
   }
 
   /** The shim went without a word: what it last wrote counts, else its container must go too. */
@@ -161,6 +167,12 @@ export class Container {
   #end(status: ExitStatus, startedAtMs: number): void {
     this.#life = { kind: 'ended', status, startedAtMs };
     this.#settleEnd(status);
+    this.#close();
+  }
+
+  #close(): void {
+    this.isClosed = true;
+    this.#settleClosed();
   }
 
   /** Signals the first process. One that has ended is fine. */
@@ -176,6 +188,7 @@ export class Container {
     }
     await this.#shimGone;
     await clear(this.host.cgroups.paths(this.id), [this.runDir, this.dataDir]);
+    this.#close();
   }
 }
 
