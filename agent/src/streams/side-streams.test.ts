@@ -1,0 +1,283 @@
+import type { ServerDuplexStream } from '@grpc/grpc-js';
+import { silentLogger } from '@tessera/shared/env';
+import { ClusterError } from '@tessera/shared/errors';
+import { Image } from '@tessera/shared/model';
+import { TestAuthority } from '@tessera/shared/testing/certificates';
+import { type Frame, LogRecord, type StreamRequest } from '@tessera/shared/wire';
+import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import type { NodeCredentials } from '../session/index.js';
+import { credentialsOf, FakeManager } from '../session/testing/index.js';
+import { SideStreams, type SideStreamsOptions } from './side-streams.js';
+
+let managerCredentials: NodeCredentials;
+let workerCredentials: NodeCredentials;
+beforeAll(async () => {
+  const authority = await TestAuthority.create();
+  managerCredentials = await credentialsOf(authority, 'manager', 'node-m');
+  workerCredentials = await credentialsOf(authority, 'worker', 'node-w');
+});
+
+let manager: FakeManager;
+let streams: SideStreams | undefined;
+beforeEach(async () => {
+  manager = new FakeManager();
+  await manager.listen(managerCredentials);
+});
+afterEach(async () => {
+  await streams?.close();
+  manager.close();
+});
+
+function open(kind: StreamRequest['kind'], part: Partial<SideStreamsOptions>): void {
+  streams = new SideStreams({
+    credentials: () => workerCredentials,
+    logger: silentLogger,
+    logs: { read: async function* () {} },
+    images: { load: async () => [], remove: async () => {}, save: async function* () {} },
+    ...part,
+  });
+  streams.open({ streamId: 'stream-1', managerAddr: manager.addr, kind });
+}
+
+const until = (check: () => void) => vi.waitFor(check, { timeout: 20_000, interval: 10 });
+
+/** What the manager's end has received. */
+async function theStream(): Promise<{ stream: ServerDuplexStream<Frame, Frame>; frames: Frame['body'][] }> {
+  await until(() => expect(manager.streams).toHaveLength(1));
+  const stream = manager.streams[0]!;
+  const frames: Frame['body'][] = [];
+  stream.on('data', ({ body }: Frame) => frames.push(body));
+  stream.on('end', () => stream.end());
+  stream.on('error', () => undefined);
+  return { stream, frames };
+}
+const kinds = (frames: readonly Frame['body'][]) => frames.map((body) => body?.$case);
+const record = (text: string) => LogRecord.fromPartial({ taskId: 'task-1', line: Buffer.from(text) });
+const logsOf = (frames: readonly Frame['body'][]) =>
+  frames.flatMap((body) =>
+    body?.$case === 'logs' ? body.value.records.map(({ line }) => line.toString()) : [],
+  );
+const follow: StreamRequest['kind'] = {
+  $case: 'logs',
+  value: {
+    taskIds: ['task-1'],
+    follow: true,
+    tail: -1,
+    sinceSeconds: 0,
+    sinceNanos: 0,
+    untilSeconds: 0,
+    untilNanos: 0,
+    stdout: true,
+    stderr: true,
+  },
+};
+
+describe('logs', () => {
+  test('come in order behind the name of the stream, and end with the last one', async () => {
+    open(follow, {
+      logs: {
+        async *read() {
+          for (let i = 0; i < 5_000; i++) yield record(`line ${i}`);
+        },
+      },
+    });
+
+    const { frames } = await theStream();
+    await until(() => expect(frames.at(-1)?.$case).toBe('end'));
+
+    expect(frames[0]).toEqual({ $case: 'open', value: 'stream-1' });
+    expect(logsOf(frames)).toEqual(Array.from({ length: 5_000 }, (_, i) => `line ${i}`));
+    expect(frames.length).toBeLessThan(100);
+  });
+
+  test('a line is sent at once while no other one follows', async () => {
+    let next: (record: LogRecord) => void = () => undefined;
+    open(follow, {
+      logs: {
+        async *read(_, signal) {
+          yield record('first');
+          yield await new Promise<LogRecord>((resolve, reject) => {
+            next = resolve;
+            signal.addEventListener('abort', () => reject(signal.reason as Error));
+          });
+        },
+      },
+    });
+
+    const { frames } = await theStream();
+    await until(() => expect(logsOf(frames)).toEqual(['first']));
+    next(record('second'));
+    await until(() => expect(logsOf(frames)).toEqual(['first', 'second']));
+  });
+
+  test('reading ends when the reader goes, even while nothing is written', async () => {
+    let aborted = false;
+    open(follow, {
+      logs: {
+        async *read(_, signal) {
+          await new Promise((_resolve, reject) =>
+            signal.addEventListener('abort', () => {
+              aborted = true;
+              reject(signal.reason as Error);
+            }),
+          );
+        },
+      },
+    });
+
+    const { stream } = await theStream();
+    stream.end();
+
+    await until(() => expect(aborted).toBe(true));
+  });
+
+  test('a slow reader slows the reading, however much there is', async () => {
+    let read = 0;
+    open(follow, {
+      logs: {
+        async *read() {
+          for (; read < 100_000; read++) yield record('x'.repeat(1_000));
+        },
+      },
+    });
+    await until(() => expect(manager.streams).toHaveLength(1));
+
+    // Nobody takes anything: what the two ends and the connection hold is all that is ever read.
+    let before = -1;
+    await vi.waitFor(
+      () => {
+        const now = read;
+        const settled = now === before;
+        before = now;
+        expect(settled).toBe(true);
+      },
+      { timeout: 20_000, interval: 200 },
+    );
+
+    expect(read).toBeGreaterThan(0);
+    expect(read).toBeLessThan(50_000);
+  });
+});
+
+describe('images', () => {
+  const loadKind: StreamRequest['kind'] = { $case: 'imageLoad', value: { quiet: false } };
+
+  test('an archive is loaded from the stream, and each image answered', async () => {
+    const got: Buffer[] = [];
+    open(loadKind, {
+      images: {
+        async load(archive, progress) {
+          for await (const piece of archive) got.push(Buffer.from(piece));
+          progress('Loaded image: busybox:latest');
+          return [Image.fromPartial({ id: 'sha256:1' }), Image.fromPartial({ id: 'sha256:2' })];
+        },
+        remove: async () => {},
+        save: async function* () {},
+      },
+    });
+
+    const { stream, frames } = await theStream();
+    for (const text of ['one ', 'two']) stream.write({ body: { $case: 'data', value: Buffer.from(text) } });
+    stream.write({ body: { $case: 'end', value: true } });
+    await until(() => expect(frames.at(-1)?.$case).toBe('end'));
+
+    expect(Buffer.concat(got).toString()).toBe('one two');
+    expect(kinds(frames)).toEqual(['open', 'progress', 'imageLoaded', 'imageLoaded', 'end']);
+  });
+
+  test('an archive that breaks off is not taken for a whole one', async () => {
+    let failure: unknown;
+    open(loadKind, {
+      images: {
+        async load(archive) {
+          try {
+            for await (const _ of archive);
+          } catch (error) {
+            failure = error;
+            throw error;
+          }
+          return [];
+        },
+        remove: async () => {},
+        save: async function* () {},
+      },
+    });
+
+    const { stream } = await theStream();
+    stream.write({ body: { $case: 'data', value: Buffer.from('half') } });
+    stream.end();
+
+    await until(() => expect(failure).toBeInstanceOf(ClusterError));
+    expect((failure as ClusterError).kind).toBe('unavailable');
+  });
+
+  test('what goes wrong is told with its kind', async () => {
+    open(
+      { $case: 'imageRemove', value: { imageId: 'sha256:1' } },
+      {
+        images: {
+          load: async () => [],
+          remove: async () => {
+            throw new ClusterError('conflict', 'image is in use');
+          },
+          save: async function* () {},
+        },
+      },
+    );
+
+    const { frames } = await theStream();
+    await until(() => expect(frames.at(-1)?.$case).toBe('error'));
+
+    expect(frames.at(-1)?.value).toMatchObject({ kind: 'conflict', message: 'image is in use' });
+  });
+
+  test('an archive is written in frames of a size that shares the connection', async () => {
+    open(
+      { $case: 'imageSave', value: { imageId: 'sha256:1', names: ['a'] } },
+      {
+        images: {
+          load: async () => [],
+          remove: async () => {},
+          async *save() {
+            yield Buffer.alloc(1_000_000, 7);
+          },
+        },
+      },
+    );
+
+    const { frames } = await theStream();
+    await until(() => expect(frames.at(-1)?.$case).toBe('end'));
+
+    const sizes = frames.flatMap((body) => (body?.$case === 'data' ? [body.value.length] : []));
+    expect(sizes.reduce((a, b) => a + b)).toBe(1_000_000);
+    expect(Math.max(...sizes)).toBe(256 * 1024);
+  });
+});
+
+test('a manager that is not there costs nothing but the attempt', async () => {
+  manager.close();
+  open(follow, {});
+
+  await streams?.close();
+});
+
+test('streams end with the agent', async () => {
+  let aborted = false;
+  open(follow, {
+    logs: {
+      async *read(_, signal) {
+        await new Promise((_resolve, reject) =>
+          signal.addEventListener('abort', () => {
+            aborted = true;
+            reject(signal.reason as Error);
+          }),
+        );
+      },
+    },
+  });
+  await theStream();
+
+  await streams?.close();
+
+  expect(aborted).toBe(true);
+});
