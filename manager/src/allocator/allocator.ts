@@ -101,6 +101,12 @@ class Allocator implements LoopDefinition {
   }
 
   async #allocateService(id: string): Promise<Outcome> {
+    const view = this.store.view();
+    const known = view.services.get(id);
+    if (!known || known.removing || hasItsAddresses(view, known)) {
+      this.#addressless.delete(id);
+      return { worked: false };
+    }
     const { worked, isShort, cursors } = await this.store.update((tx) => {
       const book = new AddressBook(tx, this.#cursors);
       const service = tx.services.get(id);
@@ -203,6 +209,18 @@ function allocateTask(tx: Transaction, task: Task, book: AddressBook): number {
   }
 }
 
+/** The networks on which a service is to have a virtual address. */
+const networksWithAddress = ({ spec }: Service): string[] =>
+  spec?.endpoint?.mode === 'dnsrr'
+    ? []
+    : [...new Set((spec?.task?.networks ?? []).map(({ networkId }) => networkId))];
+
+function hasItsAddresses(view: View, service: Service): boolean {
+  const has = (view.serviceStatuses.get(service.id)?.virtualIps ?? []).map(({ networkId }) => networkId);
+  const wanted = networksWithAddress(service);
+  return has.length === wanted.length && wanted.every((networkId) => has.includes(networkId));
+}
+
 /** Gives a service one address on each of its networks, and takes back those on networks that it left. */
 function allocateVirtualIps(
   tx: Transaction,
@@ -210,8 +228,7 @@ function allocateVirtualIps(
   book: AddressBook,
 ): { worked: boolean; isShort: boolean } {
   const status = tx.serviceStatuses.get(service.id) ?? ServiceStatus.fromPartial({ serviceId: service.id });
-  const wanted = service.spec?.endpoint?.mode === 'dnsrr' ? [] : (service.spec?.task?.networks ?? []);
-  const ids = new Set(wanted.map(({ networkId }) => networkId));
+  const ids = new Set(networksWithAddress(service));
 
   const kept = status.virtualIps.filter(({ networkId }) => ids.has(networkId));
   const given: VirtualIp[] = [];

@@ -1,8 +1,8 @@
 import type { Clock, Random } from '@tessera/shared/env';
-import { type Service, ServiceStatus, SpecVersion, type UpdateStatus } from '@tessera/shared/model';
+import { isBefore, type Service, ServiceStatus, SpecVersion, type UpdateStatus } from '@tessera/shared/model';
 import type { LoopDefinition, Outcome } from '../loops/leader-loop.js';
 import type { Change, Store, Transaction, View } from '../store/view.js';
-import { planService } from './service-plan.js';
+import { planService, type ServicePlan } from './service-plan.js';
 import { applyChange, firstPiece } from './task-change.js';
 
 /** Objects written per transaction; etcd takes 128 operations, compares included in their own count. */
@@ -32,13 +32,17 @@ function* touched(changes: readonly Change[], view: View): Iterable<string> {
         yield change.id;
         break;
       case 'tasks': {
-        const task = (change as Change<'tasks'>).after ?? (change as Change<'tasks'>).before;
-        if (task) yield task.serviceId;
+        const { before, after } = change as Change<'tasks'>;
+        // On its way to a node nothing is to be decided about it.
+        const isMove =
+          before && after && before.desiredState === after.desiredState && after.state !== 'orphaned';
+        if (!isMove) yield (after ?? before)!.serviceId;
         break;
       }
       case 'taskStatuses': {
+        const { after } = change as Change<'taskStatuses'>;
         const task = view.tasks.get(change.id);
-        if (task) yield task.serviceId;
+        if (task && after && !isBefore(after.state, 'running')) yield task.serviceId;
         break;
       }
       case 'nodes':
@@ -59,6 +63,10 @@ async function reconcileService(environment: OrchestratorEnvironment, serviceId:
   const { store, clock, random } = environment;
   let worked = false;
   for (;;) {
+    // Most of the time there is nothing to do, and then there is nothing to commit either.
+    const idle = planIdle(store.view(), serviceId, clock.now());
+    if (idle) return { worked, wakeAtMs: idle.wakeAtMs };
+
     const { wakeAtMs, left, wrote } = await store.update((tx) => {
       const service = tx.services.get(serviceId);
       if (!service) return { wakeAtMs: undefined, left: 0, wrote: false };
@@ -80,6 +88,14 @@ async function reconcileService(environment: OrchestratorEnvironment, serviceId:
     worked ||= wrote;
     if (left === 0) return { worked, wakeAtMs };
   }
+}
+
+/** The plan if it is to do nothing, as far as the latest picture shows. */
+function planIdle(view: View, serviceId: string, nowMs: number): Pick<ServicePlan, 'wakeAtMs'> | undefined {
+  const service = view.services.get(serviceId);
+  if (!service) return { wakeAtMs: undefined };
+  const plan = planService(view, service, nowMs);
+  return plan.changes.length === 0 && !plan.updateStatus && !plan.rollBack ? plan : undefined;
 }
 
 function putUpdateStatus(tx: Transaction, serviceId: string, update: UpdateStatus): void {

@@ -51,8 +51,12 @@ function isLost({ task }: TaskFacts, context: SlotContext): boolean {
 /** The slot's latest task has ended by itself: its policy says what now. */
 function planEnded(slot: Slot, context: SlotContext): Plan {
   const { latest } = slot;
-  // Another template's failures are no reason to hold this one back.
   const isOutdated = latest.task.specVersion !== context.specVersion;
+  // Ended before it was due: its image cannot be had, say. Its successor must not come any sooner for that.
+  if (!isOutdated && latest.task.startNotBeforeMs > context.nowMs) {
+    return { changes: [], wakeAtMs: latest.task.startNotBeforeMs };
+  }
+  // Another template's failures are no reason to hold this one back.
   const ended = isOutdated ? { ...latest, task: { ...latest.task, ...NO_RESTARTS } } : latest;
   const restart = planRestart(context.policy, ended, context.nowMs);
   if (!restart) return only([shutdown(latest)]);

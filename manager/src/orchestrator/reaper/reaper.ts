@@ -45,7 +45,9 @@ function* touched(changes: readonly Change[], view: View): Iterable<string> {
         const { before, after } = change as Change<'tasks'>;
         if (!after) yield* removingNetworks(view);
         // A task that merely moves along leaves nothing to delete; a new one may push out its slot's oldest.
-        if (!before || !after || after.desiredState !== 'running' || after.state === 'orphaned') {
+        const isMove =
+          before && after && before.desiredState === after.desiredState && after.state !== 'orphaned';
+        if (!isMove) {
           yield `service/${(after ?? before)?.serviceId}`;
         }
         break;
@@ -79,6 +81,11 @@ function* removingNetworks(view: View): Iterable<string> {
 async function reapService(store: Store, serviceId: string): Promise<Outcome> {
   let worked = false;
   for (;;) {
+    const view = store.view();
+    const service = view.services.get(serviceId);
+    const isClean = planReap(view, serviceId).length === 0 && unusedSpecs(view, serviceId).length === 0;
+    if (isClean && !(service && isServiceDone(view, service))) return { worked };
+
     const { left, writes } = await store.update((tx) => {
       const tasks = planReap(tx, serviceId);
       let count = 0;
