@@ -34,7 +34,7 @@ flock 9
 
 packages=(
   gcc make libc6-dev linux-libc-dev musl-tools # the runtime core's compilers
-  libarchive-dev libzstd-dev zlib1g-dev        # reading image layers
+  libarchive-dev libzstd-dev zlib1g-dev nettle-dev # reading image layers
   libnftables1 libseccomp2                     # opened at run time
   etcd-server busybox-static iproute2 util-linux procps
   "${extra[@]}"
