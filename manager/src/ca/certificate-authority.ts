@@ -59,7 +59,7 @@ export class CertificateAuthority implements ClientCertificates {
       unit: UNITS.server,
       validDays: SERVER_DAYS,
       usages: ['server'],
-      alternativeNames: names,
+      alternativeNames: [...new Set(names)],
     });
   }
 
