@@ -50,7 +50,10 @@ async function serve(router: Router, request: IncomingMessage, response: ServerR
   };
   const { route } = found;
   if (route.kind === 'upload') {
-    await sendStream(response, await route.handle({ ...common, content: request }), controller.signal);
+    // A handler that stops reading must not tear the connection down: its answer is still to go out.
+    const content = request.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>;
+    await sendStream(response, await route.handle({ ...common, content }), controller.signal);
+    request.resume();
     return;
   }
   const parsed: ApiRequest = { ...common, body: await readJson(request) };
@@ -87,7 +90,7 @@ const versionNumber = (version: string): number => {
 async function readJson(request: IncomingMessage): Promise<unknown> {
   const chunks: Buffer[] = [];
   let length = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
+  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     length += chunk.length;
     if (length > BODY_BYTES_MAX) throw invalid(`the request's body is larger than ${BODY_BYTES_MAX} bytes`);
     chunks.push(chunk);

@@ -2,23 +2,26 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, request, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Clock, silentLogger, systemClock } from '@tessera/shared/env';
+import { type Clock, silentLogger, systemClock, systemRandom } from '@tessera/shared/env';
 import { ClusterError } from '@tessera/shared/errors';
 import { type Cluster, Cluster as ClusterMessage, Image, type Service, Task } from '@tessera/shared/model';
 import { aNode, aNodeStatus, SeededRandom } from '@tessera/shared/testing';
 import type { Frame } from '@tessera/shared/wire';
+import { type AuthorityKeys, createAuthority } from '../../ca/index.js';
 import type { LogBroker, LogEntry } from '../../logbroker/index.js';
 import { type MemoryStore, openMemoryStore } from '../../store/testing/index.js';
 import type { SideStream, SideStreams, StreamKind } from '../../streams/index.js';
 import { type ApiServerDeps, createApiServer } from '../index.js';
+
+// biome-ignore lint/suspicious/noExplicitAny: it is whatever the test then looks at.
+export type Json = any;
 
 /** An answer of the API, parsed if it is JSON. */
 export interface Answer {
   readonly status: number;
   readonly headers: NodeJS.Dict<string | string[]>;
   readonly text: string;
-  // biome-ignore lint/suspicious/noExplicitAny: the body is whatever the test then looks at.
-  readonly body: any;
+  readonly body: Json;
 }
 
 /** The real API over a memory store on a unix socket; agents are played by `onStream` and `logEntries`. */
@@ -42,7 +45,7 @@ export class ApiFixture {
   static async start(options: { readonly clock?: Clock; readonly nodes?: number } = {}): Promise<ApiFixture> {
     const clock = options.clock ?? systemClock;
     const store = await openMemoryStore(clock);
-    await seed(store, options.nodes ?? 3);
+    await seed(store, options.nodes ?? 3, await createAuthority('cluster-1', systemClock, systemRandom));
     const directory = await mkdtemp(join(tmpdir(), 'tessera-api-'));
     const socketPath = join(directory, 'tessera.sock');
     let fixture: ApiFixture | undefined;
@@ -94,6 +97,8 @@ export class ApiFixture {
           response.on('data', (chunk: Buffer) => chunks.push(chunk));
           response.on('error', reject);
           response.on('end', () => {
+            // An upload that was refused is still being sent.
+            if (isBytes) sent.destroy();
             const text = Buffer.concat(chunks).toString('latin1');
             const isJson = response.headers['content-type']?.startsWith('application/json') ?? false;
             resolve({
@@ -178,13 +183,14 @@ export const anImage = (id: string, names: readonly string[]): Image =>
     blobBytes: 2_000_000,
   });
 
-async function seed(store: MemoryStore, nodes: number): Promise<void> {
+async function seed(store: MemoryStore, nodes: number, authority: AuthorityKeys): Promise<void> {
   await store.update((tx) => {
     tx.put(
       'cluster',
       ClusterMessage.fromPartial({
         id: 'cluster-1',
         incarnation: 1,
+        ...authority,
         joinTokens: { worker: 'TSWT-1-worker', manager: 'TSWT-1-manager' },
         spec: {
           defaultAddrPools: ['10.0.0.0/8'],
@@ -203,6 +209,7 @@ async function seed(store: MemoryStore, nodes: number): Promise<void> {
         'nodeStatuses',
         aNodeStatus({
           nodeId: id,
+          description: { ...aNodeStatus().description!, hostname: `host${number}` },
           addr: `10.0.0.${number}`,
           ...(number === 1 ? { managerAddr: '10.0.0.1:2377' } : {}),
         }),
