@@ -1,4 +1,4 @@
-import { closeSync } from 'node:fs';
+import { closeSync, fstatSync, statSync } from 'node:fs';
 import {
   changeNetwork,
   changeRules,
@@ -33,6 +33,7 @@ export class ContainerKernel {
   /** @param places takes over the container's descriptor: `close` closes it */
   constructor(
     readonly containerId: string,
+    private readonly pid: number,
     readonly links: readonly ContainerLink[],
     private readonly places: LinkPlaces,
   ) {}
@@ -115,6 +116,14 @@ export class ContainerKernel {
       changes.push(`resolver of container ${this.containerId}`);
     }
     return changes;
+  }
+
+  /** Whether the process it was opened by is still in it. */
+  isInhabited(): boolean {
+    const { pid, places } = this;
+    return (
+      statSync(`/proc/${pid}/ns/net`, { throwIfNoEntry: false })?.ino === fstatSync(places.container).ino
+    );
   }
 
   forget(addresses: readonly string[]): number {

@@ -138,8 +138,8 @@ const aLink = (index: number, name: string, kind: string | undefined): Link => (
   vxlan: undefined,
 });
 
-function reconcile(model: ModelFabric, desired: readonly FabricNetwork[], keepUnknownPorts = false): number {
-  const leftovers = planLeftovers(desired, model.links, keepUnknownPorts);
+function reconcile(model: ModelFabric, desired: readonly FabricNetwork[]): number {
+  const leftovers = planLeftovers(desired, model.links, undefined);
   model.apply(leftovers);
   let count = leftovers.length;
   for (const network of desired) {
@@ -188,7 +188,7 @@ test('from any state one pass brings what is desired, and the next one finds not
     fc.property(desiredArbitrary, desiredArbitrary, fc.array(fc.nat()), (before, after, lost) => {
       const model = new ModelFabric();
       for (const { ports } of after) for (const { name } of ports) model.addPort(name);
-      reconcile(model, before, true);
+      reconcile(model, before);
       // What somebody else takes away.
       for (const pick of lost) {
         const victims = model.links.filter(({ kind }) => kind === 'bridge' || kind === 'vxlan');
@@ -201,7 +201,7 @@ test('from any state one pass brings what is desired, and the next one finds not
       reconcile(model, after);
 
       for (const { vni, remotes } of after) {
-        const vxlan = model.links.find(({ name }) => name === `vx-${vni}`) as Link;
+        const vxlan = model.links.find(({ name }) => name === `vx-network-${vni}`) as Link;
         const tunnel = model.forwarding.filter(({ index, ofBridge }) => index === vxlan.index && !ofBridge);
         expect(tunnel.map(({ mac, address }) => `${mac} ${address}`).sort()).toEqual(
           remotes.map(({ mac, host }) => `${mac} ${host}`).sort(),
@@ -242,14 +242,14 @@ test('an endpoint that comes or goes changes three entries and no device', () =>
   expect(removed.map(({ kind }) => kind).sort()).toEqual(['fdb-delete', 'fdb-delete', 'neighbour-delete']);
 });
 
-test('until containers have been adopted their ports are nobody’s leftovers', () => {
+test('a port is a leftover once those of before have been adopted and nobody here claims it', () => {
   const model = new ModelFabric();
-  model.addPort('tv-of-a-container');
+  model.addPort('tv-claimed');
+  model.addPort('tv-of-nobody');
   model.apply([{ kind: 'bridge', name: 'br-4711' }]);
+  const leftovers = (ports: ReadonlySet<string> | undefined) =>
+    planLeftovers([], model.links, ports).map(({ name }) => name);
 
-  expect(planLeftovers([], model.links, true).map(({ name }) => name)).toEqual(['br-4711']);
-  expect(planLeftovers([], model.links, false).map(({ name }) => name)).toEqual([
-    'tv-of-a-container',
-    'br-4711',
-  ]);
+  expect(leftovers(undefined)).toEqual(['br-4711']);
+  expect(leftovers(new Set(['tv-claimed']))).toEqual(['tv-of-nobody', 'br-4711']);
 });

@@ -62,9 +62,9 @@ export function planNetwork(
 ): PlacedChange[] {
   const byName = new Map(state.links.map((link) => [link.name, link]));
   const inFabric = (change: NetChange): PlacedChange => ({ ...change, netns: places.fabric });
-  const found = byName.get(bridgeName(network.vni));
+  const found = byName.get(bridgeName(network.networkId));
   const bridge = found?.kind === 'bridge' ? found : undefined;
-  const vxlan = byName.get(vxlanName(network.vni));
+  const vxlan = byName.get(vxlanName(network.networkId));
   const usable = vxlan && isSameTunnel(vxlan, network) ? vxlan : undefined;
   return [
     ...planBridge(network, bridge).map(inFabric),
@@ -79,24 +79,25 @@ export function planNetwork(
 /**
  * The devices that belong to nothing: of an earlier life, or something else under a name of ours.
  *
- * @param keepUnknownPorts leave containers' ports that nobody claims: their owners may not have been adopted yet
+ * @param ports of the containers that are here, whatever networks they are on; undefined until those of before have
+ *   been adopted, and then nobody's port is a leftover
  */
 export function planLeftovers(
   desired: readonly FabricNetwork[],
   links: readonly Link[],
-  keepUnknownPorts: boolean,
+  ports: ReadonlySet<string> | undefined,
 ): (NetChange & { kind: 'link-delete' })[] {
   const wanted = new Set(['lo']);
   for (const network of desired) {
-    wanted.add(bridgeName(network.vni)).add(vxlanName(network.vni));
-    for (const port of network.ports) wanted.add(port.name);
+    wanted.add(bridgeName(network.networkId)).add(vxlanName(network.networkId));
   }
-  const bridges = new Set(desired.map(({ vni }) => bridgeName(vni)));
+  const bridges = new Set(desired.map(({ networkId }) => bridgeName(networkId)));
   return links
     .filter(({ name, kind }) => {
       // The kernel puts some devices of its own into every namespace.
       if (kind !== 'bridge' && kind !== 'vxlan' && kind !== 'veth') return bridges.has(name);
-      if (!wanted.has(name)) return !(keepUnknownPorts && name.startsWith('tv-'));
+      if (name.startsWith('tv-')) return ports !== undefined && !ports.has(name);
+      if (!wanted.has(name)) return true;
       // Something else under our name.
       return bridges.has(name) && kind !== 'bridge';
     })
@@ -107,7 +108,7 @@ const isSameTunnel = (link: Link, network: FabricNetwork): boolean =>
   link.vxlan?.vni === network.vni && link.vxlan.port === network.port && link.vxlan.local === network.local;
 
 function planBridge(network: FabricNetwork, bridge: Link | undefined): NetChange[] {
-  const name = bridgeName(network.vni);
+  const name = bridgeName(network.networkId);
   if (!bridge) return [{ kind: 'bridge', name, mtu: network.mtu }];
   const changes: NetChange[] = [];
   if (bridge.mtu !== network.mtu) changes.push({ kind: 'link', name, mtu: network.mtu });
@@ -122,7 +123,7 @@ function planVxlan(
   bridge: Link | undefined,
   places: FabricPlaces,
 ): PlacedChange[] {
-  const name = vxlanName(network.vni);
+  const name = vxlanName(network.networkId);
   const inFabric = (change: NetChange): PlacedChange => ({ ...change, netns: places.fabric });
   if (!usable) {
     return [
@@ -137,7 +138,7 @@ function planVxlan(
         into: places.fabric,
         netns: places.host,
       },
-      inFabric({ kind: 'link', name, master: bridgeName(network.vni), up: true }),
+      inFabric({ kind: 'link', name, master: bridgeName(network.networkId), up: true }),
       inFabric({ kind: 'port', name, ...VXLAN_PORT }),
     ];
   }
@@ -166,7 +167,7 @@ function planMember(
   const { name } = link;
   const isMember = bridge !== undefined && link.master === bridge.index;
   const changes: NetChange[] = [];
-  if (!isMember) changes.push({ kind: 'link', name, master: bridgeName(network.vni) });
+  if (!isMember) changes.push({ kind: 'link', name, master: bridgeName(network.networkId) });
   if (link.mtu !== network.mtu) changes.push({ kind: 'link', name, mtu: network.mtu });
   if (!link.up) changes.push({ kind: 'link', name, up: true });
   if (!isMember || !sameSwitches(link.port, switches)) changes.push({ kind: 'port', name, ...switches });
@@ -186,7 +187,7 @@ function planTunnelTable(
   vxlan: Link | undefined,
   forwarding: readonly Neighbour[],
 ): NetChange[] {
-  const name = vxlanName(network.vni);
+  const name = vxlanName(network.networkId);
   const wanted = new Map(network.remotes.map(({ mac, host }) => [mac.toLowerCase(), host]));
   const present = new Set<string>();
   const changes: NetChange[] = [];
@@ -208,7 +209,7 @@ function planNeighbours(
   vxlan: Link | undefined,
   neighbours: readonly Neighbour[],
 ): NetChange[] {
-  const name = vxlanName(network.vni);
+  const name = vxlanName(network.networkId);
   const wanted = new Map(network.remotes.map(({ mac, address }) => [address, mac.toLowerCase()]));
   const present = new Set<string>();
   const changes: NetChange[] = [];
@@ -232,7 +233,7 @@ function planBridgeTable(
 ): NetChange[] {
   const names = new Map(links.map(({ index, name }) => [index, name]));
   const wanted = new Map<string, string>();
-  for (const { mac } of network.remotes) wanted.set(mac.toLowerCase(), vxlanName(network.vni));
+  for (const { mac } of network.remotes) wanted.set(mac.toLowerCase(), vxlanName(network.networkId));
   for (const { mac, name } of network.ports) {
     // Missing links get their entry together with the link.
     if (links.some((link) => link.name === name)) wanted.set(mac.toLowerCase(), name);
@@ -247,7 +248,7 @@ function planBridgeTable(
     if (!ofBridge || !isStatic || mac === undefined || !members.has(index)) continue;
     const name = names.get(index);
     // With a device that is made anew, its entries go.
-    if (name === undefined || (name === vxlanName(network.vni) && !vxlan)) continue;
+    if (name === undefined || (name === vxlanName(network.networkId) && !vxlan)) continue;
     if (wanted.get(mac) === name) present.add(mac);
     else if (!wanted.has(mac)) changes.push({ kind: 'fdb-delete', name, mac, tolerant: true });
   }

@@ -130,6 +130,7 @@ export class HostKernel {
       attempt('host', () => this.#removeNatLeftovers());
       attempt('host', () => this.#mendGuard());
     }
+    const ended = verify ? this.#releaseEnded() : [];
     const outer = verify && { fabric: dumpLinks(this.#fabric), host: dumpLinks(this.#host) };
     for (const { containerId, virtuals, forget } of desired.containers) {
       const container = this.#containers.get(containerId);
@@ -142,7 +143,7 @@ export class HostKernel {
         return made;
       });
     }
-    return { changes, failures, culprits: this.#nat.culprits };
+    return { changes, failures, ended, culprits: this.#nat.culprits };
   }
 
   /** Takes away everything but the containers' own namespaces: this host leaves the cluster. */
@@ -175,7 +176,8 @@ export class HostKernel {
     const networks = this.#overlays.map((overlay) => this.#fabricNetwork(overlay, mtu));
     const places = { fabric: this.#fabric, host: this.#host };
     const links = dumpLinks(this.#fabric);
-    const leftovers = planLeftovers(networks, links, !this.#adopted);
+    const ports = new Set([...this.#containers.values()].flatMap(portsOf).map(({ name }) => name));
+    const leftovers = planLeftovers(networks, links, this.#adopted ? ports : undefined);
     attempt('host', () => {
       changeNetwork(inNetns(this.#fabric, leftovers));
       return leftovers.map(({ name }) => `leftover ${name}`);
@@ -192,6 +194,15 @@ export class HostKernel {
         return changes.map((change) => `${change.kind} ${'name' in change ? change.name : ''}`);
       });
     }
+  }
+
+  /** Our descriptors keep a namespace whose container has ended and was never detached. */
+  #releaseEnded(): string[] {
+    const ended = Array.from(this.#containers.values())
+      .filter((container) => !container.isInhabited())
+      .map(({ containerId }) => containerId);
+    for (const containerId of ended) this.#forgetContainer(containerId);
+    return ended;
   }
 
   #removeNatLeftovers(): string[] {
@@ -221,12 +232,13 @@ export class HostKernel {
     const index = dumpLinks(netns).find((link) => link.name === name)?.index;
     const own = dumpAddresses(netns).find((entry) => entry.index === index && entry.address.includes('.'));
     closeSync(netns);
-    if (spec.nat && own) this.#nat.keepSubnet(parseSubnet(`${own.address}/${own.prefix}`));
-    if (spec.nat) {
+    if (own) {
+      this.#nat.keepSubnet(parseSubnet(`${own.address}/${own.prefix}`));
       this.#nat.ensureOnce(this.#overlaySubnets());
-      if (own) this.#nat.addresses.claim(spec.containerId, own.address);
+      this.#nat.addresses.claim(spec.containerId, own.address);
     }
-    const container = this.#open(spec, spec.nat ? this.#natLink(spec) : undefined);
+    // What it has counts, not what it would be given now: its networks may not be known here yet.
+    const container = this.#open(spec, own && this.#natLink(spec));
     this.#containers.set(spec.containerId, container);
     const sockets = container.adopt(spec.virtuals, spec.resolver);
     return { containerId: spec.containerId, sockets, natAddress: natAddressOf(container) };
@@ -247,20 +259,20 @@ export class HostKernel {
 
   #open(spec: ContainerSpec, nat: ContainerLink | undefined): ContainerKernel {
     const mtu = this.#overlayMtu();
-    const overlays = spec.overlays.map(({ networkId, vni, address, mac }, index): ContainerLink => {
+    const overlays = spec.overlays.map(({ networkId, address, mac }, index): ContainerLink => {
       const overlay = this.#overlays.find((candidate) => candidate.networkId === networkId);
       return {
         kind: 'overlay',
         name: `eth${index}`,
         port: portName(spec.containerId, networkId),
-        bridge: bridgeName(vni),
+        bridge: bridgeName(networkId),
         mtu: Math.min(overlay?.mtu || mtu, mtu),
         mac,
         networkId,
         ...splitAddress(address),
       };
     });
-    return new ContainerKernel(spec.containerId, nat ? [...overlays, nat] : overlays, {
+    return new ContainerKernel(spec.containerId, spec.pid, nat ? [...overlays, nat] : overlays, {
       container: openNetns(`/proc/${spec.pid}/ns/net`),
       fabric: this.#fabric,
       host: this.#host,

@@ -33,7 +33,6 @@ export interface ContainerSpec {
   readonly pid: number;
   readonly overlays: readonly {
     readonly networkId: string;
-    readonly vni: number;
     /** With prefix length. */
     readonly address: string;
     readonly mac: string;
@@ -68,6 +67,8 @@ export interface ReconcileReport {
   readonly changes: readonly string[];
   /** What could not be brought about, by network or container id ("host" for the NAT bridge). */
   readonly failures: readonly { readonly subject: string; readonly message: string }[];
+  /** Containers whose last process has ended; they have been let go of. */
+  readonly ended: readonly string[];
   /** Someone else's chains that drop what containers send to the outside. */
   readonly culprits: readonly string[];
 }

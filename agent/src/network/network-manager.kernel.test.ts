@@ -170,6 +170,40 @@ test('a removed endpoint loses its connections, TCP and UDP, and the virtual add
   await expect(greet(containers.client, '10.0.1.2', 80)).rejects.toThrow(/ECONNREFUSED/);
 });
 
+test('connections to a draining endpoint go on, new ones go elsewhere', async () => {
+  const { desired, two, containers } = await aShop();
+  let [socket, greeting] = await connect(containers.client, '10.0.1.2', 80);
+  for (let round = 0; greeting !== 'two' && round < 60; round++) {
+    socket.destroy();
+    [socket, greeting] = await connect(containers.client, '10.0.1.2', 80);
+  }
+  cleanups.push(() => socket.destroy());
+
+  const draining = desired.endpoints.map((endpoint) =>
+    endpoint === two ? { ...endpoint, state: 'draining' as const } : endpoint,
+  );
+  await applyAll({ ...desired, endpoints: draining });
+
+  for (let round = 0; round < 20; round++) expect(await greet(containers.client, '10.0.1.2', 80)).toBe('one');
+  const echoed = new Promise<string>((resolve) => socket.once('data', (data) => resolve(data.toString())));
+  socket.write('still there');
+  expect(await echoed).toBe('still there');
+});
+
+test('a container that ended without a word is let go of: its namespace and links end', async () => {
+  const { containers } = await aShop();
+  const fabric = openNetns(hostOf(FIRST).fabricPath);
+  cleanups.push(() => closeSync(fabric));
+  const ports = () => dumpLinks(fabric).filter(({ name }) => name.startsWith('tv-')).length;
+  expect(ports()).toBe(2);
+
+  await containers.client.end();
+  await managerOf(FIRST).verify();
+
+  // The kernel takes namespaces apart in its own time.
+  await expect.poll(ports, { timeout: 20_000 }).toBe(1);
+});
+
 test('what somebody destroys is mended by the next verifying pass', async () => {
   const { containers } = await aShop();
   const fabric = openNetns(hostOf(FIRST).fabricPath);
@@ -178,9 +212,9 @@ test('what somebody destroys is mended by the next verifying pass', async () => 
   cleanups.push(() => closeSync(client));
 
   changeNetwork([
-    { kind: 'fdb-delete', name: 'vx-4097', mac: '02:42:0a:00:01:06', to: '10.99.0.2', netns: fabric },
-    { kind: 'neighbour-delete', name: 'vx-4097', address: '10.0.1.6', netns: fabric },
-    { kind: 'link-delete', name: 'br-4097', netns: fabric },
+    { kind: 'fdb-delete', name: 'vx-network-1', mac: '02:42:0a:00:01:06', to: '10.99.0.2', netns: fabric },
+    { kind: 'neighbour-delete', name: 'vx-network-1', address: '10.0.1.6', netns: fabric },
+    { kind: 'link-delete', name: 'br-network-1', netns: fabric },
     { kind: 'link-delete', name: NAT_BRIDGE, netns: hostOf(FIRST).fd },
   ]);
   changeRules(fabric, 'delete table bridge tessera');
@@ -286,7 +320,7 @@ test('the next agent adopts what lives on, connections included, and removes wha
   cleanups.push(() => closeSync(fabric));
   changeNetwork([
     { kind: 'bridge', name: 'br-9999', netns: fabric },
-    { kind: 'fdb', name: 'vx-4097', mac: '02:42:0a:00:01:63', to: '10.99.0.77', netns: fabric },
+    { kind: 'fdb', name: 'vx-network-1', mac: '02:42:0a:00:01:63', to: '10.99.0.77', netns: fabric },
     {
       kind: 'veth',
       name: 'tn-leftover',
@@ -375,5 +409,5 @@ test('a network that goes takes its devices along, and its VNI can be used again
 
   const next = aNetwork(1, 'next');
   await managerOf(SECOND).apply({ networks: [next], endpoints: [], virtualServices: [] }, 3);
-  expect(dumpLinks(fabric).some(({ name }) => name === 'vx-4097')).toBe(true);
+  expect(dumpLinks(fabric).some(({ name }) => name === 'vx-network-1')).toBe(true);
 });

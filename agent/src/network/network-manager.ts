@@ -6,7 +6,7 @@ import { DnsForwarder, HostResolvers, type Outside, type Upstream } from './dns/
 import { NameIndex } from './dns/name-index.js';
 import { ContainerResolver } from './dns/resolver.js';
 import { KernelThread, type RemoteHostKernel } from './kernel-thread.js';
-import type { Attached, ContainerSpec, HostOptions } from './kernel-types.js';
+import type { Attached, ContainerSpec, HostOptions, VirtualAddresses } from './kernel-types.js';
 import { isLoopback, networkFiles } from './network-files.js';
 import type { DesiredNetworks, NetworkPlane } from './network-plane.js';
 
@@ -50,12 +50,15 @@ export class NetworkManager implements ContainerNetwork, NetworkPlane {
   readonly #logger: Logger;
   #desired = NOTHING;
   #names = new NameIndex(NOTHING);
+  /** Before the first word on what is desired, nothing that is there can be wrong. */
+  #hasDesired = false;
   /** Addresses whose connections the next pass forgets, by network. */
   #gone = new Map<string, string[]>();
   /** What the last pass could not bring about, by network id. */
   #failures: ReadonlyMap<string, string> = new Map();
   #pass: Promise<void> | undefined;
   #nextPass: Promise<void> | undefined;
+  #verifyNext = false;
   #retryMs = RETRY_MIN_MS;
   #cancelRetry = () => {};
   #cancelVerify = () => {};
@@ -87,6 +90,7 @@ export class NetworkManager implements ContainerNetwork, NetworkPlane {
       this.#gone.set(networkId, [...(this.#gone.get(networkId) ?? []), ...addresses]);
     this.#desired = desired;
     this.#names = new NameIndex(desired);
+    this.#hasDesired = true;
     await this.#runPass();
     this.#logger.debug({ sequence }, 'networks applied');
     for (const wake of this.#applied.splice(0)) wake();
@@ -119,6 +123,8 @@ export class NetworkManager implements ContainerNetwork, NetworkPlane {
     const adopted = await this.kernel.adopt(sandboxes.map((sandbox) => this.#specOf(sandbox)));
     const byId = new Map(sandboxes.map((sandbox) => [sandbox.containerId, sandbox]));
     for (const attached of adopted) await this.#enrol(byId.get(attached.containerId) as Sandbox, attached);
+    // Now what nobody claimed is a leftover.
+    void this.#runPass(true).catch(this.#onPassFailed);
   }
 
   /** Reads everything back and mends what is not as desired. Runs by itself every minute. */
@@ -189,11 +195,7 @@ export class NetworkManager implements ContainerNetwork, NetworkPlane {
     return {
       containerId,
       pid,
-      overlays: attachments.flatMap(({ networkId, addr, mac }) => {
-        const assignment = this.#desired.networks.find(({ network }) => network?.id === networkId);
-        if (!assignment || !isOverlay(assignment)) return [];
-        return [{ networkId, vni: assignment.status?.vni ?? 0, address: addr, mac }];
-      }),
+      overlays: attachments.map(({ networkId, addr, mac }) => ({ networkId, address: addr, mac })),
       nat: this.#reachesOutside(networkIds),
       resolver: networkIds.length > 0 || this.#needsResolver,
       virtuals: virtualsOf(this.#desired, networkIds),
@@ -231,8 +233,9 @@ export class NetworkManager implements ContainerNetwork, NetworkPlane {
 
   /** One pass at a time, and at most one waiting: it will see whatever is desired by then. */
   #runPass(verify = false): Promise<void> {
+    this.#verifyNext ||= verify;
     if (!this.#pass) {
-      this.#pass = this.#reconcile(verify).finally(() => {
+      this.#pass = this.#reconcile().finally(() => {
         this.#pass = undefined;
       });
       return this.#pass;
@@ -241,21 +244,32 @@ export class NetworkManager implements ContainerNetwork, NetworkPlane {
       .catch(() => {})
       .then(() => {
         this.#nextPass = undefined;
-        return this.#runPass(verify);
+        return this.#runPass();
       });
     return this.#nextPass;
   }
 
-  async #reconcile(verify: boolean): Promise<void> {
+  async #reconcile(): Promise<void> {
+    const verify = this.#verifyNext;
+    this.#verifyNext = false;
+    if (!this.#hasDesired) return;
     const gone = this.#gone;
     this.#gone = new Map();
+    // Containers of one service are on the same networks; one list serves them all, and is sent once.
+    const known = new Map<string, VirtualAddresses>();
+    const virtuals = (networkIds: readonly string[]): VirtualAddresses => {
+      const key = networkIds.join();
+      const list = known.get(key) ?? virtualsOf(this.#desired, networkIds);
+      known.set(key, list);
+      return list;
+    };
     const report = await this.kernel
       .reconcile(
         {
           overlays: overlaysOf(this.#desired, this.options.nodeId),
           containers: Array.from(this.#containers.values(), ({ sandbox, networkIds }) => ({
             containerId: sandbox.containerId,
-            virtuals: virtualsOf(this.#desired, networkIds),
+            virtuals: virtuals(networkIds),
             forget: networkIds.flatMap((id) => gone.get(id) ?? []),
           })),
         },
@@ -266,21 +280,23 @@ export class NetworkManager implements ContainerNetwork, NetworkPlane {
         throw error;
       });
     this.#failures = new Map(report.failures.map(({ subject, message }) => [subject, message]));
+    for (const containerId of report.ended) this.#forget(containerId);
     if (verify && report.changes.length > 0)
       this.#logger.warn({ changes: report.changes }, 'networks were not as desired and have been mended');
     for (const { subject, message } of report.failures)
       this.#logger.error({ subject, error: message }, 'network could not be brought to what it should be');
     for (const chain of report.culprits)
       this.#logger.warn({ chain }, 'a foreign nftables chain drops forwarded packets of containers');
-    if (report.failures.length > 0) this.#retryLater(verify);
+    if (report.failures.length > 0) this.#retryLater();
     else this.#retryMs = RETRY_MIN_MS;
   }
 
-  #retryLater(verify: boolean): void {
+  /** Reading everything back: what failed may have been changed by somebody. */
+  #retryLater(): void {
     this.#cancelRetry();
     if (this.#closed) return;
     this.#cancelRetry = this.options.clock.after(this.#retryMs, () => {
-      void this.#runPass(verify).then(() => {
+      void this.#runPass(true).then(() => {
         for (const wake of this.#applied.splice(0)) wake();
       }, this.#onPassFailed);
     });
