@@ -12,10 +12,11 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { silentLogger, systemClock, systemRandom } from '@tessera/shared/env';
+import { delay, silentLogger, systemClock, systemRandom } from '@tessera/shared/env';
 import type { ContainerSpec, Task, TaskSpec } from '@tessera/shared/model';
 import { aTask, aTaskSpec } from '@tessera/shared/testing';
 import type { ImageConfig, ImageStore, LocalImage } from '../../../image/image-store.js';
+import type { Controller } from '../../executor.js';
 import { ContainerExecutor, type ContainerExecutorOptions } from '../container-executor.js';
 
 // What tests with real containers need: a root file system made of busybox, an image store that has it as one
@@ -50,6 +51,9 @@ const APPLETS = [
   'ln',
   'tr',
   'chmod',
+  'df',
+  'tail',
+  'mknod',
   'unshare',
   'wc',
 ];
@@ -65,6 +69,8 @@ export function makeBusyboxRoot(root: string): string {
     join(root, 'etc/passwd'),
     'root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001:App:/home/app:/bin/sh\n',
   );
+  writeFileSync(join(root, 'bin/noise'), 'no program\n', { mode: 0o755 });
+  writeFileSync(join(root, 'bin/orphan'), '#!/no/interpreter\n', { mode: 0o755 });
   writeFileSync(join(root, 'etc/group'), 'root:x:0:\napp:x:1001:\nextra:x:1002:app\nwheel:x:1003:\n');
   return root;
 }
@@ -114,6 +120,8 @@ export interface Rig {
   task(args: readonly string[], container?: Partial<ContainerSpec>, spec?: Partial<TaskSpec>): Task;
   /** Prepares, starts, waits and removes; with the log as text. */
   run(task: Task): Promise<{ exitCode: number; oomKilled: boolean; stdout: string; stderr: string }>;
+  /** Resolves once the container of this controller has written `text` to its log. */
+  logged(controller: Controller, text: string): Promise<void>;
   /** Takes away everything, and throws if anything was left over. */
   close(): Promise<void>;
 }
@@ -163,6 +171,10 @@ export async function openRig(
       } finally {
         await controller.remove();
       }
+    },
+    async logged(controller, text) {
+      const dataDir = join(options.dataDir, 'containers', controller.status()!.containerId);
+      while (!JSON.stringify(readLog(dataDir)).includes(text)) await delay(systemClock, 5);
     },
     async close() {
       const left = await executor.cgroups.list();
