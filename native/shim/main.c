@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -250,6 +251,8 @@ int main(void) {
   prctl(PR_SET_NAME, "ts-shim");
   signal(SIGPIPE, SIG_IGN);
   umask(022);
+  /* The agent runs with a better one; it is not for what it starts. */
+  setpriority(PRIO_PROCESS, 0, 0);
   shim.listener = -1;
   shim.container = (struct container){.spec = &shim.spec, .data_dir = -1, .run_dir = -1, .pidfd = -1, .oom = -1};
   shim.out.stream = LOG_STDOUT;
