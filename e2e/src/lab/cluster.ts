@@ -162,7 +162,9 @@ export class LabCluster {
       const states = last.map(
         (task) => `${task.Slot}:${task.DesiredState}/${task.Status.State} ${task.Status.Err ?? ''}`,
       );
-      throw new Error(`${(error as Error).message}; tasks are ${states.join(', ')}`, { cause: error });
+      throw new Error(`${(error as Error).message}; tasks are ${states.slice(0, 20).join(', ')}`, {
+        cause: error,
+      });
     }
   }
 
@@ -180,9 +182,12 @@ export class LabCluster {
         { timeoutMs, intervalMs: 200 },
       );
     } catch (error) {
-      throw new Error(`${(error as Error).message}; left: ${left.join('; ') || 'tasks in the store'}`, {
-        cause: error,
-      });
+      throw new Error(
+        `${(error as Error).message}; left: ${left.slice(0, 8).join('; ') || 'tasks in the store'} (${left.length})`,
+        {
+          cause: error,
+        },
+      );
     }
   }
 }

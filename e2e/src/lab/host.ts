@@ -183,6 +183,8 @@ export class LabHost {
   /** A power cut: every process of the host, its mounts and links, at once. Its data stays. */
   async kill(): Promise<void> {
     if (!this.#init) return;
+    // The cable first: a host without power closes no connection.
+    await this.cut().catch(() => {});
     this.#init.kill('SIGKILL');
     await ended(this.#init);
     if (this.#agent) await ended(this.#agent);

@@ -2,6 +2,7 @@ import { TaskSpec } from '@tessera/shared/model';
 import { aTask, aTaskSpec, settle } from '@tessera/shared/testing';
 import { describe, expect, test } from 'vitest';
 import type { MemoryStore } from '../store/testing/index.js';
+import { AGENT_RESTART_MS } from './dispatcher.js';
 import { aCluster, GRACE_MS } from './testing/index.js';
 
 const NETWORK = 'network-1';
@@ -60,14 +61,14 @@ describe('sessions', () => {
     expect(nodeState(cluster.store, 'node-2')).toBe('ready');
   });
 
-  test('a closed connection starts the grace time and does not end it', async () => {
+  test('an agent that closes its connection is waited for longer than a silent host', async () => {
     const cluster = await aCluster();
     await cluster.addNodes('node-1');
     const agent = cluster.connect('node-1');
     await cluster.pass(2_000, agent);
 
     agent.handle.closed();
-    await cluster.pass(GRACE_MS - 500);
+    await cluster.pass(AGENT_RESTART_MS - 500);
     expect(nodeState(cluster.store, 'node-1')).toBe('ready');
     await cluster.pass(1_000);
 

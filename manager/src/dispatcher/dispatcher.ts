@@ -16,6 +16,8 @@ const TICK_MS = 250;
 const LATE_MS = 1_000;
 /** The longest a node may ask to be waited for. */
 const RESTART_MAX_MS = 60_000;
+/** How long an agent may take to come back that closed its connection without a word, on a busy host. */
+export const AGENT_RESTART_MS = 30_000;
 const CONCURRENCY = 64;
 
 export interface DispatcherOptions {
@@ -243,10 +245,14 @@ export class Dispatcher {
     this.#keeper.mark(session.nodeId);
   }
 
-  /** A closed connection starts the grace time, it never ends it. */
+  /**
+   * Whoever closes a connection is alive, or its kernel is: the agent has died or is being replaced, and its
+   * containers run on. A host that is gone says nothing at all.
+   */
   #closed(session: Session): void {
     if (!session.transport) return;
     session.heard(this.#time.now());
+    session.awaitAgent(AGENT_RESTART_MS);
     this.#end(session);
   }
 

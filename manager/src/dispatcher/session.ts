@@ -83,6 +83,11 @@ export class Session {
     this.#silenceMaxMs = Math.max(this.options.graceMs, backWithinMs);
   }
 
+  /** Its connection was closed from the other end: its host lives, so its agent is waited for. */
+  awaitAgent(withinMs: number): void {
+    this.#silenceMaxMs = Math.max(this.#silenceMaxMs, withinMs);
+  }
+
   /** False when the way down is full or gone. */
   send(body: NonNullable<ManagerMessage['body']>): boolean {
     return this.transport?.send({ body }) ?? false;
