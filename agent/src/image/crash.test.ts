@@ -1,12 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { unpackArchive } from '@tessera/native';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { makeArchive, makeLayer } from './testing/index.js';
 import { inPieces, NOTHING, StoreFixture } from './testing/store-fixture.js';
+import { confinedUnpacker, unpackers } from './testing/unpackers.js';
 
 // kill -9 of whoever unpacks, and of whoever asked for it.
 let fixture: StoreFixture;
@@ -23,31 +24,6 @@ afterEach(() => {
 const signal = new AbortController().signal;
 const WAIT = { timeout: 60_000, interval: 5 };
 
-interface Found {
-  readonly pid: number;
-  readonly parent: number;
-}
-
-/** The live unpackers that work below `directory`: the monitors, and the confined ones below them. */
-function unpackers(directory: string): Found[] {
-  return readdirSync('/proc').flatMap((name) => {
-    const pid = Number(name);
-    if (!Number.isInteger(pid)) return [];
-    try {
-      const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
-      if (!command.startsWith('ts-unpack\0') || !command.includes(directory)) return [];
-      const [state, parent] = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ');
-      return state === 'Z' ? [] : [{ pid, parent: Number(parent) }];
-    } catch {
-      return [];
-    }
-  });
-}
-const confined = (directory: string) => {
-  const all = unpackers(directory);
-  return all.find(({ parent }) => all.some(({ pid }) => pid === parent));
-};
-
 async function unpackStalled() {
   const root = join(fixture.directory, 'root');
   mkdirSync(root);
@@ -61,9 +37,32 @@ async function unpackStalled() {
   }
   const unpacking = unpackArchive({ mode: 'layer', root, input: stalled() }, signal);
   unpacking.catch(() => {});
-  const inner = await vi.waitUntil(() => confined(root), WAIT);
+  const inner = await vi.waitUntil(() => confinedUnpacker(root), WAIT);
   return { unpacking, inner, root, end: () => end() };
 }
+
+test('what reads foreign bytes has nothing of the host', async () => {
+  const { unpacking, inner, root, end } = await unpackStalled();
+  const status = () => readFileSync(`/proc/${inner.pid}/status`, 'utf8');
+
+  // Its last act before it reads.
+  await vi.waitUntil(() => /^Seccomp:\t2$/m.test(status()), WAIT);
+
+  // CHOWN, DAC_OVERRIDE, FOWNER, FSETID, MKNOD, SETFCAP (capability.h).
+  const kept = ((1n << 0n) | (1n << 1n) | (1n << 3n) | (1n << 4n) | (1n << 27n) | (1n << 31n)).toString(16);
+  for (const set of ['CapPrm', 'CapEff', 'CapBnd'])
+    expect(status()).toContain(`${set}:\t${kept.padStart(16, '0')}\n`);
+  expect(status()).toMatch(/^NoNewPrivs:\t1$/m);
+  for (const kind of ['mnt', 'net', 'pid', 'ipc', 'uts']) {
+    expect(readlinkSync(`/proc/${inner.pid}/ns/${kind}`)).not.toBe(readlinkSync(`/proc/self/ns/${kind}`));
+  }
+  expect(readFileSync(`/proc/${inner.pid}/mountinfo`, 'utf8').trim().split('\n')).toHaveLength(1);
+  expect(readdirSync(`/proc/${inner.pid}/root/`)).toEqual(readdirSync(root));
+  const open = readdirSync(`/proc/${inner.pid}/fd`).map((fd) => readlinkSync(`/proc/${inner.pid}/fd/${fd}`));
+  expect(open.filter((target) => !/^(pipe|socket):|^\/dev\/null$|^\/$/.test(target))).toEqual([]);
+  end();
+  await unpacking.catch(() => {});
+});
 
 test('a killed unpacker is an error, and its monitor ends', async () => {
   const { unpacking, inner, root, end } = await unpackStalled();
@@ -116,7 +115,7 @@ test('kill -9 in the middle of an upload leaves nothing that is found', { timeou
   const archive = await makeArchive([{ names: ['app'], layers: [await makeLayer([{ name: 'file' }])] }]);
   const driver = await startDriver();
   driver.stdin!.write(archive.subarray(0, 1500));
-  await vi.waitUntil(() => confined(fixture.directory), WAIT);
+  await vi.waitUntil(() => confinedUnpacker(fixture.directory), WAIT);
 
   await kill(driver);
 
