@@ -17,7 +17,6 @@ import {
   type NodeDirectory,
   type NodeIdentity,
   type NodeSettings,
-  newSigningRequest,
   withPort,
 } from './node/index.js';
 import { NodeAgent, type NodeParts } from './node-agent.js';
@@ -28,8 +27,6 @@ const INIT_TIMEOUT_MS = 120_000;
 
 /** The parts that touch the host, and how to let go of them. */
 export interface OpenParts extends NodeParts {
-  /** Where other agents fetch layers from. */
-  readonly peerPort: number;
   /** Stops serving; containers, networks and images stay as they are. */
   close(): Promise<void>;
   /** The same, and takes away what the cluster has left on this host beside tasks: networks, for one. */
@@ -205,15 +202,17 @@ export class Daemon implements NodeBackend {
 
   async #activate(settings: NodeSettings, identity: NodeIdentity): Promise<void> {
     const { config, directory, clock, random, logger, describe, openParts } = this.options;
-    const parts = await openParts(settings, identity);
     const storage = new AgentDirectory(join(config.dataDir, 'agent'));
     const agent = new NodeAgent({
       directory,
-      parts,
+      openParts: async () => {
+        this.#parts = await openParts(settings, identity);
+        return this.#parts;
+      },
       storage,
       addr: hostOf(settings.advertiseAddr),
       managerAddr: () => (identity.role === 'manager' ? settings.advertiseAddr : undefined),
-      describe: () => describe(settings, parts.peerPort),
+      describe: (peerPort) => describe(settings, peerPort),
       clock,
       random,
       logger,
@@ -224,7 +223,7 @@ export class Daemon implements NodeBackend {
         );
       },
     });
-    [this.#parts, this.#storage, this.#agent] = [parts, storage, agent];
+    [this.#storage, this.#agent] = [storage, agent];
     this.#state = 'active';
     this.#error = '';
     await agent.start();
@@ -331,6 +330,8 @@ export class Daemon implements NodeBackend {
 
   async #prepareRequest(): Promise<{ csrPem: string }> {
     const { directory } = this.options;
+    // Loaded when a node enters a cluster, and not at every start: it is a third of what a start has to load.
+    const { newSigningRequest } = await import('./node/signing-request.js');
     const request = await newSigningRequest(directory.pendingKey());
     directory.writeRequest(request.keyPem, request.csrPem);
     return request;

@@ -1,14 +1,14 @@
 import type { Clock, Logger, Random } from '@tessera/shared/env';
 import { ClusterError } from '@tessera/shared/errors';
 import type { NodeDescription } from '@tessera/shared/model';
-import type { Assignments, Register, Welcome } from '@tessera/shared/wire';
+import type { Assignments, Register, StreamRequest, Welcome } from '@tessera/shared/wire';
 import type { Executor } from './executor/executor.js';
 import type { TaskLogs } from './executor/task-logs.js';
 import type { ImageStore } from './image/image-store.js';
 import type { NetworkPlane } from './network/network-plane.js';
 import type { NodeDirectory, NodeIdentity } from './node/index.js';
 import { SessionLoop, StatusOutbox } from './session/index.js';
-import type { AgentStorage } from './storage/index.js';
+import type { AgentStorage, Registration } from './storage/index.js';
 import { SideStreams, type StreamedImages } from './streams/index.js';
 import { type AssignedWork, AssignmentSet, Worker } from './worker/index.js';
 
@@ -21,19 +21,21 @@ export interface NodeParts {
   readonly plane: NetworkPlane;
   readonly images: ImageStore & StreamedImages;
   readonly logs: TaskLogs;
+  /** Where other agents fetch layers from. */
+  readonly peerPort: number;
   /** Called once the containers of before have been adopted: what they need is known to be needed. */
   recovered(): Promise<void>;
 }
 
 export interface NodeAgentOptions {
   readonly directory: NodeDirectory;
-  readonly parts: NodeParts;
+  readonly openParts: () => Promise<NodeParts>;
   readonly storage: AgentStorage;
   /** The address other parts reach this node by, without a port. */
   readonly addr: string;
   /** HOST:PORT of the manager on this node, where there is one. */
   readonly managerAddr: () => string | undefined;
-  readonly describe: () => NodeDescription;
+  readonly describe: (peerPort: number) => NodeDescription;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -41,47 +43,35 @@ export interface NodeAgentOptions {
   readonly onRemoved: (reason: string) => void;
 }
 
+/** What works with the parts of this host, once they are open. */
+interface Workings {
+  readonly parts: NodeParts;
+  readonly worker: Worker;
+  readonly streams: SideStreams;
+}
+
 /** A node that belongs to a cluster: its session, and the work it is given there. */
 export class NodeAgent {
   readonly #outbox = new StatusOutbox();
   readonly #sessions: SessionLoop;
-  readonly #streams: SideStreams;
-  readonly #worker: Worker;
   readonly #stopping = new AbortController();
+  #workings: Workings | undefined;
   #identity: NodeIdentity;
   #assignments = new AssignmentSet();
   #firstOfSession = true;
   #revision = 0;
   #recovered = false;
-  /** Came before the containers were adopted; applied right after. */
+  /** What came before the containers were adopted; taken up right after. */
   #waitingWork: AssignedWork | undefined;
+  #waitingStreams: StreamRequest[] = [];
   #acknowledged = 0;
   #unsubscribeImages: () => void = () => undefined;
 
   constructor(private readonly options: NodeAgentOptions) {
-    const { directory, parts, clock, random, logger, storage } = options;
+    const { directory, clock, random, logger } = options;
     const identity = directory.identity();
     if (!identity) throw new ClusterError('failedPrecondition', 'this node is in no cluster');
     this.#identity = identity;
-    const credentials = () => directory.credentials();
-    this.#worker = new Worker({
-      executor: parts.executor,
-      plane: parts.plane,
-      images: parts.images,
-      storage,
-      clock,
-      logger: logger.child({ module: 'worker' }),
-      reporter: {
-        report: (status) => this.#outbox.report(status),
-        forget: (taskId) => this.#outbox.forget(taskId),
-      },
-    });
-    this.#streams = new SideStreams({
-      credentials,
-      logs: parts.logs,
-      images: parts.images,
-      logger: logger.child({ module: 'streams' }),
-    });
     this.#sessions = new SessionLoop({
       clock,
       random,
@@ -89,13 +79,13 @@ export class NodeAgent {
       managerAddrs: () => this.#addrsToDial(),
       onRemoved: options.onRemoved,
       open: () => ({
-        credentials: credentials(),
+        credentials: directory.credentials(),
         outbox: this.#outbox,
         register: () => this.#register(),
         handlers: {
           onWelcome: (welcome) => this.#begin(welcome),
           onAssignments: (assignments) => this.#take(assignments),
-          onStreamRequest: (request) => this.#streams.open(request),
+          onStreamRequest: (request) => this.#openStream(request),
           onManagers: (addrs) => this.#learn({ managerAddrs: [...addrs] }),
         },
       }),
@@ -115,25 +105,26 @@ export class NodeAgent {
   }
 
   get taskCount(): number {
-    return this.#worker.activeTaskIds.length;
+    return this.#workings?.worker.activeTaskIds.length ?? 0;
   }
 
-  /** Registers at once, so that the cluster knows this node is alive, and adopts its containers meanwhile. */
+  /** Registers at once, so that the cluster knows this node is alive; opens its parts and adopts meanwhile. */
   async start(): Promise<void> {
-    this.#sessions.start();
-    this.#unsubscribeImages = this.options.parts.images.onChange(() =>
-      this.#sessions.session?.report({
-        description: this.options.describe(),
-        imageDigests: [...this.options.parts.images.held()],
-      }),
-    );
-    await this.#worker.recover();
-    await this.options.parts.recovered();
+    const known = this.options.storage.registration() !== undefined;
+    if (known) this.#sessions.start();
+    const { parts, worker, streams } = await this.#open();
+    this.#rememberRegistration();
+    this.#unsubscribeImages = parts.images.onChange(() => this.#imagesChanged());
+    if (known) this.#imagesChanged();
+    else this.#sessions.start();
+    await worker.recover();
+    await parts.recovered();
     this.#recovered = true;
-    for (const status of this.#worker.statuses()) this.#outbox.report(status);
+    for (const status of worker.statuses()) this.#outbox.report(status);
     const work = this.#waitingWork;
     this.#waitingWork = undefined;
     if (work) this.#apply(work);
+    for (const request of this.#waitingStreams.splice(0)) streams.open(request);
   }
 
   /** Ends this agent. Containers live on, and the cluster is told to wait for the next one. */
@@ -142,18 +133,43 @@ export class NodeAgent {
     await this.#close();
   }
 
-  /** Ends and removes every task, and then the session. */
+  /** Ends the session, and ends and removes every task. */
   async leave(): Promise<void> {
     await this.#sessions.stop({ backWithinMs: 0, reason: 'the node leaves the cluster' });
-    await this.#worker.removeAll();
+    await this.#workings?.worker.removeAll();
     await this.#close();
   }
 
   async #close(): Promise<void> {
     this.#stopping.abort(new DOMException('the agent stops', 'AbortError'));
     this.#unsubscribeImages();
-    await this.#streams.close();
-    await this.#worker.close();
+    await this.#workings?.streams.close();
+    await this.#workings?.worker.close();
+  }
+
+  async #open(): Promise<Workings> {
+    const { directory, openParts, clock, logger, storage } = this.options;
+    const parts = await openParts();
+    const worker = new Worker({
+      executor: parts.executor,
+      plane: parts.plane,
+      images: parts.images,
+      storage,
+      clock,
+      logger: logger.child({ module: 'worker' }),
+      reporter: {
+        report: (status) => this.#outbox.report(status),
+        forget: (taskId) => this.#outbox.forget(taskId),
+      },
+    });
+    const streams = new SideStreams({
+      credentials: () => directory.credentials(),
+      logs: parts.logs,
+      images: parts.images,
+      logger: logger.child({ module: 'streams' }),
+    });
+    this.#workings = { parts, worker, streams };
+    return this.#workings;
   }
 
   /** The manager next door first: it is here when the network is not. The others in any order. */
@@ -168,14 +184,38 @@ export class NodeAgent {
   }
 
   #register(): Register {
-    const { addr, managerAddr, describe, parts } = this.options;
+    const { addr, managerAddr, describe } = this.options;
+    const { peerPort, imageDigests } = this.#registration();
     return {
-      description: describe(),
+      description: describe(peerPort),
       addr,
-      imageDigests: [...parts.images.held()],
+      imageDigests,
       incarnation: this.#identity.incarnation,
       managerAddr: managerAddr() ?? '',
     };
+  }
+
+  /** As things are or, while the parts are still being opened, as they were. */
+  #registration(): Registration {
+    const parts = this.#workings?.parts;
+    if (parts) return { peerPort: parts.peerPort, imageDigests: [...parts.images.held()] };
+    return this.options.storage.registration() ?? { peerPort: 0, imageDigests: [] };
+  }
+
+  #rememberRegistration(): void {
+    this.options.storage.putRegistration(this.#registration());
+  }
+
+  #imagesChanged(): void {
+    this.#rememberRegistration();
+    const { peerPort, imageDigests } = this.#registration();
+    this.#sessions.session?.report({ description: this.options.describe(peerPort), imageDigests });
+  }
+
+  #openStream(request: StreamRequest): void {
+    if (this.#recovered) this.#workings?.streams.open(request);
+    // The asker gives up by itself; what waits here is bounded by what managers ask in the time of a start.
+    else this.#waitingStreams.push(request);
   }
 
   #begin(welcome: Welcome): void {
@@ -200,7 +240,9 @@ export class NodeAgent {
     this.#assignments = new AssignmentSet();
     this.#firstOfSession = true;
     this.#acknowledged = 0;
-    this.#outbox.begin(this.#worker.statuses(), () => this.#sessions.session?.sendStatuses());
+    this.#outbox.begin(this.#recovered ? (this.#workings?.worker.statuses() ?? []) : [], () =>
+      this.#sessions.session?.sendStatuses(),
+    );
   }
 
   #take(assignments: Assignments): void {
@@ -219,9 +261,11 @@ export class NodeAgent {
 
   #apply(work: AssignedWork): void {
     const session = this.#sessions.session;
-    this.#worker.apply(work, this.#firstOfSession);
+    const worker = this.#workings?.worker;
+    if (!worker) return;
+    worker.apply(work, this.#firstOfSession);
     this.#firstOfSession = false;
-    this.#worker.settled(this.#stopping.signal).then(
+    worker.settled(this.#stopping.signal).then(
       () => {
         if (session !== this.#sessions.session || work.sequence <= this.#acknowledged) return;
         this.#acknowledged = work.sequence;

@@ -5,4 +5,3 @@ export * from './instance-lock.js';
 export * from './join-client.js';
 export * from './manager-supervisor.js';
 export * from './node-identity.js';
-export * from './signing-request.js';

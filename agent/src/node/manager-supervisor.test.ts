@@ -34,7 +34,8 @@ function aSupervisor(onChange: (up: boolean) => void = () => undefined): Manager
     spawn: async (args, outputFd) => {
       const pid = spawnDaemon({ path: '/bin/sh', args: ['-c', script, ...args], env: process.env, outputFd });
       started.push(pid);
-      writePidFile(join(dir, 'manager.pid'), pid);
+      // As the manager does it: one that has ended already has nothing to write.
+      if (processIdentity(pid)) writePidFile(join(dir, 'manager.pid'), pid);
       return pid;
     },
     isReady: async () => existsSync(join(dir, 'ready')),

@@ -122,8 +122,7 @@ export class ManagerSupervisor {
     try {
       const pid = await this.options.spawn(args, output);
       const identity = processIdentity(pid);
-      if (!identity)
-        throw new ClusterError('internal', `the manager ended at once: ${lastWords(this.#logFile)}`);
+      if (!identity) throw new ClusterError('internal', lastWords(this.#logFile));
       this.options.logger.info({ pid }, 'manager started');
       return identity;
     } finally {

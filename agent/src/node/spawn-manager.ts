@@ -1,5 +1,4 @@
 import { fileURLToPath } from 'node:url';
-import { spawnDaemon } from '@tessera/native';
 
 /** The manager's program, from `agent/dist/node` and from `agent/src/node` alike. */
 const MANAGER_MAIN = fileURLToPath(new URL('../../../manager/dist/main.js', import.meta.url));
@@ -9,5 +8,8 @@ const MANAGER_MAIN = fileURLToPath(new URL('../../../manager/dist/main.js', impo
  *
  * @returns its pid
  */
-export const spawnManager = async (args: readonly string[], outputFd: number): Promise<number> =>
-  spawnDaemon({ path: process.execPath, args: [MANAGER_MAIN, ...args], env: process.env, outputFd });
+export async function spawnManager(args: readonly string[], outputFd: number): Promise<number> {
+  // Loaded on first use: an agent that only starts again has its manager already.
+  const { spawnDaemon } = await import('@tessera/native');
+  return spawnDaemon({ path: process.execPath, args: [MANAGER_MAIN, ...args], env: process.env, outputFd });
+}

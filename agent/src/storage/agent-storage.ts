@@ -1,6 +1,8 @@
+import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DesiredNetworks } from '../network/network-plane.js';
 import { NetworkStorage } from './network-storage.js';
+import { readBytesIfAny } from './read-file.js';
 import { type StoredTask, TaskJournal, type TaskStorage } from './task-journal.js';
 
 /** What the agent finds again after its own death. */
@@ -8,14 +10,25 @@ export interface AgentStorage extends TaskStorage {
   /** As last written; undefined when none have been. */
   networks(): DesiredNetworks | undefined;
   putNetworks(networks: DesiredNetworks): void;
+  /** Undefined before the first registration. */
+  registration(): Registration | undefined;
+  putRegistration(registration: Registration): void;
+}
+
+/** What a start can register with before its own parts are open. */
+export interface Registration {
+  readonly peerPort: number;
+  readonly imageDigests: readonly string[];
 }
 
 /** The same, in files of one directory: `<data-dir>/agent`. */
 export class AgentDirectory implements AgentStorage {
   readonly #journal: TaskJournal;
   readonly #networks: NetworkStorage;
+  readonly #registrationPath: string;
 
   constructor(directory: string) {
+    this.#registrationPath = join(directory, 'registration.json');
     this.#journal = new TaskJournal(join(directory, 'tasks.journal'));
     this.#networks = new NetworkStorage(join(directory, 'networks'));
   }
@@ -40,7 +53,30 @@ export class AgentDirectory implements AgentStorage {
     this.#networks.write(networks);
   }
 
+  registration(): Registration | undefined {
+    const content = readBytesIfAny(this.#registrationPath)?.toString();
+    return content === undefined ? undefined : parseRegistration(content);
+  }
+
+  putRegistration(registration: Registration): void {
+    const temporary = `${this.#registrationPath}.tmp`;
+    writeFileSync(temporary, JSON.stringify(registration), { mode: 0o600 });
+    renameSync(temporary, this.#registrationPath);
+  }
+
   close(): void {
     this.#journal.close();
+  }
+}
+
+/** A torn file, from a power cut, is as good as none: the next registration writes it anew. */
+function parseRegistration(content: string): Registration | undefined {
+  try {
+    const { peerPort, imageDigests } = JSON.parse(content) as Partial<Registration>;
+    return Number.isSafeInteger(peerPort) && Array.isArray(imageDigests)
+      ? { peerPort: peerPort as number, imageDigests }
+      : undefined;
+  } catch {
+    return undefined;
   }
 }

@@ -6,12 +6,12 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type FakeBehaviour, FakeExecutor, FakeHost } from '../executor/testing/index.js';
 import type { DesiredNetworks } from '../network/network-plane.js';
-import type { AgentStorage, StoredTask } from '../storage/index.js';
+import type { StoredTask } from '../storage/index.js';
 import type { AssignedWork } from './assignment-set.js';
 import { planTasks } from './plan.js';
 import { Worker } from './worker.js';
 
-class MemoryStorage implements AgentStorage {
+class MemoryStorage {
   readonly tasks = new Map<string, StoredTask>();
   stored: DesiredNetworks | undefined;
   networks = () => this.stored;

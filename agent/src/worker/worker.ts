@@ -15,7 +15,7 @@ const STARTS_AT_ONCE = 16;
 
 export interface WorkerOptions {
   readonly executor: Executor;
-  readonly storage: AgentStorage;
+  readonly storage: Omit<AgentStorage, 'registration' | 'putRegistration'>;
   readonly plane: NetworkPlane;
   readonly images: Pick<ImageStore, 'ensure' | 'release'>;
   readonly clock: Clock;
