@@ -53,6 +53,8 @@ export class HostKernel {
   readonly #nat: NatKernel;
   readonly #containers = new Map<string, ContainerKernel>();
   #overlays: readonly OverlaySpec[] = [];
+  /** The overlays that the fabric was last brought to, as text; undefined when not all of it succeeded. */
+  #fabricDone: string | undefined;
   /** Looked up again by each verifying pass. */
   #dataPathMtu: number | undefined;
   /** Until containers of an earlier life have been claimed, nothing of theirs is a leftover. */
@@ -125,7 +127,12 @@ export class HostKernel {
     if (verify) this.#dataPathMtu = undefined;
     const nat = [...this.#containers.values()].some((container) => natAddressOf(container) !== undefined);
     if (nat && verify) attempt('host', () => this.#nat.ensure(this.#overlaySubnets()));
-    this.#reconcileFabric(attempt);
+    // Most changes are of endpoints' states, and touch containers alone. Reading the fabric back costs milliseconds.
+    const fabric = JSON.stringify(desired.overlays);
+    if (verify || fabric !== this.#fabricDone) {
+      this.#reconcileFabric(attempt);
+      this.#fabricDone = failures.length === 0 ? fabric : undefined;
+    }
     if (verify) {
       attempt('host', () => this.#removeNatLeftovers());
       attempt('host', () => this.#mendGuard());
@@ -251,6 +258,7 @@ export class HostKernel {
       // Without its bridge a link cannot be made: somebody took it away since we looked.
       if (!(error instanceof NativeCallError) || error.code !== 'ENODEV') throw error;
       if (spec.nat) this.#nat.ensure(this.#overlaySubnets());
+      this.#fabricDone = undefined;
       const { failures } = this.reconcile({ overlays: this.#overlays, containers: [] }, false);
       if (failures.length > 0) throw error;
       return container.create(spec.virtuals, spec.resolver);

@@ -241,6 +241,25 @@ test('a port or a VXLAN device that somebody deletes comes back', async () => {
   expect(await greet(containers.client, '10.0.1.6', 80)).toBe('two');
 });
 
+test('a container is attached although somebody has just deleted its bridges', async () => {
+  const { desired, containers } = await aShop();
+  const fabric = openNetns(hostOf(FIRST).fabricPath);
+  cleanups.push(() => closeSync(fabric));
+  changeNetwork([
+    { kind: 'link-delete', name: 'br-network-1', netns: fabric },
+    { kind: 'link-delete', name: NAT_BRIDGE, netns: hostOf(FIRST).fd },
+  ]);
+
+  const late = anEndpoint(hostOf(FIRST), '10.0.1.30', { serviceId: 'late', aliases: [] });
+  const container = await lab.container();
+  await attach(managerOf(FIRST), container, [late]);
+  await managerOf(SECOND).apply({ ...desired, endpoints: [...desired.endpoints, late] }, 2);
+
+  expect(await greet(container, '10.0.1.6', 80)).toBe('two');
+  expect(await greet(containers.two, '10.0.1.5', 80)).toBe('one');
+  await outsideGreets(container);
+});
+
 test('a container reaches the outside under its host’s address, and nobody outside reaches it', async () => {
   const container = await lab.container();
   await attach(managerOf(FIRST), container, []);
