@@ -1,16 +1,10 @@
 import { mkdirSync, readFileSync, rmSync, statSync, truncateSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { type Clock, delay, type Logger, type Random } from '@tessera/shared/env';
 import { ClusterError, errorText } from '@tessera/shared/errors';
+import { isAlive, type ProcessIdentity } from '@tessera/shared/process';
 import { EtcdKv } from '../store/kv/etcd-kv.js';
-import {
-  type EtcdProcess,
-  findEtcd,
-  forgetPid,
-  isAlive,
-  logFile,
-  signalEtcd,
-  spawnEtcd,
-} from './etcd-process.js';
+import { findEtcd, forgetPid, logFile, noteServing, signalEtcd, spawnEtcd } from './etcd-process.js';
 import { clientEndpoint, type MemberOptions } from './flags.js';
 
 export interface EtcdSupervisorOptions extends MemberOptions {
@@ -39,12 +33,13 @@ const LOG_BYTES_MAX = 16 * 2 ** 20;
  * The database's size is bounded by its quota and by compaction; defragmenting is not done yet.
  */
 export class EtcdSupervisor {
-  #process: EtcdProcess | undefined;
+  #process: ProcessIdentity | undefined;
   #startedAtMs = 0;
   #backoffMs = BACKOFF_MIN_MS;
   readonly #closing = new AbortController();
   /** Ends the wait before the next look. */
   #look = () => {};
+  #spawnError = '';
   #watching: Promise<void> | undefined;
 
   constructor(private readonly options: EtcdSupervisorOptions) {}
@@ -65,7 +60,8 @@ export class EtcdSupervisor {
    */
   async start(): Promise<void> {
     const { dataDir, runDir, clock } = this.options;
-    for (const directory of [dataDir, runDir]) mkdirSync(directory, { recursive: true, mode: 0o700 });
+    for (const directory of [dirname(dataDir), runDir])
+      mkdirSync(directory, { recursive: true, mode: 0o700 });
     if (this.endpoint.length - 'unix:'.length > 107)
       throw new ClusterError('invalidArgument', `run directory ${runDir}: its path is too long for a socket`);
     this.#process = findEtcd(this.options);
@@ -73,6 +69,7 @@ export class EtcdSupervisor {
     if (this.#process) this.options.logger.info({ pid: this.#process.pid }, 'took over a running etcd');
     this.#watching = this.#watch();
     await this.#ready();
+    noteServing(dataDir);
   }
 
   /** Leaves etcd running and looks after it no more. */
@@ -103,21 +100,22 @@ export class EtcdSupervisor {
   async remove(): Promise<void> {
     await this.stop();
     const { dataDir, runDir } = this.options;
+    noteServing(dataDir);
     for (const path of [dataDir, logFile(dataDir), runDir]) rmSync(path, { recursive: true, force: true });
   }
 
   /** One look after another: start what is not there. */
   async #watch(): Promise<void> {
     const { clock, logger } = this.options;
-    while (!this.#closing.signal.aborted) {
+    for (let started = this.#process !== undefined; !this.#closing.signal.aborted; started = true) {
       if (this.#process && isAlive(this.#process)) {
         if (clock.monotonic() - this.#startedAtMs > STEADY_AFTER_MS) this.#backoffMs = BACKOFF_MIN_MS;
         this.#boundLog();
         await this.#wait(LOOK_EVERY_MS);
         continue;
       }
-      if (this.#process) {
-        logger.warn({ pid: this.#process.pid, log: this.#logEnd() }, 'etcd ended: starting it again');
+      if (started) {
+        logger.warn({ pid: this.#process?.pid, log: this.#logEnd() }, 'etcd ended: starting it again');
         await this.#wait(this.#backoffMs);
         this.#backoffMs = Math.min(this.#backoffMs * 2, BACKOFF_MAX_MS);
         if (this.#closing.signal.aborted) return;
@@ -131,8 +129,10 @@ export class EtcdSupervisor {
     try {
       this.#process = await spawnEtcd(command, this.options, () => this.#look());
       this.#startedAtMs = clock.monotonic();
-      logger.info({ pid: this.#process.pid }, 'etcd started');
+      this.#spawnError = '';
+      logger.info({ pid: this.#process?.pid }, 'etcd started');
     } catch (error) {
+      this.#spawnError = errorText(error);
       logger.error({ error }, `cannot run ${command[0]}: is the package etcd-server installed?`);
       await this.#wait(BACKOFF_MAX_MS);
     }
@@ -170,7 +170,7 @@ export class EtcdSupervisor {
 
   #notReady(error: unknown): ClusterError {
     const { dataDir } = this.options;
-    const end = this.#logEnd();
+    const end = this.#spawnError || this.#logEnd();
     const message = `etcd does not serve (${errorText(error)}); see ${logFile(dataDir)}${end && `: ${end}`}`;
     return new ClusterError('unavailable', message, { cause: error });
   }

@@ -10,6 +10,9 @@ export interface MemberOptions {
   readonly runDir: string;
 }
 
+/** Both sockets, relative to the working directory. */
+export const SOCKETS = [CLIENT_SOCKET, PEER_SOCKET];
+
 export const clientEndpoint = (runDir: string): string => `unix:${runDir}/${CLIENT_SOCKET}`;
 
 /**
