@@ -1,7 +1,15 @@
 import { silentLogger } from '@tessera/shared/env';
 import type { ClusterError } from '@tessera/shared/errors';
 import { Cluster, ClusterSpec, NodeDescription, type TaskStatus } from '@tessera/shared/model';
-import { aNode, aTaskStatus, FakeClock, SeededRandom, settle } from '@tessera/shared/testing';
+import {
+  aNode,
+  aTask,
+  aTaskSpec,
+  aTaskStatus,
+  FakeClock,
+  SeededRandom,
+  settle,
+} from '@tessera/shared/testing';
 import type { AgentMessage, Assignment, ManagerMessage } from '@tessera/shared/wire';
 import { Register } from '@tessera/shared/wire';
 import { type MemoryStore, type MemoryStoreOptions, openMemoryStore } from '../../store/testing/index.js';
@@ -146,3 +154,24 @@ export async function aCluster(options: MemoryStoreOptions = {}): Promise<TestCl
   };
   return cluster;
 }
+
+export const NETWORK = 'network-1';
+
+/** A task in the store, placed on a node, with an address if it is given one. */
+export const putTask = (store: MemoryStore, id: string, nodeId: string, addr = '') =>
+  store.update((tx) => {
+    tx.put('specs', { serviceId: 'service-1', version: 1, task: aTaskSpec() });
+    const networks = addr ? [{ networkId: NETWORK, addr, mac: '02:42:0a:00:01:05', aliases: [] }] : [];
+    tx.put('tasks', aTask({ id, nodeId, state: 'assigned', networks }));
+  });
+
+export const putNetwork = (store: MemoryStore) =>
+  store.update((tx) => {
+    tx.put('networks', {
+      id: NETWORK,
+      meta: undefined,
+      removing: false,
+      spec: undefined,
+    });
+    tx.put('networkStatuses', { networkId: NETWORK, vni: 4097, pools: [], mtu: 1450, error: '' });
+  });
