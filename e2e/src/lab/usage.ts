@@ -1,5 +1,7 @@
+import { api } from './api.js';
 import type { Lab } from './lab.js';
 import { pidsOf } from './processes.js';
+import { waitFor } from './wait.js';
 
 export interface Usage {
   /** Things that must return to their number: descriptors, links, mounts, cgroups, keys. */
@@ -41,14 +43,51 @@ export async function usageOf(lab: Lab): Promise<Usage> {
   return { counts, residentBytes };
 }
 
-/** Keys under the product's prefix; sessions and elections come and go with leases and are not counted. */
+/** The same, once two looks in a row agree: what is being taken apart is gone by then. */
+export async function settledUsage(lab: Lab): Promise<Usage> {
+  let last = '';
+  return waitFor(
+    'usage to settle',
+    async () => {
+      const usage = await usageOf(lab);
+      const counts = JSON.stringify(usage.counts);
+      const isSettled = counts === last;
+      last = counts;
+      return isSettled && usage;
+    },
+    { intervalMs: 1_000 },
+  );
+}
+
+const COUNTED_KINDS = [
+  'tasks',
+  'taskStatuses',
+  'services',
+  'serviceStatuses',
+  'specs',
+  'networks',
+  'networkStatuses',
+  'claims',
+];
+
+/** Keys of what users make; sessions, statuses of nodes and elections come and go by themselves. */
 async function etcdKeys(lab: Lab): Promise<number> {
-  const [manager] = lab.hosts;
-  const directory = `${manager!.dataDir}/manager`;
-  const { stdout } = await manager!.exec([
-    'sh',
-    '-c',
-    `cd ${directory} && find . -name '*:0' -type s | head -1 | while read s; do cd "$(dirname "$s")" && ETCDCTL_API=3 etcdctl --endpoints "unix://$(basename "$s")" get --prefix /tessera/v1/ --keys-only | grep -cE '^/tessera/v1/(tasks|taskStatuses|services|serviceStatuses|specs|claims|networks|networkStatuses)/'; done`,
-  ]);
-  return Number(stdout.trim());
+  let keys = 0;
+  for (const kind of COUNTED_KINDS) {
+    const prefix = `/tessera/v1/${kind}/`;
+    const base64 = (text: string) => Buffer.from(text).toString('base64');
+    // etcd's JSON gateway (etcd docs, "gRPC gateway"): the end of the range is the prefix with its last byte raised.
+    const { count = '0' } = await api<{ count?: string }>(
+      `${lab.hosts[0]!.runDir}/etcd/client:0`,
+      'POST',
+      '/v3/kv/range',
+      {
+        key: base64(prefix),
+        range_end: base64(`/tessera/v1/${kind}0`),
+        count_only: true,
+      },
+    );
+    keys += Number(count);
+  }
+  return keys;
 }
