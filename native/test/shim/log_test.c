@@ -1,0 +1,150 @@
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <signal.h>
+
+#include "../../shim/log.h"
+#include "check.h"
+
+static char directory[64];
+static struct log logs;
+static struct log_stream out, err;
+
+static void begin(uint64_t segment, uint64_t count) {
+  strcpy(directory, "/tmp/ts-core-log-XXXXXX");
+  CHECK(mkdtemp(directory) != NULL);
+  log_init(&logs, open(directory, O_PATH | O_DIRECTORY), segment, count);
+  out = (struct log_stream){.stream = LOG_STDOUT};
+  err = (struct log_stream){.stream = LOG_STDERR};
+}
+
+static void end(void) {
+  char command[128];
+  close(logs.container_dir);
+  close(logs.dir);
+  close(logs.fd);
+  snprintf(command, sizeof command, "rm -rf '%s'", directory);
+  CHECK(system(command) == 0);
+}
+
+/* Reads a segment whole. Returns its size. */
+static size_t segment(uint64_t first, uint8_t *to, size_t room) {
+  char path[128];
+  snprintf(path, sizeof path, "%s/log/%016lx", directory, (unsigned long)first);
+  int fd = open(path, O_RDONLY);
+  ssize_t got = fd < 0 ? 0 : read(fd, to, room);
+  if (fd >= 0) close(fd);
+  return got > 0 ? (size_t)got : 0;
+}
+
+/* The record at *at: its header in `record`; the payload's place. */
+static const uint8_t *next(const uint8_t *bytes, size_t *at, struct log_record *record) {
+  memcpy(record, bytes + *at, sizeof *record);
+  const uint8_t *payload = bytes + *at + sizeof *record;
+  *at += sizeof *record + record->length;
+  return payload;
+}
+
+static void add(struct log_stream *stream, const char *text, uint64_t time) {
+  log_bytes(&logs, stream, (const uint8_t *)text, (uint32_t)strlen(text), time);
+}
+
+static void test_lines(void) {
+  uint8_t bytes[4096];
+  struct log_record record;
+  size_t at = 0;
+  begin(1 << 20, 4);
+  add(&out, "one\ntw", 10);
+  add(&err, "error\n", 11);
+  add(&out, "o\n\nlast", 12);
+  log_end(&logs, &out, 13);
+  size_t size = segment(0, bytes, sizeof bytes);
+  const char *lines[] = {"one", "error", "two", "", "last"};
+  for (int i = 0; i < 5; i++) {
+    const uint8_t *payload = next(bytes, &at, &record);
+    CHECK(record.magic == LOG_MAGIC && record.flags == 0 && record.stream == (i == 1 ? LOG_STDERR : LOG_STDOUT));
+    CHECK(record.length == strlen(lines[i]) && !memcmp(payload, lines[i], record.length));
+  }
+  CHECK(at == size && record.time_ns == 13 && logs.next == 5);
+  end();
+}
+
+/* A line of any length is cut into pieces of 16 KiB; one of exactly that length is whole. */
+static void test_pieces(void) {
+  static uint8_t line[40000], bytes[65536];
+  struct log_record record;
+  memset(line, 'x', sizeof line);
+  static const uint32_t chunks[] = {1, 100, 16383, 16384, 16385, 40000};
+  for (unsigned c = 0; c < sizeof chunks / sizeof *chunks; c++) {
+    for (uint32_t length = 16383; length <= 32769; length += length == 16385 ? 16382 : 1) {
+      size_t at = 0;
+      begin(1 << 20, 4);
+      for (uint32_t done = 0; done < length; done += chunks[c])
+        log_bytes(&logs, &out, line, length - done < chunks[c] ? length - done : chunks[c], 1);
+      add(&out, "\n", 1);
+      log_flush(&logs);
+      size_t size = segment(0, bytes, sizeof bytes);
+      uint32_t total = 0, pieces = 0;
+      while (at < size) {
+        next(bytes, &at, &record);
+        CHECK(record.length <= LOG_PIECE);
+        total += record.length;
+        pieces++;
+        CHECK((record.flags == LOG_PARTIAL) == (at < size));
+      }
+      CHECK(total == length && pieces == (length + LOG_PIECE - 1) / LOG_PIECE);
+      end();
+    }
+  }
+}
+
+static void test_rotation(void) {
+  uint8_t bytes[4096];
+  begin(100, 3); /* 100 bytes: four records of 26 */
+  for (int i = 0; i < 40; i++) {
+    add(&out, "0123456789\n", 1);
+    log_flush(&logs);
+  }
+  CHECK(segment(0, bytes, sizeof bytes) == 0 && segment(24, bytes, sizeof bytes) == 0); /* deleted */
+  CHECK(segment(28, bytes, sizeof bytes) == 104 && segment(32, bytes, sizeof bytes) == 104);
+  CHECK(segment(36, bytes, sizeof bytes) == 104 && logs.next == 40);
+  end();
+}
+
+/* Disk full: nothing half is left, what is lost is counted, and the count is the next thing written. */
+static void test_full(void) {
+  uint8_t bytes[8192];
+  struct log_record record;
+  size_t at = 0;
+  struct rlimit before, limit;
+  begin(1 << 20, 4);
+  add(&out, "first\n", 1);
+  log_flush(&logs);
+  getrlimit(RLIMIT_FSIZE, &before);
+  limit = (struct rlimit){.rlim_cur = 30, .rlim_max = before.rlim_max};
+  signal(SIGXFSZ, SIG_IGN);
+  setrlimit(RLIMIT_FSIZE, &limit);
+  add(&out, "lost\nlost too\n", 2);
+  log_flush(&logs);
+  setrlimit(RLIMIT_FSIZE, &before);
+  CHECK(logs.lost == 2 && segment(0, bytes, sizeof bytes) == 21);
+  add(&out, "again\n", 3);
+  log_flush(&logs);
+  CHECK(segment(0, bytes, sizeof bytes) == 21 + 24 + 21);
+  next(bytes, &at, &record);
+  uint64_t count;
+  memcpy(&count, next(bytes, &at, &record), sizeof count);
+  CHECK(record.flags == LOG_GAP && count == 2 && logs.next == 3);
+  end();
+}
+
+void test_log(void) {
+  test_lines();
+  test_pieces();
+  test_rotation();
+  test_full();
+}
