@@ -1,1 +1,2 @@
+export * from './controller-contract.js';
 export * from './fake-executor.js';
