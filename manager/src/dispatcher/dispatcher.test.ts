@@ -2,6 +2,7 @@ import { TaskSpec } from '@tessera/shared/model';
 import { aTaskSpec, settle } from '@tessera/shared/testing';
 import { describe, expect, test } from 'vitest';
 import type { MemoryStore } from '../store/testing/index.js';
+import { openMemoryStore } from '../store/testing/index.js';
 import { AGENT_RESTART_MS } from './dispatcher.js';
 import { aCluster, GRACE_MS, putTask } from './testing/index.js';
 
@@ -260,6 +261,26 @@ describe('statuses', () => {
 
     expect(agent.acked).toEqual([1]);
     expect(cluster.store.view().taskStatuses.get('task-1')?.state).toBe('running');
+  });
+
+  test('a manager that has not heard yet that it lost the node cannot write about it', async () => {
+    const cluster = await aCluster();
+    await cluster.addNodes('node-1');
+    await putTask(cluster.store, 'task-1', 'node-1');
+    const agent = cluster.connect('node-1');
+    await settle();
+    const other = await openMemoryStore(cluster.clock, { beside: cluster.store, managerId: 'manager-2' });
+    cluster.store.kv.faults.watchDelayMs = () => 1_000;
+
+    await other.update((tx) =>
+      tx.put('sessions', { nodeId: 'node-1', managerId: 'manager-2', sessionId: 'other', managerAddr: '' }),
+    );
+    expect(cluster.store.view().sessions.get('node-1')?.managerId).toBe('manager-1');
+    agent.report({ taskId: 'task-1', state: 'running' });
+    await cluster.pass(3_000, agent);
+
+    expect(other.view().taskStatuses.size).toBe(0);
+    expect(agent.acked).toEqual([]);
   });
 
   test('300 statuses of three nodes take few transactions, none above the bound', async () => {

@@ -2,6 +2,7 @@ import { silentLogger } from '@tessera/shared/env';
 import { NodeStatus } from '@tessera/shared/model';
 import { settle } from '@tessera/shared/testing';
 import { expect, test } from 'vitest';
+import { openMemoryStore } from '../store/testing/index.js';
 import { NodeMonitor } from './node-monitor.js';
 import { aCluster, type FakeAgent, GRACE_MS, type TestCluster } from './testing/index.js';
 
@@ -133,6 +134,25 @@ test('sessions lost with a lease and written again leave every node as it was', 
 
   expect(downCount(cluster)).toBe(0);
   expect(cluster.store.view().sessions.size).toBe(3);
+});
+
+test('a node that has found another manager is not set down by a leader that has not heard of it yet', async () => {
+  const cluster = await aCluster();
+  await cluster.addNodes('node-1');
+  await cluster.store.update((tx) =>
+    tx.put('nodeStatuses', NodeStatus.fromPartial({ nodeId: 'node-1', state: 'ready' })),
+  );
+  monitor(cluster);
+  await cluster.pass(GRACE_MS - 500);
+  const other = await openMemoryStore(cluster.clock, { beside: cluster.store, managerId: 'manager-2' });
+  cluster.store.kv.faults.watchDelayMs = () => 2_000;
+
+  await other.update((tx) =>
+    tx.put('sessions', { nodeId: 'node-1', managerId: 'manager-2', sessionId: 's', managerAddr: '' }),
+  );
+  await cluster.pass(3 * GRACE_MS);
+
+  expect(other.view().nodeStatuses.get('node-1')?.state).toBe('ready');
 });
 
 test('when over a third of the nodes fall silent at once, one a grace time is set down', async () => {
