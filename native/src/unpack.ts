@@ -63,18 +63,26 @@ export async function unpackArchive(request: UnpackRequest, signal: AbortSignal)
   const unpacker = start(request);
   const kill = () => void call(native().kill, unpacker.pidfd);
   signal.addEventListener('abort', kill, { once: true });
-  // A failed source leaves the archive truncated: the unpacker must not take that for its end.
-  const feeding = feed(request.input, unpacker.inputFd, signal).catch((error: unknown) => {
-    if (!isBrokenPipe(error)) kill();
-    return error;
-  });
+  const ended = new AbortController();
+  let fault: { readonly error: unknown } | undefined;
+  const feeding = feed(request.input, unpacker.inputFd, AbortSignal.any([signal, ended.signal])).catch(
+    (error: unknown) => {
+      // It ended before it had read everything: its report says why.
+      if (ended.signal.aborted || isBrokenPipe(error)) return;
+      // A failed source leaves the archive truncated: the unpacker must not take that for its end.
+      fault = { error };
+      kill();
+    },
+  );
   try {
     await readable(unpacker.pidfd);
+    // The source may be slow, or never send another byte.
+    ended.abort();
+    await feeding;
     const status = call(native().reap, unpacker.pidfd);
     const text = await readAll(unpacker.reportFd);
-    const fault = await feeding;
     signal.throwIfAborted();
-    if (fault !== undefined && !isBrokenPipe(fault)) throw fault;
+    if (fault) throw fault.error;
     return parseReport(text, status);
   } finally {
     signal.removeEventListener('abort', kill);
@@ -129,9 +137,11 @@ async function feed(input: UnpackRequest['input'], fd: number, signal: AbortSign
   await pipeline(Readable.from(input, { objectMode: false }), pipe, { signal });
 }
 
-/** It ended before it had read everything: its report says why. */
-const isBrokenPipe = (error: unknown) =>
-  ['EPIPE', 'ERR_STREAM_PREMATURE_CLOSE', 'ECONNRESET'].includes((error as NodeJS.ErrnoException).code ?? '');
+/** Of our pipe to it: a source's own connection may break, too, and that is another matter. */
+function isBrokenPipe(error: unknown): boolean {
+  const { code, syscall } = error as NodeJS.ErrnoException;
+  return code === 'EPIPE' && syscall === 'write';
+}
 
 function readable(fd: number): Promise<void> {
   return new Promise((resolve) => {

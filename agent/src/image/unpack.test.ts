@@ -387,6 +387,18 @@ test('a source that fails is the error, not an archive that seems to end', async
   await expect(unpacking).rejects.toThrow('the client went away');
 });
 
+test('a refusal is told at once, also when the source sends nothing more', async () => {
+  const layer = await makeLayer([{ name: '../out', content: 'x' }]);
+  async function* stalling() {
+    yield layer;
+    await new Promise(() => {});
+  }
+
+  const unpacking = unpackArchive({ mode: 'layer', root, input: stalling() }, signal);
+
+  await expect(unpacking).rejects.toThrow(/leads outside by '..'/);
+});
+
 /** Text that does not compress away. */
 function randomText(length: number): string {
   let state = 1;
