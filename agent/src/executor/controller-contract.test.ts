@@ -1,10 +1,14 @@
-import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { delay, systemClock } from '@tessera/shared/env';
+import { processIdentity } from '@tessera/shared/process';
 import { aTask, FakeClock } from '@tessera/shared/testing';
 import { onTestFinished } from 'vitest';
 import { ContainerExecutor } from './container/index.js';
 import { openRig } from './container/testing/rig.js';
-import { type ContractHost, controllerContract, FakeExecutor, FakeHost } from './testing/index.js';
+import type { Controller } from './executor.js';
+import { type ContractHost, controllerContract } from './testing/controller-contract.js';
+import { FakeExecutor, FakeHost } from './testing/index.js';
 
 let taskCount = 0;
 
@@ -16,7 +20,7 @@ controllerContract('fake', async (): Promise<ContractHost> => {
     longTask: newTask,
     endingTask(exitCode) {
       const task = newTask();
-      return { task, release: () => host.exit(task.id, exitCode) };
+      return { task, release: async () => host.exit(task.id, exitCode) };
     },
     nextExecutor: async () => new FakeExecutor(host),
     containerCount: async () => host.containers.size,
@@ -31,13 +35,23 @@ controllerContract('real', async (): Promise<ContractHost> => {
     executor: rig.executor,
     longTask: () => rig.task(['sh', '-c', "trap 'exit 143' TERM; while :; do sleep 0.05; done"]),
     endingTask(exitCode) {
-      const name = `release-${++taskCount}`;
-      const flag = join(rig.layer, name);
-      // The lower layer is the test's own: what is made there appears in the container.
-      const script = `while ! test -e /${name}; do sleep 0.02; done; exit ${exitCode}`;
-      return { task: rig.task(['sh', '-c', script]), release: () => writeFileSync(flag, '') };
+      const task = rig.task(['sh', '-c', `trap 'exit ${exitCode}' USR1; while :; do sleep 0.02; done`]);
+      return { task, release: endBySignal };
     },
     nextExecutor: () => ContainerExecutor.open(rig.options),
     containerCount: async () => (existsSync(containers) ? readdirSync(containers).length : 0),
   };
 });
+
+/** The first process of a container ignores what it has no handler for yet: the signal is sent until it is heard. */
+async function endBySignal(controller: Controller): Promise<void> {
+  const { pid } = controller.status()!;
+  while (processIdentity(pid)) {
+    try {
+      process.kill(pid, 'SIGUSR1');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    }
+    await delay(systemClock, 20);
+  }
+}

@@ -7,8 +7,8 @@ export interface ContractHost {
   readonly executor: Executor;
   /** A task whose command runs until it is stopped, and ends with 143 on SIGTERM. */
   longTask(): Task;
-  /** A task whose command ends with this code, by itself, once `release` is called. */
-  endingTask(exitCode: number): { readonly task: Task; release(): void };
+  /** A task whose command ends with this code, by itself, once `release` is called on what runs it. */
+  endingTask(exitCode: number): { readonly task: Task; release(controller: Controller): Promise<void> };
   /** The executor of the next agent on this host; the one of before is not used any more. */
   nextExecutor(): Promise<Executor>;
   /** How many containers the host has, whatever state they are in. */
@@ -63,7 +63,7 @@ export function controllerContract(name: string, open: () => Promise<ContractHos
       const controller = await started(host, task);
       const waiting = [controller.wait(signal), controller.wait(signal)];
 
-      release();
+      await release(controller);
 
       for (const exit of await Promise.all(waiting))
         expect(exit).toMatchObject({ exitCode: 7, oomKilled: false });
@@ -81,7 +81,7 @@ export function controllerContract(name: string, open: () => Promise<ContractHos
       giveUp.abort();
 
       await expect(first).rejects.toThrow();
-      release();
+      await release(controller);
       expect(await controller.wait(signal)).toMatchObject({ exitCode: 3 });
     });
 
@@ -109,7 +109,7 @@ export function controllerContract(name: string, open: () => Promise<ContractHos
       const host = await open();
       const { task, release } = host.endingTask(5);
       const controller = await started(host, task);
-      release();
+      await release(controller);
       await controller.wait(signal);
 
       expect(await controller.shutdown(signal)).toMatchObject({ exitCode: 5 });
@@ -121,7 +121,6 @@ export function controllerContract(name: string, open: () => Promise<ContractHos
       const abort = new AbortController();
       abort.abort();
 
-      await expect(controller.prepare(abort.signal)).rejects.toThrow();
       await controller.prepare(signal);
       await expect(controller.start(abort.signal)).rejects.toThrow();
 
@@ -156,7 +155,7 @@ export function controllerContract(name: string, open: () => Promise<ContractHos
       onTestFinished(() => adopted.remove());
 
       expect(adopted.status()).toMatchObject({ pid, containerId });
-      release();
+      await release(adopted);
       expect(await adopted.wait(signal)).toMatchObject({ exitCode: 9 });
     });
 

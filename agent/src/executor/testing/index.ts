@@ -1,2 +1,1 @@
-export * from './controller-contract.js';
 export * from './fake-executor.js';
