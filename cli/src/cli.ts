@@ -1,5 +1,6 @@
 import type { Clock } from '@tessera/shared/clock';
 import type { Command } from 'commander';
+import { CliError } from './cli-error.js';
 import type { ApiClient } from './client/api-client.js';
 import type { Config } from './config.js';
 import type { Output } from './output/output.js';
@@ -49,5 +50,6 @@ export async function forEachName(
       cli.out.note(error instanceof Error ? error.message : String(error));
     }
   }
-  if (failed) process.exitCode = 1;
+  // Each failure has been told already.
+  if (failed) throw new CliError('');
 }

@@ -1,1 +1,1 @@
-export { createProgram } from './program.js';
+export { run, type Surroundings } from './run.js';

@@ -1,13 +1,7 @@
 #!/usr/bin/env node
 import { systemClock } from '@tessera/shared/clock';
-import { CommanderError } from 'commander';
-import type { Cli } from './cli.js';
-import { CliError, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE } from './cli-error.js';
-import { ApiClient } from './client/api-client.js';
-import { type EndpointFlags, resolveEndpoint } from './client/endpoint.js';
-import { readConfig } from './config.js';
-import { createOutput } from './output/output.js';
-import { createProgram } from './program.js';
+import { CliError, EXIT_INTERRUPTED } from './cli-error.js';
+import { run } from './run.js';
 
 const interrupted = new AbortController();
 process.once('SIGINT', () => interrupted.abort(new CliError('', EXIT_INTERRUPTED)));
@@ -18,36 +12,11 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error;
 });
 
-const config = readConfig(process.env);
-const makeCli = (flags: EndpointFlags): Cli => {
-  let api: ApiClient | undefined;
-  return {
-    get api() {
-      api ??= new ApiClient(resolveEndpoint(flags, config), interrupted.signal);
-      return api;
-    },
-    out: createOutput(process.stdout, process.stderr),
-    clock: systemClock,
-    config,
-    signal: interrupted.signal,
-  };
-};
-
-try {
-  const program = await createProgram(makeCli, process.argv.slice(2));
-  await program.parseAsync();
-} catch (error) {
-  process.exitCode = report(interrupted.signal.aborted ? interrupted.signal.reason : error);
-}
-
-/** Tells what went wrong; gives the exit code. */
-function report(error: unknown): number {
-  // Commander has already said what was wrong with the flags, or shown help.
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
-  if (error instanceof CliError) {
-    if (error.message !== '') process.stderr.write(`${error.message}\n`);
-    return error.exitCode;
-  }
-  process.stderr.write(`tsctl: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
-  return EXIT_FAILED;
-}
+const { stdout, stderr, env } = process;
+process.exitCode = await run(process.argv.slice(2), {
+  stdout,
+  stderr,
+  env,
+  clock: systemClock,
+  signal: interrupted.signal,
+});

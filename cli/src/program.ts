@@ -2,6 +2,7 @@ import { ENGINE_VERSION } from '@tessera/shared/docker-api';
 import { Command } from 'commander';
 import type { Cli, Verb } from './cli.js';
 import type { EndpointFlags } from './client/endpoint.js';
+import type { Sinks } from './output/output.js';
 
 /** A noun's verbs are loaded when the noun is used: a command starts no slower for the others. */
 const NOUNS: readonly {
@@ -30,8 +31,13 @@ const NOUNS: readonly {
 export async function createProgram(
   cli: (flags: EndpointFlags) => Cli,
   words: readonly string[],
+  sinks: Sinks,
 ): Promise<Command> {
   const program = new Command('tsctl')
+    .configureOutput({
+      writeOut: (text) => void sinks.stdout.write(text),
+      writeErr: (text) => void sinks.stderr.write(text),
+    })
     .description('Tessera: many hosts, one engine')
     .version(ENGINE_VERSION, '-v, --version')
     .option('-H, --host <url>', 'where the API is: unix:///PATH or tcp://HOST:PORT (TSCTL_HOST)')
@@ -45,6 +51,7 @@ export async function createProgram(
 
   for (const { name, description, verbs } of NOUNS) {
     const noun = program.command(name).description(description).enablePositionalOptions();
+    noun.helpCommand(false);
     if (!words.includes(name)) continue;
     const { verbs: list } = await verbs();
     for (const verb of list) verb(noun, lazy);

@@ -9,12 +9,20 @@ export interface Output {
   note(line: string): void;
 }
 
-interface Sink extends NodeJS.WritableStream {
+/** A process's two output streams, or what a test puts in their place. */
+export interface Sinks {
+  readonly stdout: Sink;
+  readonly stderr: Sink;
+}
+interface Sink {
   readonly isTTY?: boolean;
   readonly columns?: number;
+  /** Gives false when it would rather be written to later. */
+  write(content: string | Uint8Array): boolean;
+  once(event: 'drain', listener: () => void): unknown;
 }
 
-export function createOutput(stdout: Sink, stderr: Sink): Output {
+export function createOutput({ stdout, stderr }: Sinks): Output {
   return {
     isTty: stdout.isTTY === true,
     columns: stdout.columns ?? 80,

@@ -27,7 +27,9 @@ export async function printTasks(cli: Cli, tasks: readonly TaskJson[], flags: Ta
     ? await Promise.all([cli.api.get<NodeJson[]>('/nodes'), cli.api.get<ServiceJson[]>('/services')])
     : [[], []];
   const nodeNames = new Map(nodes.map((node) => [node.ID, nodeLabel(node)]));
-  const serviceNames = new Map(services.map(({ ID, Spec }) => [ID, Spec.Name ?? ID]));
+  const serviceNames = flags.resolve
+    ? new Map(services.map(({ ID, Spec }) => [ID, Spec.Name ?? ID]))
+    : undefined;
   const named = tasks
     .map((task) => ({ task, name: taskName(task, serviceNames) }))
     .sort(
@@ -56,8 +58,15 @@ export async function printTasks(cli: Cli, tasks: readonly TaskJson[], flags: Ta
   printList(cli.out, COLUMNS, 'ID', rows, flags);
 }
 
-/** `web.1`, or the node's id in place of the slot for a global service. */
-export function taskName(task: TaskJson, serviceNames: ReadonlyMap<string, string>): string {
-  const service = serviceNames.get(task.ServiceID) ?? task.ServiceID;
-  return `${service}.${task.Slot || task.NodeID || task.ID}`;
+/**
+ * `web.1`, or the node's id in place of the slot for a global service.
+ *
+ * @param serviceNames undefined: names are not to be resolved
+ */
+export function taskName(task: TaskJson, serviceNames: ReadonlyMap<string, string> | undefined): string {
+  const place = task.Slot || task.NodeID || task.ID;
+  const service = serviceNames?.get(task.ServiceID);
+  if (service !== undefined) return `${service}.${place}`;
+  // The server knows the name of a service that is no longer listed.
+  return (serviceNames && task.Name) || `${task.ServiceID}.${place}`;
 }

@@ -72,7 +72,8 @@ async function exchange(
   const images: Image[] = [];
   const receive = async () => {
     for await (const { body } of stream.frames) {
-      if (body?.$case === 'progress') progress(body.value);
+      // What was loaded is said once, below, when its names have been written.
+      if (body?.$case === 'progress' && !body.value.startsWith('Loaded image')) progress(body.value);
       if (body?.$case === 'imageLoaded' && body.value.image) images.push(body.value.image);
     }
   };

@@ -125,6 +125,8 @@ export interface ServiceJson extends ObjectJson {
 // ---------------------------------------------------------------- tasks
 
 export interface TaskJson extends ObjectJson {
+  /** `web.1`, also when the service is no more. */
+  readonly Name?: string;
   readonly Labels: StringMap;
   readonly Spec: TaskSpecJson;
   readonly ServiceID: string;

@@ -13,7 +13,7 @@ export const scale: Verb = (noun, cli) => {
     .action(async (pairs: string[], { detach }: { detach: boolean }) => {
       const wanted = pairs.map(parseScale);
       const scaled: { readonly id: string; readonly name: string }[] = [];
-      await forEachName(
+      const begun = forEachName(
         cli,
         wanted.map(([name]) => name),
         async (name) => {
@@ -30,8 +30,13 @@ export const scale: Verb = (noun, cli) => {
           scaled.push({ id: service.ID, name });
         },
       );
-      if (detach) return;
-      for (const { id, name } of scaled) await awaitConverged(cli, id, name, { quiet: false });
+      const failure = await begun.then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+      // Those that could be scaled are waited for, whatever became of the others.
+      for (const { id, name } of detach ? [] : scaled) await awaitConverged(cli, id, name, { quiet: false });
+      if (failure) throw failure;
     });
 };
 

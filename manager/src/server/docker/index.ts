@@ -12,6 +12,7 @@ import { imageRoutes } from './images.js';
 import { logRoutes } from './logs.js';
 import { networkRoutes } from './networks.js';
 import { nodeRoutes } from './nodes.js';
+import { notYetRoutes } from './not-yet.js';
 import { serviceRoutes } from './services.js';
 import { swarmRoutes } from './swarm.js';
 import { systemRoutes } from './system.js';
@@ -30,5 +31,6 @@ export function dockerRoutes(context: ControlContext, dataDir: string): Route[] 
     ...networkRoutes(new Networks(context)),
     ...imageRoutes(new Images(context), context),
     ...swarmRoutes(new Swarm(context)),
+    ...notYetRoutes(),
   ];
 }

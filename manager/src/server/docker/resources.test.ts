@@ -273,9 +273,13 @@ describe('the cluster', () => {
   });
 
   test("answers what is not there in Docker's form", async () => {
-    expect(await api.call('GET', '/containers/nope/json')).toMatchObject({
+    expect(await api.call('GET', '/nothing')).toMatchObject({
       status: 404,
       body: { message: 'page not found' },
+    });
+    expect(await api.call('GET', '/containers/json?all=1')).toMatchObject({
+      status: 501,
+      body: { message: expect.stringContaining('use "service create"') },
     });
   });
 });

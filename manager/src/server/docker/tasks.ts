@@ -71,6 +71,7 @@ export function taskToDocker(view: View, task: Task): TaskJson {
   const spec = view.specOf(task);
   return {
     ...objectJson(task),
+    Name: taskName(task),
     Labels: {},
     Spec: taskSpecToDocker(spec),
     ServiceID: task.serviceId,

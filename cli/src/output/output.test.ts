@@ -1,0 +1,112 @@
+import { describe, expect, test } from 'vitest';
+import { parseBytes, parseCount, parseCpus, parseDuration, parseSince } from './parse.js';
+import { formatTable } from './table.js';
+import { compileTemplate } from './template.js';
+import { binarySize, decimalSize, humanDuration } from './units.js';
+
+describe('durations are said as docker says them', () => {
+  const minute = 60_000;
+  const hour = 60 * minute;
+  const day = 24 * hour;
+  test.each([
+    [450, 'Less than a second'],
+    [1_000, '1 second'],
+    [47_900, '47 seconds'],
+    [minute, 'About a minute'],
+    [3 * minute, '3 minutes'],
+    [hour, 'About an hour'],
+    [5 * hour, '5 hours'],
+    [47 * hour, '47 hours'],
+    [3 * day, '3 days'],
+    [20 * day, '2 weeks'],
+    [90 * day, '3 months'],
+    [800 * day, '2 years'],
+  ])('%i ms', (ms, words) => {
+    expect(humanDuration(ms)).toBe(words);
+  });
+});
+
+test('sizes have three digits in decimal units, four in binary ones', () => {
+  expect(decimalSize(4_261_550)).toBe('4.26MB');
+  expect(decimalSize(999)).toBe('999B');
+  expect(binarySize(64 * 2 ** 20)).toBe('64MiB');
+  expect(binarySize(1_610_612_736)).toBe('1.5GiB');
+});
+
+test('columns are at least ten wide and three apart, and lines have no space at their end', () => {
+  expect(
+    formatTable([
+      ['ID', 'NAME', 'X'],
+      ['abcdefghijkl', 'web', ''],
+    ]),
+  ).toBe('ID             NAME      X\nabcdefghijkl   web\n');
+});
+
+describe('flags are read as docker reads them', () => {
+  test('sizes', () => {
+    const parse = parseBytes('--limit-memory');
+    expect([parse('64M'), parse('1.5g'), parse('512KiB'), parse('10'), parse('2mb')]).toEqual([
+      67_108_864, 1_610_612_736, 524_288, 10, 2_097_152,
+    ]);
+    expect(() => parse('64X')).toThrow('invalid argument "64X" for "--limit-memory" flag');
+    expect(() => parse('-1')).toThrow('--limit-memory');
+  });
+
+  test('CPUs', () => {
+    const parse = parseCpus('--limit-cpu');
+    expect([parse('0.2'), parse('4'), parse('0.000000001')]).toEqual([200_000_000, 4_000_000_000, 1]);
+    expect(() => parse('half')).toThrow('--limit-cpu');
+  });
+
+  test('durations', () => {
+    const parse = parseDuration('--restart-delay');
+    expect([parse('5s'), parse('1m30s'), parse('500ms'), parse('0'), parse('1.5h')]).toEqual([
+      5e9, 90e9, 5e8, 0, 5400e9,
+    ]);
+    expect(() => parse('5')).toThrow('500ms, 10s or 1m30s');
+    expect(() => parse('s5')).toThrow('--restart-delay');
+  });
+
+  test('counts', () => {
+    expect(parseCount('--replicas')('3')).toBe(3);
+    expect(() => parseCount('--replicas')('-3')).toThrow('--replicas');
+  });
+
+  test('points in time, also as a duration before now', () => {
+    const now = Date.parse('2026-01-02T00:00:10Z');
+    expect(parseSince('--since', '10s', now)).toBe('1767312000.000');
+    expect(parseSince('--since', '2026-01-02T00:00:00Z', now)).toBe('1767312000.000');
+    expect(parseSince('--since', '1767312000.5', now)).toBe('1767312000.5');
+    expect(() => parseSince('--since', 'yesterday', now)).toThrow('--since');
+  });
+});
+
+describe('templates', () => {
+  const service = { Name: 'web', Mode: { Replicas: 3 }, Env: ['A=1', 'B=2'], Labels: { x: 'y' }, Empty: [] };
+  const render = (template: string) => compileTemplate(template)(service);
+
+  test.each([
+    ['{{.Name}}', 'web'],
+    ['{{.Name}}\\t{{.Mode.Replicas}}', 'web\t3'],
+    ['{{json .Mode}}', '{"Replicas":3}'],
+    ['{{.Mode | json}}', '{"Replicas":3}'],
+    ['{{index .Env 1}} {{index .Labels "x"}}', 'B=2 y'],
+    ['{{len .Env}} {{upper .Name}} {{join .Env ","}}', '2 WEB A=1,B=2'],
+    ['{{range .Env}}[{{.}}]{{end}}', '[A=1][B=2]'],
+    ['{{range .Env}}{{$.Name}} {{end}}', 'web web '],
+    ['{{if .Empty}}some{{else}}none{{end}}', 'none'],
+    ['{{with .Mode}}{{.Replicas}}{{end}}', '3'],
+    ['a {{- .Name -}} b', 'awebb'],
+    ['{{.Nothing}}', '<no value>'],
+    ['{{.Env}} {{.Labels}}', '[A=1 B=2] map[x:y]'],
+  ])('%s', (template, text) => {
+    expect(render(template)).toBe(text);
+  });
+
+  test.each(['{{printf .Name}}', '{{range .Env}}', '{{end}}', '{{nonsense}}'])(
+    '%s is an error',
+    (template) => {
+      expect(() => render(template)).toThrow('template parsing error');
+    },
+  );
+});

@@ -1,0 +1,48 @@
+import { ClusterError } from '@tessera/shared/errors';
+import { type Route, route } from '../route.js';
+
+/** Docker's words that are not served yet, and what to do instead. They answer 501 rather than "page not found". */
+const NOT_YET: Readonly<Record<string, string>> = {
+  '/containers': 'containers outside of services are not supported yet: use "service create"',
+  '/exec': 'running a command in a container is not supported yet',
+  '/volumes': 'volumes are not supported yet: use a bind or tmpfs mount',
+  '/secrets': 'secrets are not supported yet',
+  '/configs': 'configs are not supported yet',
+  '/plugins': 'plugins are not supported',
+  '/events': 'events are not supported yet: look with "service ps"',
+  '/build': 'building images is not supported yet: load one with "image load"',
+  '/commit': 'committing a container is not supported yet',
+  '/session': 'sessions of the builder are not supported yet',
+  '/auth': 'registries are not supported yet: load an image with "image load"',
+  '/system': 'disk usage is not supported yet',
+  '/images/create': 'pulling from a registry is not supported yet: load an image with "image load"',
+  '/images/get': 'saving images is not supported yet',
+  '/images/prune': 'pruning images is not supported yet: remove them with "image rm"',
+  '/images/search': 'registries are not supported yet',
+};
+/** The same below a name: `/images/busybox/push`. */
+const NOT_YET_VERBS: Readonly<Record<string, string>> = {
+  '/images/:name/push': 'registries are not supported yet',
+  '/images/:name/get': 'saving images is not supported yet',
+  '/networks/:id/connect': 'attaching containers to networks is not supported yet: use "service update"',
+  '/networks/:id/disconnect': 'detaching containers from networks is not supported yet: use "service update"',
+};
+const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE'];
+
+export function notYetRoutes(): Route[] {
+  const refuse = (pattern: string, message: string, methods = METHODS) =>
+    methods.map((method) =>
+      route(method, pattern, () => {
+        throw new ClusterError('unimplemented', message);
+      }),
+    );
+  return [
+    ...Object.entries(NOT_YET).flatMap(([path, message]) =>
+      // `DELETE /images/create` removes the image of that name.
+      path.startsWith('/images/')
+        ? refuse(path, message, ['GET', 'POST'])
+        : [...refuse(path, message), ...refuse(`${path}/:rest`, message)],
+    ),
+    ...Object.entries(NOT_YET_VERBS).flatMap(([pattern, message]) => refuse(pattern, message)),
+  ];
+}
