@@ -239,6 +239,7 @@ function planBridgeTable(
     if (links.some((link) => link.name === name)) wanted.set(mac.toLowerCase(), name);
   }
 
+  const ours = new Set([vxlanName(network.networkId), ...network.ports.map(({ name }) => name)]);
   const members = new Set(
     links.filter(({ master }) => bridge && master === bridge.index).map((l) => l.index),
   );
@@ -250,7 +251,9 @@ function planBridgeTable(
     // With a device that is made anew, its entries go.
     if (name === undefined || (name === vxlanName(network.networkId) && !vxlan)) continue;
     if (wanted.get(mac) === name) present.add(mac);
-    else if (!wanted.has(mac)) changes.push({ kind: 'fdb-delete', name, mac, tolerant: true });
+    // A port that nobody claims keeps its entry, which goes with it: its container may not have been adopted yet.
+    else if (!wanted.has(mac) && ours.has(name))
+      changes.push({ kind: 'fdb-delete', name, mac, tolerant: true });
   }
   for (const [mac, name] of wanted) {
     if (!present.has(mac)) changes.push({ kind: 'fdb', name, mac });

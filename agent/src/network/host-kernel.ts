@@ -135,7 +135,7 @@ export class HostKernel {
     }
     if (verify) {
       attempt('host', () => this.#removeNatLeftovers());
-      attempt('host', () => this.#mendGuard());
+      if (this.#adopted) attempt('host', () => this.#mendGuard());
     }
     const ended = verify ? this.#releaseEnded() : [];
     const outer = verify && { fabric: dumpLinks(this.#fabric), host: dumpLinks(this.#host) };

@@ -351,6 +351,9 @@ test('the next agent adopts what lives on, connections included, and removes wha
 
   managers[FIRST] = await openManager(lab, hostOf(FIRST), thread);
   await managerOf(FIRST).apply(desired, 2);
+  await managerOf(FIRST).verify();
+  // Not adopted yet, and yet nothing of theirs has been touched.
+  expect(await greet(containers.client, '10.0.1.5', 80)).toBe('one');
   await managerOf(FIRST).adopt([sandboxOf(containers.one, [one]), sandboxOf(containers.client, [client])]);
   await managerOf(FIRST).verify();
 
