@@ -35,6 +35,8 @@ _Noreturn void child_fail(const struct child *child, uint32_t stage, const char 
 
 /* ---- the child */
 
+enum { ERROR_FD = 3 };
+
 /*
  * Handlers would go with exec anyway; what is ignored or blocked would stay. By the system call itself, since the
  * library keeps 32 to 34 out of reach, and they were found ignored.
@@ -101,6 +103,12 @@ static void take_stdio(struct child *child) {
   }
   for (int i = 0; i < 3; i++)
     if (dup2(child->stdio[i], i) < 0) child_fail(child, STAGE_SHIM, "stdio");
+  /* From here on there is nothing else that a path through /proc/self/fd could lead to. */
+  if (child->error != ERROR_FD) {
+    if (dup3(child->error, ERROR_FD, O_CLOEXEC) < 0) child_fail(child, STAGE_SHIM, "error pipe");
+    child->error = ERROR_FD;
+  }
+  if (syscall(SYS_close_range, ERROR_FD + 1, ~0u, 0)) child_fail(child, STAGE_SHIM, "close_range");
 }
 
 static void wait_for_go(const struct child *child) {

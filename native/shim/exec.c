@@ -76,7 +76,6 @@ _Noreturn void child_exec(const struct child *child, const char *home) {
     errno = ENOENT;
     child_fail(child, STAGE_NOT_FOUND, "");
   }
-  if (syscall(SYS_close_range, 3, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */)) child_fail(child, STAGE_SHIM, "close_range");
   announce(child);
   if (strchr(argv[0], '/')) {
     execve(argv[0], argv, envp);

@@ -7,6 +7,7 @@
 #include "sys.h"
 
 #define PATH_LONGEST 4096u
+#define LINKS_MAX 16
 
 int root_open(int root, const char *path, uint64_t flags, int system) {
   while (*path == '/') path++;
@@ -65,21 +66,48 @@ int root_parent(int root, const char *path, const char **name, int system) {
   return make_directories(root, copy, parent_length, system);
 }
 
+/* The path that the link `name` in the directory of `path` names, in place of `path`. 0, or -1. */
+static int follow(int parent, const char *name, char *path) {
+  char target[PATH_LONGEST];
+  ssize_t length = readlinkat(parent, name, target, sizeof target - 1);
+  if (length < 0) return -1;
+  target[length] = 0;
+  size_t kept = target[0] == '/' ? 0 : (size_t)(strlen(path) - strlen(name));
+  if (kept + (size_t)length >= PATH_LONGEST) {
+    errno = ENAMETOOLONG;
+    return -1;
+  }
+  memmove(path + kept, target, (size_t)length + 1);
+  return 0;
+}
+
+/* A new empty file; a link to nothing is followed, inside the root, as images have it for /etc/resolv.conf. */
+static int make_file(int root, char *path, int system) {
+  for (int links = 0; links < LINKS_MAX; links++) {
+    const char *name;
+    int parent = root_parent(root, path, &name, system);
+    if (parent < 0) return -1;
+    int made = openat(parent, name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0644);
+    int error = errno, followed = made < 0 && error == EEXIST && !system ? follow(parent, name, path) : -1;
+    close(parent);
+    errno = error;
+    if (made >= 0) {
+      close(made);
+      return root_open(root, path, O_PATH, system);
+    }
+    if (followed) return -1;
+    int fd = root_open(root, path, O_PATH, system);
+    if (fd >= 0 || errno != ENOENT) return fd;
+  }
+  errno = ELOOP;
+  return -1;
+}
+
 int root_target(int root, const char *path, int is_file, int system) {
   char copy[PATH_LONGEST];
   int length = copy_path(copy, path);
   if (length < 0) return -1;
   if (!is_file) return make_directories(root, copy, (size_t)length, system);
   int fd = root_open(root, copy, O_PATH, system);
-  if (fd >= 0 || errno != ENOENT) return fd;
-  const char *name;
-  int parent = root_parent(root, copy, &name, system);
-  if (parent < 0) return -1;
-  int made = openat(parent, name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0644);
-  int error = errno;
-  close(parent);
-  errno = error;
-  if (made < 0) return -1;
-  close(made);
-  return root_open(root, copy, O_PATH, system);
+  return fd >= 0 || errno != ENOENT ? fd : make_file(root, copy, system);
 }

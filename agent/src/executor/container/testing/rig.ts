@@ -54,6 +54,7 @@ const APPLETS = [
   'df',
   'tail',
   'mknod',
+  'mkfifo',
   'unshare',
   'wc',
 ];

@@ -1,0 +1,151 @@
+import { SECCOMP_ARCHES } from '@tessera/native';
+import { describe, expect, test } from 'vitest';
+import { containerCapabilities } from '../capabilities.js';
+import { defaultFilter } from './filter.js';
+import { LAST_CALL, YOUNG_CALLS } from './profile.js';
+
+const ALLOW = 0x7fff0000;
+const errno = (number: number) => 0x00050000 | number;
+const EPERM = 1;
+const ENOSYS = 38;
+
+interface Call {
+  readonly nr: number;
+  readonly arch?: number;
+  readonly args?: readonly number[];
+}
+
+/** What the kernel's interpreter of classic BPF would answer. Source: linux/filter.h. */
+function run(filter: Uint8Array, { nr, arch = SECCOMP_ARCHES.x86_64, args = [] }: Call): number {
+  const program = Buffer.from(filter);
+  const data = Buffer.alloc(64);
+  data.writeUInt32LE(nr >>> 0, 0);
+  data.writeUInt32LE(arch >>> 0, 4);
+  for (const [index, value] of args.entries()) data.writeBigUInt64LE(BigInt(value), 16 + 8 * index);
+  let accumulator = 0;
+  for (let pc = 0, steps = 0; steps < 10_000; pc++, steps++) {
+    const code = program.readUInt16LE(pc * 8);
+    const [jumpTrue, jumpFalse, k] = [
+      program[pc * 8 + 2]!,
+      program[pc * 8 + 3]!,
+      program.readUInt32LE(pc * 8 + 4),
+    ];
+    const jump = (taken: boolean) => {
+      pc += taken ? jumpTrue : jumpFalse;
+    };
+    if (code === 0x20) accumulator = data.readUInt32LE(k);
+    else if (code === 0x15) jump(accumulator === k);
+    else if (code === 0x25) jump(accumulator > k);
+    else if (code === 0x35) jump(accumulator >= k);
+    else if (code === 0x45) jump((accumulator & k) !== 0);
+    else if (code === 0x05) pc += k;
+    else if (code === 0x54) accumulator = (accumulator & k) >>> 0;
+    else if (code === 0x06) return k;
+    else throw new Error(`instruction ${code.toString(16)}`);
+  }
+  throw new Error('the filter does not end');
+}
+
+// Numbers of x86-64. Source: linux, arch/x86/entry/syscalls/syscall_64.tbl.
+const X64 = {
+  read: 0,
+  mmap: 9,
+  ioctl: 16,
+  socket: 41,
+  clone: 56,
+  execve: 59,
+  ptrace: 101,
+  personality: 135,
+  mount: 165,
+  swapon: 167,
+  reboot: 169,
+  init_module: 175,
+  time: 201,
+  clock_nanosleep: 230,
+  add_key: 248,
+  keyctl: 250,
+  unshare: 272,
+  setns: 308,
+  kexec_file_load: 320,
+  bpf: 321,
+  userfaultfd: 323,
+  open_tree: 428,
+  clone3: 435,
+  io_uring_setup: 425,
+} as const;
+
+describe.runIf(process.arch === 'x64')('the default filter', () => {
+  const usual = defaultFilter(containerCapabilities({ add: [], drop: [], privileged: false }));
+  const admin = defaultFilter(containerCapabilities({ add: ['SYS_ADMIN'], drop: [], privileged: false }));
+
+  test.each(['read', 'mmap', 'ioctl', 'execve', 'time', 'clock_nanosleep', 'ptrace'] as const)(
+    '%s is allowed',
+    (name) => {
+      expect(run(usual, { nr: X64[name] })).toBe(ALLOW);
+    },
+  );
+
+  test.each([
+    'mount',
+    'swapon',
+    'reboot',
+    'init_module',
+    'add_key',
+    'keyctl',
+    'unshare',
+    'setns',
+    'kexec_file_load',
+    'bpf',
+    'userfaultfd',
+    'open_tree',
+    'io_uring_setup',
+  ] as const)('%s is not permitted', (name) => {
+    expect(run(usual, { nr: X64[name] })).toBe(errno(EPERM));
+  });
+
+  test('SYS_ADMIN brings mount, bpf and new namespaces', () => {
+    for (const name of ['mount', 'bpf', 'unshare', 'setns', 'clone3', 'open_tree'] as const)
+      expect(run(admin, { nr: X64[name] })).toBe(ALLOW);
+    expect(run(admin, { nr: X64.clone, args: [0x10000000] })).toBe(ALLOW);
+  });
+
+  test('clone makes threads and processes but no namespaces; clone3 makes programs fall back to it', () => {
+    expect(run(usual, { nr: X64.clone, args: [0x003d0f00] })).toBe(ALLOW);
+    expect(run(usual, { nr: X64.clone, args: [17] })).toBe(ALLOW);
+    for (const flag of [0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000])
+      expect(run(usual, { nr: X64.clone, args: [flag | 17] })).toBe(errno(EPERM));
+    expect(run(usual, { nr: X64.clone3 })).toBe(errno(ENOSYS));
+  });
+
+  test('sockets of the usual families are allowed; AF_ALG (38) and AF_VSOCK (40) are not', () => {
+    for (const family of [1, 2, 10, 16, 17])
+      expect(run(usual, { nr: X64.socket, args: [family] })).toBe(ALLOW);
+    for (const family of [12, 19, 38, 40, 46])
+      expect(run(usual, { nr: X64.socket, args: [family] })).toBe(errno(EPERM));
+  });
+
+  test('personality takes no value that weakens the address space', () => {
+    expect(run(usual, { nr: X64.personality, args: [0xffffffff] })).toBe(ALLOW);
+    expect(run(usual, { nr: X64.personality, args: [0x0040000] })).toBe(errno(EPERM)); // ADDR_NO_RANDOMIZE
+  });
+
+  test('calls younger than libseccomp are allowed as the profile says, also to 32-bit programs', () => {
+    for (const name of ['cachestat', 'fchmodat2', 'mseal', 'futex_wait', 'removexattrat']) {
+      expect(run(usual, { nr: YOUNG_CALLS[name]! })).toBe(ALLOW);
+      expect(run(usual, { nr: YOUNG_CALLS[name]!, arch: SECCOMP_ARCHES.x86 })).toBe(ALLOW);
+    }
+    expect(run(usual, { nr: YOUNG_CALLS.lsm_set_self_attr! })).toBe(errno(EPERM));
+    expect(run(admin, { nr: YOUNG_CALLS.lsm_set_self_attr! })).toBe(ALLOW);
+  });
+
+  test('calls nobody knew when the profile was written do not exist, so that libraries fall back', () => {
+    expect(run(usual, { nr: LAST_CALL + 1 })).toBe(errno(ENOSYS));
+    expect(run(usual, { nr: 0x3fffffff })).toBe(errno(ENOSYS));
+  });
+
+  test('another architecture’s calls are not let through', () => {
+    expect(run(usual, { nr: X64.read, arch: SECCOMP_ARCHES.aarch64 })).not.toBe(ALLOW);
+    expect(run(usual, { nr: 0x40000000 + X64.mount })).toBe(errno(EPERM));
+    expect(run(usual, { nr: 0x40000000 + X64.read })).toBe(ALLOW);
+  });
+});
