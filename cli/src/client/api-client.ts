@@ -57,7 +57,8 @@ export class ApiClient {
       method,
       path: `/v${API_VERSION_MAX}${path}${encodeQuery(options.query ?? {})}`,
       headers: {
-        Host: 'tessera',
+        // A socket has no host name. Over TLS it must stay the server's: the certificate is checked against it.
+        ...(endpoint.kind === 'unix' ? { Host: 'tessera' } : {}),
         'User-Agent': 'tsctl',
         ...(options.body === undefined ? {} : { 'Content-Type': 'application/json' }),
         ...(options.upload ? { 'Content-Type': 'application/x-tar' } : {}),
