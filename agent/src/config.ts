@@ -60,19 +60,24 @@ export interface Config {
   readonly etcdEndpoints: readonly string[];
 }
 
+export type Environment = Readonly<Record<string, string | undefined>>;
+
 export type ParsedCommandLine =
   | { readonly kind: 'run'; readonly config: Config }
   | { readonly kind: 'help' | 'version' };
+
+/** What a process that `tsd` starts for itself inherits, such as its PATH. */
+export const inheritedEnvironment = (): Environment => process.env;
+
+/** This process's own command line. @throws ClusterError `invalidArgument` */
+export const readCommandLine = (): ParsedCommandLine => parseConfig(process.argv.slice(2), process.env);
 
 /**
  * Flags over environment over file (`--config`, JSON with the flags' names) over defaults.
  *
  * @throws ClusterError `invalidArgument` naming the setting and where it came from
  */
-export function parseConfig(
-  args: readonly string[],
-  env: Readonly<Record<string, string | undefined>>,
-): ParsedCommandLine {
+export function parseConfig(args: readonly string[], env: Environment): ParsedCommandLine {
   const flags = parseFlags(args);
   if (flags.help) return { kind: 'help' };
   if (flags.version) return { kind: 'version' };

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { API_HEADERS, ENGINE_VERSION } from '@tessera/shared/docker-api';
 import { createLogger, type Logger, systemClock, systemRandom } from '@tessera/shared/env';
 import { errorText } from '@tessera/shared/errors';
-import { type Config, helpText, parseConfig } from './config.js';
+import { type Config, helpText, inheritedEnvironment, readCommandLine } from './config.js';
 import { Daemon } from './daemon.js';
 import { localApi, nodeApi, SocketServer } from './local-api/index.js';
 import {
@@ -24,11 +24,16 @@ const USAGE_EXIT_CODE = 2;
 
 /** Runs the agent until it is told to stop. */
 export async function run(): Promise<void> {
-  const parsed = readCommandLine();
-  if (!parsed) return;
-  const { config } = parsed;
+  const config = configOrExit();
+  if (!config) return;
   const logger = createLogger({ level: config.logLevel, name: 'tsd' });
-  const releaseLock = prepareDirectories(config);
+  // A bug: containers go on, and whoever supervises us starts the next agent, which adopts them.
+  for (const event of ['uncaughtException', 'unhandledRejection'] as const)
+    process.on(event, (error: unknown) => {
+      logger.error({ error }, `tsd ends because of a fault: ${errorText(error)}`);
+      process.exit(1);
+    });
+  const releaseLock = takeDirectories(config, logger);
 
   const daemon = buildDaemon(config, logger);
   const local = new SocketServer({
@@ -57,10 +62,11 @@ export async function run(): Promise<void> {
   process.exit(0);
 }
 
-function readCommandLine(): { readonly config: Config } | undefined {
+/** Undefined when there is nothing to run: help was asked for, or the command line is wrong. */
+function configOrExit(): Config | undefined {
   try {
-    const parsed = parseConfig(process.argv.slice(2), process.env);
-    if (parsed.kind === 'run') return parsed;
+    const parsed = readCommandLine();
+    if (parsed.kind === 'run') return parsed.config;
     process.stdout.write(`${parsed.kind === 'help' ? helpText() : ENGINE_VERSION}\n`);
   } catch (error) {
     process.stderr.write(`tsd: ${errorText(error)}\n`);
@@ -70,11 +76,16 @@ function readCommandLine(): { readonly config: Config } | undefined {
 }
 
 /** Data and keys are for root alone; sockets below the run directory have modes of their own. */
-function prepareDirectories(config: Config): () => void {
+function takeDirectories(config: Config, logger: Logger): () => void {
   mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
   chmodSync(config.dataDir, 0o700);
   mkdirSync(config.runDir, { recursive: true, mode: 0o711 });
-  return takeInstanceLock(config.dataDir);
+  try {
+    return takeInstanceLock(config.dataDir);
+  } catch (error) {
+    logger.error({ error }, errorText(error));
+    process.exit(1);
+  }
 }
 
 function buildDaemon(config: Config, logger: Logger): Daemon {
@@ -106,7 +117,7 @@ function buildDaemon(config: Config, logger: Logger): Daemon {
       new ManagerSupervisor({
         dataDir: join(config.dataDir, 'manager'),
         runDir: config.runDir,
-        spawn: spawnManager,
+        spawn: (args, outputFd) => spawnManager(args, outputFd, inheritedEnvironment()),
         isReady: () => isManager(apiSocket),
         onChange,
         clock: systemClock,

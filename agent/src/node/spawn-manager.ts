@@ -8,8 +8,12 @@ const MANAGER_MAIN = fileURLToPath(new URL('../../../manager/dist/main.js', impo
  *
  * @returns its pid
  */
-export async function spawnManager(args: readonly string[], outputFd: number): Promise<number> {
+export async function spawnManager(
+  args: readonly string[],
+  outputFd: number,
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<number> {
   // Loaded on first use: an agent that only starts again has its manager already.
   const { spawnDaemon } = await import('@tessera/native');
-  return spawnDaemon({ path: process.execPath, args: [MANAGER_MAIN, ...args], env: process.env, outputFd });
+  return spawnDaemon({ path: process.execPath, args: [MANAGER_MAIN, ...args], env, outputFd });
 }

@@ -15,8 +15,15 @@ import {
 import { managerChannelOptions, type NodeCredentials, nodeChannelCredentials } from './manager-channel.js';
 import type { StatusOutbox } from './status-outbox.js';
 
+/**
+ * A connection that does not come about is given up early: packets sent into a cut link are repeated ever more
+ * seldom, and a new attempt finds out sooner that the link has healed.
+ */
+const CONNECT_TIMEOUT_MS = 5_000;
 /** A manager that takes the connection but does not answer is given up for another. */
 const WELCOME_TIMEOUT_MS = 15_000;
+/** A manager that hangs must not hold up our own end. */
+const GOODBYE_TIMEOUT_MS = 2_000;
 /** A batch that is not acknowledged by then is sent again: the manager may have failed to store it. */
 const STATUS_RESEND_MS = 5_000;
 
@@ -71,6 +78,9 @@ export class Session {
       nodeChannelCredentials(credentials),
       managerChannelOptions,
     );
+    this.#client.waitForReady(options.clock.now() + CONNECT_TIMEOUT_MS, (error) => {
+      if (error) this.#fail(unavailable(`manager ${managerAddr} cannot be reached: ${error.message}`));
+    });
     this.#stream = this.#client.session();
     this.#stream.on('data', (message: ManagerMessage) => this.#receive(message));
     this.#stream.on('error', (error) => this.#fail(fromServiceError(error)));
@@ -106,6 +116,7 @@ export class Session {
       this.#stream.once('close', resolve);
       this.#stream.once('end', resolve);
       void this.ended.then(() => resolve());
+      this.#after('goodbye', GOODBYE_TIMEOUT_MS, resolve);
       this.#send({ $case: 'goodbye', value: goodbye });
       this.#stream.end();
     });
