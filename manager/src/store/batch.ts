@@ -1,3 +1,4 @@
+import type { CacheEvent } from './cache.js';
 import { type Compare, type Op, TXN_OPS_MAX, type Txn, txnCost } from './kv/kv.js';
 import type { Change } from './transaction.js';
 
@@ -53,6 +54,23 @@ export class Batch<J> {
     return { compares, success: [mark, ...changes], failure };
   }
 
+  /** What committing it at `revision` did, as the watch will tell. */
+  events(revision: number, committed: readonly boolean[]): CacheEvent[] {
+    const ops = this.changes.flatMap((change, index) => (committed[index] ? change.ops : []));
+    return ops.flatMap((op): CacheEvent[] => {
+      switch (op.kind) {
+        case 'put': {
+          const { key, value, lease = '' } = op;
+          return [{ kind: 'put', kv: { key, value, lease, modRevision: revision } }];
+        }
+        case 'delete':
+          return [{ kind: 'delete', key: op.key }];
+        default:
+          return [];
+      }
+    });
+  }
+
   #collides({ compares, ops }: Change): boolean {
     return (
       compares.some(({ key }) => this.#written.has(key)) ||
@@ -67,7 +85,6 @@ function changeBytes({ compares, ops }: Change): number {
   let bytes = 0;
   for (const { key } of compares) bytes += key.length + 24;
   for (const op of ops)
-    if (op.kind !== 'txn') bytes += key24(op.key) + (op.kind === 'put' ? op.value.length : 0);
+    if (op.kind !== 'txn') bytes += op.key.length + 24 + (op.kind === 'put' ? op.value.length : 0);
   return bytes;
 }
-const key24 = (key: string): number => key.length + 24;

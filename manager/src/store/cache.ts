@@ -1,7 +1,7 @@
 import { ClusterError } from '@tessera/shared/errors';
 import type { Cluster, Task, TaskSpec } from '@tessera/shared/model';
 import { ALL_KINDS, decodeObject, idOf, type KeyName, parseKey, specId } from './kinds.js';
-import type { KeyValue, KvEvent } from './kv/kv.js';
+import type { KeyValue } from './kv/kv.js';
 import { LEADER_KEY, parseLeader } from './leader-key.js';
 import { createTables, type KindTable, type Tables } from './tables.js';
 import type { Change, Kind, View } from './view.js';
@@ -11,6 +11,12 @@ export interface Claim {
   readonly owner: string;
   readonly modRevision: number;
 }
+/** What the cache needs of a key that was put. */
+type Stored = Pick<KeyValue, 'key' | 'value' | 'modRevision' | 'lease'>;
+/** A KvEvent, or one that a writer makes up of its own commit. */
+export type CacheEvent =
+  | { readonly kind: 'put'; readonly kv: Stored }
+  | { readonly kind: 'delete'; readonly key: string };
 type Subscriber = (changes: readonly Change[], view: View) => void;
 
 const text = new TextDecoder();
@@ -39,7 +45,7 @@ export class Cache implements View {
   readonly #claims = new Map<string, Claim>();
   readonly #subscribers = new Set<Subscriber>();
   readonly #waiters = new Set<{ readonly revision: number; readonly resolve: () => void }>();
-  #leader: KeyValue | undefined;
+  #leader: Stored | undefined;
   #revision = 0;
 
   /** @param onSubscriberError a subscriber threw; the others and the feed go on */
@@ -71,7 +77,7 @@ export class Cache implements View {
   }
 
   /** Applies one revision. One that is no newer than what is here has been applied already. */
-  apply(revision: number, events: readonly KvEvent[]): void {
+  apply(revision: number, events: readonly CacheEvent[]): void {
     if (revision <= this.#revision) return;
     const changes: Change[] = [];
     for (const event of events) {
@@ -135,7 +141,7 @@ export class Cache implements View {
     });
   }
 
-  #applyKey(name: KeyName, kv: KeyValue | undefined, changes: Change[]): void {
+  #applyKey(name: KeyName, kv: Stored | undefined, changes: Change[]): void {
     if (name.what === 'claim') {
       if (kv) this.#claims.set(name.claim, { owner: text.decode(kv.value), modRevision: kv.modRevision });
       else this.#claims.delete(name.claim);

@@ -177,8 +177,11 @@ export class Writer {
   }
 
   async #settle(batch: Batch<Job>, revision: number, committed: readonly boolean[]): Promise<void> {
+    const { cache, signal } = this.options;
+    // Where nobody else has written in between, there is no event to wait for but our own.
+    if (cache.revision === revision - 1) cache.apply(revision, batch.events(revision, committed));
     // So that whoever reads next sees these writes, and a body that lost decides on what beat it.
-    await this.options.cache.catchUp(revision, this.options.signal).catch(() => {});
+    await cache.catchUp(revision, signal).catch(() => {});
     const again: Job[] = [];
     batch.jobs.forEach((job, index) => {
       if (committed[index]) job.resolve(job.result);
