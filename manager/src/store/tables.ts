@@ -78,7 +78,12 @@ export class Named<K extends 'services' | 'networks' | 'images'>
   }
 
   byName(name: string): Objects[K] | undefined {
-    return this.#byName.find(name)[0];
+    return this.allByName(name)[0];
+  }
+
+  /** More than one only where a name was not claimed. */
+  allByName(name: string): readonly Objects[K][] {
+    return this.#byName.find(name);
   }
 }
 

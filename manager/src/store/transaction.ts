@@ -40,9 +40,9 @@ export class CacheTransaction implements Transaction {
         overlays.tasks.over(tables.tasks.byService(id), (task) => task.serviceId === id),
       byNode: (id: string) => overlays.tasks.over(tables.tasks.byNode(id), (task) => task.nodeId === id),
     });
-    this.services = named(overlays.services, (name) => tables.services.byName(name), serviceNames);
-    this.networks = named(overlays.networks, (name) => tables.networks.byName(name), networkNames);
-    this.images = named(overlays.images, (name) => tables.images.byName(name), imageNames);
+    this.services = named(overlays.services, (name) => tables.services.allByName(name), serviceNames);
+    this.networks = named(overlays.networks, (name) => tables.networks.allByName(name), networkNames);
+    this.images = named(overlays.images, (name) => tables.images.allByName(name), imageNames);
   }
 
   get revision(): number {
@@ -177,13 +177,12 @@ function withFinders<T extends object, F extends object>(table: T, finders: F): 
 
 function named<K extends 'services' | 'networks' | 'images'>(
   overlay: Overlay<K>,
-  find: (name: string) => Objects[K] | undefined,
+  find: (name: string) => readonly Objects[K][],
   namesOf: (object: Objects[K]) => readonly string[],
 ) {
   return withFinders(overlay, {
     byName(name: string): Objects[K] | undefined {
-      const found = find(name);
-      return overlay.over(found ? [found] : [], (object) => namesOf(object).includes(name))[0];
+      return overlay.over(find(name), (object) => namesOf(object).includes(name))[0];
     },
   });
 }
