@@ -54,6 +54,26 @@ test('a service’s name is its virtual address, tasks.NAME its ready tasks', ()
   expect(ask('tasks.web', view(1))).toEqual(['10.0.1.5', '10.0.1.6']);
 });
 
+test('a service that goes leaves its name to the one that has ready tasks', () => {
+  const gone = aVirtualService('10.0.1.99', { serviceId: 'service-gone' });
+  const live = aVirtualService('10.0.1.2');
+  for (const virtualServices of [
+    [gone, live],
+    [live, gone],
+  ]) {
+    const both = new NameIndex({
+      networks: [aNetwork(1, 'shop')],
+      endpoints: [
+        anEndpoint(host, '10.0.1.5'),
+        anEndpoint(host, '10.0.1.90', { serviceId: 'service-gone', state: 'draining' }),
+      ],
+      virtualServices,
+    });
+    expect(ask('web', { index: both, networkIds: ['network-1'] })).toEqual(['10.0.1.2']);
+    expect(ask('tasks.web', { index: both, networkIds: ['network-1'] })).toEqual(['10.0.1.5']);
+  }
+});
+
 test('with dnsrr the name is every ready task', () => {
   expect(ask('rr', view(1))).toEqual(['10.0.1.20', '10.0.1.21']);
 });

@@ -1,3 +1,4 @@
+import type { VirtualService } from '@tessera/shared/wire';
 import type { DesiredNetworks } from '../network-plane.js';
 import { contains, parseSubnet, type Subnet, splitAddress } from '../subnets.js';
 
@@ -36,13 +37,19 @@ export class NameIndex {
     const ready = endpoints.filter(({ state, addr }) => state === 'ready' && addr !== '');
     const byService = groupBy(ready, ({ serviceId, networkId }) => `${serviceId}/${networkId}`);
     const virtual = new Map<string, Set<string>>();
-    for (const service of virtualServices) {
+    const backendsOf = ({ serviceId, networkId }: VirtualService) =>
+      (byService.get(`${serviceId}/${networkId}`) ?? []).map(({ addr }) => splitAddress(addr).address);
+    // While a service goes and another takes its name, both are here: the one that can answer comes first.
+    const [able, idle] = [true, false].map((isAble) =>
+      virtualServices.filter((service) => backendsOf(service).length > 0 === isAble),
+    ) as [VirtualService[], VirtualService[]];
+    for (const service of [...able, ...idle]) {
       const { networkId } = service;
-      const backends = byService.get(`${service.serviceId}/${networkId}`) ?? [];
-      const addresses = backends.map(({ addr }) => splitAddress(addr).address);
+      const addresses = backendsOf(service);
       const hasVip = service.mode === 'vip' && service.addr !== '';
       const names = new Set([service.serviceName, ...service.aliases].map((name) => name.toLowerCase()));
       for (const name of names) {
+        if (addresses.length === 0 && this.find([networkId], name)) continue;
         add(networkId, name, hasVip ? [splitAddress(service.addr).address] : addresses);
         add(networkId, `tasks.${name}`, addresses);
       }
