@@ -48,8 +48,10 @@ describe('sessions', () => {
     await cluster.pass(2_000, agent);
 
     agent.handle.closed();
-    await cluster.pass(AGENT_RESTART_MS - 500);
+    await cluster.pass(GRACE_MS - 500);
     expect(nodeState(cluster.store, 'node-1')).toBe('ready');
+    await cluster.pass(AGENT_RESTART_MS - GRACE_MS);
+    expect(nodeState(cluster.store, 'node-1')).toBe('restarting');
     await cluster.pass(1_000);
 
     expect(nodeState(cluster.store, 'node-1')).toBe('disconnected');
@@ -99,6 +101,23 @@ describe('sessions', () => {
     await cluster.pass(2_000);
 
     expect(nodeState(cluster.store, 'node-1')).toBe('disconnected');
+  });
+
+  test('a node that leaves for good is given up at once, with its own reason', async () => {
+    const cluster = await aCluster();
+    await cluster.addNodes('node-1');
+    const agent = cluster.connect('node-1');
+    await settle();
+
+    agent.say({ $case: 'goodbye', value: { backWithinMs: 0, reason: 'the node leaves the cluster' } });
+    agent.handle.closed();
+    await settle();
+
+    expect(cluster.store.view().nodeStatuses.get('node-1')).toMatchObject({
+      state: 'disconnected',
+      message: 'the node leaves the cluster',
+    });
+    expect(cluster.store.view().sessions.size).toBe(0);
   });
 
   test('silence while the store is unsure does not count', async () => {

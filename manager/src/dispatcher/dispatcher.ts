@@ -240,8 +240,12 @@ export class Dispatcher {
   }
 
   #goodbye(session: Session, { backWithinMs, reason }: Goodbye): void {
-    session.sayGoodbye(Math.min(backWithinMs, RESTART_MAX_MS), reason);
     this.options.logger.info({ 'node.id': session.nodeId, reason, backWithinMs }, 'node says goodbye');
+    if (backWithinMs <= 0) {
+      this.#expire(session, reason);
+      return;
+    }
+    session.sayGoodbye(Math.min(backWithinMs, RESTART_MAX_MS), reason);
     this.#keeper.mark(session.nodeId);
   }
 
@@ -280,12 +284,20 @@ export class Dispatcher {
   #expireSilent(): void {
     const nowMs = this.#time.now();
     for (const session of this.#sessions.values()) {
-      if (!session.isOverdue(nowMs)) continue;
-      this.options.logger.warn({ 'node.id': session.nodeId, phase: session.phase }, 'node is silent');
-      session.phase = 'expired';
-      session.disconnect(new ClusterError('unavailable', 'no heartbeat within the grace time'));
-      this.#keeper.mark(session.nodeId);
+      if (session.isOverdue(nowMs)) {
+        this.options.logger.warn({ 'node.id': session.nodeId, phase: session.phase }, 'node is silent');
+        this.#expire(session, 'heartbeat failure');
+      } else if (session.isMissed(nowMs)) {
+        session.missed();
+        this.#keeper.mark(session.nodeId);
+      }
     }
+  }
+
+  #expire(session: Session, reason: string): void {
+    session.expire(reason);
+    session.disconnect(new ClusterError('unavailable', `the session is over: ${reason}`));
+    this.#keeper.mark(session.nodeId);
   }
 
   #onChanges(changes: readonly Change[], view: View): void {

@@ -6,7 +6,7 @@ import type { SessionTransport } from './transport.js';
 
 /**
  * Where a session stands. `opening` until its key is in the store; `lost` without a connection, in its
- * grace time; `restarting` after a Goodbye; `expired` once its time was over, until the store says so too.
+ * grace time; `restarting` after a Goodbye, or while an agent that died is waited for; `expired` once its time was over, until the store says so too.
  */
 export type SessionPhase = 'opening' | 'live' | 'lost' | 'restarting' | 'expired';
 
@@ -77,15 +77,30 @@ export class Session {
 
   /** Its agent will be back within `backWithinMs`, and its tasks run on meanwhile. */
   sayGoodbye(backWithinMs: number, reason: string): void {
-    if (backWithinMs <= 0) return;
     this.phase = 'restarting';
     this.#farewell = reason;
     this.#silenceMaxMs = Math.max(this.options.graceMs, backWithinMs);
   }
 
+  /** Its time is over: by silence, or because its agent will not be back. */
+  expire(reason: string): void {
+    this.phase = 'expired';
+    this.#farewell = reason;
+  }
+
   /** Its connection was closed from the other end: its host lives, so its agent is waited for. */
   awaitAgent(withinMs: number): void {
     this.#silenceMaxMs = Math.max(this.#silenceMaxMs, withinMs);
+  }
+
+  /** Its agent has been gone for longer than a moment: nothing new is to be placed here. @param nowMs counted time */
+  isMissed(nowMs: number): boolean {
+    return this.phase === 'lost' && nowMs - this.#heardAtMs >= this.options.graceMs;
+  }
+
+  missed(): void {
+    this.phase = 'restarting';
+    this.#farewell = 'its agent has gone without a word; its tasks run on';
   }
 
   /** False when the way down is full or gone. */
@@ -121,7 +136,7 @@ export class Session {
       case 'restarting':
         return { state: 'restarting', message: this.#farewell };
       case 'expired':
-        return { state: 'disconnected', message: 'heartbeat failure' };
+        return { state: 'disconnected', message: this.#farewell };
       default:
         return { state: 'ready', message: '' };
     }
