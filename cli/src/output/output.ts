@@ -25,7 +25,8 @@ interface Sink {
 export function createOutput({ stdout, stderr }: Sinks): Output {
   return {
     isTty: stdout.isTTY === true,
-    columns: stdout.columns ?? 80,
+    // A terminal that does not know its width says 0.
+    columns: stdout.columns || 80,
     text: (text) => void stdout.write(text),
     line: (line) => void stdout.write(`${line}\n`),
     note: (line) => void stderr.write(`${line}\n`),

@@ -70,15 +70,16 @@ class PlainLines {
 
 /** For terminals: the same lines, written over as they change. */
 class LiveLines {
-  #shown = 0;
+  #shown: readonly string[] = [];
   constructor(private readonly out: Output) {}
 
   show({ summary, slots }: Progress): void {
     const lines = [summary, ...slots].map((line) => line.slice(0, this.out.columns - 1));
-    const up = this.#shown > 0 ? `\x1b[${this.#shown}A` : '';
+    if (lines.join('\n') === this.#shown.join('\n')) return;
+    const up = this.#shown.length > 0 ? `\x1b[${this.#shown.length}A` : '';
     const cleared = lines.map((line) => `\x1b[2K${line}\n`).join('');
     // What an earlier, longer picture has left below goes as well.
     this.out.text(`${up}${cleared}\x1b[J`);
-    this.#shown = lines.length;
+    this.#shown = lines;
   }
 }

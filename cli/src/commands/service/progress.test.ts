@@ -74,3 +74,61 @@ test('an update is complete when it says so, and failed when it is paused', () =
   expect(planProgress(during, tasks, nodes).isComplete).toBe(false);
   expect(planProgress(paused, tasks, nodes).failure).toBe('service update paused: task failed');
 });
+
+test('what ended in a slot is told while nothing runs there', () => {
+  const failed = withState(1, 'failed', {
+    ID: 'old',
+    CreatedAt: '2025',
+    DesiredState: 'shutdown',
+    Status: { State: 'failed', Timestamp: '', Err: 'exec: not found', PortStatus: {} },
+  });
+
+  const waiting = planProgress(aService(), [failed, withState(1, 'ready', { DesiredState: 'ready' })], nodes);
+  const running = planProgress(aService(), [failed, aTask(1)], nodes);
+
+  expect(waiting).toMatchObject({
+    slots: ['1/3: exec: not found', '2/3: ', '3/3: '],
+    waiting: ['exec: not found'],
+  });
+  expect(waiting.failure).toBeUndefined();
+  expect(running.waiting).toEqual([]);
+});
+
+const withPolicy = (policy: object) => {
+  const { Spec } = aService();
+  return aService({
+    Spec: {
+      ...Spec,
+      Mode: { Replicated: { Replicas: 1 } },
+      TaskTemplate: { ...Spec.TaskTemplate, RestartPolicy: policy },
+    },
+  });
+};
+const ended = (state: string, id = state) =>
+  withState(1, state, {
+    ID: id,
+    DesiredState: 'shutdown',
+    Status: { State: state, Timestamp: '', PortStatus: {} },
+  });
+
+test('work that is done once and for all is progress', () => {
+  expect(planProgress(withPolicy({ Condition: 'none' }), [ended('complete')], nodes).isComplete).toBe(true);
+  expect(planProgress(withPolicy({ Condition: 'on-failure' }), [ended('complete')], nodes).isComplete).toBe(
+    true,
+  );
+  expect(planProgress(withPolicy({ Condition: 'any' }), [ended('complete')], nodes)).toMatchObject({
+    isComplete: false,
+  });
+});
+
+test('a task that failed and is not restarted is a failure, one that will be is not', () => {
+  const twice = [ended('failed', 'a'), ended('failed', 'b')];
+
+  expect(planProgress(withPolicy({ Condition: 'none' }), [ended('failed')], nodes).failure).toBe(
+    'task web.1 has ended and is not restarted: failed',
+  );
+  expect(planProgress(withPolicy({ MaxAttempts: 1 }), twice, nodes).failure).toContain('not restarted');
+  expect(planProgress(withPolicy({ MaxAttempts: 2 }), twice, nodes).failure).toBeUndefined();
+  expect(planProgress(withPolicy({ Condition: 'any' }), twice, nodes).failure).toBeUndefined();
+  expect(planProgress(withPolicy({ Condition: 'none' }), [ended('shutdown')], nodes).failure).toBeUndefined();
+});
