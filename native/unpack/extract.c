@@ -210,7 +210,11 @@ static int make_hard_link(struct archive_entry *entry, const char *path) {
     if (directory >= 0) close(directory);
     return fail(KIND_INVALID, "'%.200s': the hard link's target '%.200s' is not in this archive", path, raw);
   }
-  int result = place_enter(path, &base);
+  struct stat st;
+  int result = 0;
+  if (fstatat(directory, from, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode))
+    result = fail(KIND_INVALID, "'%.200s': the hard link's target '%.200s' is a directory", path, raw);
+  if (result == 0) result = place_enter(path, &base);
   if (result == 0) result = clear(path, base);
   if (result == 0 && linkat(directory, from, AT_FDCWD, base, 0) < 0)
     result = fail_errno("'%.200s': hard link to '%.200s'", path, raw);
@@ -263,14 +267,23 @@ static int make_by_type(struct archive *archive, struct archive_entry *entry, co
   }
 }
 
+/* Names that begin with the prefix twice are aufs's own, with all below them; but for the opaque mark. */
+static bool is_aufs_record(const char *path) {
+  for (const char *part = path; part; part = strchr(part, '/')) {
+    part += *part == '/';
+    if (has_prefix(part, ".wh..wh.") && strcmp(part, ".wh..wh..opq") != 0) return true;
+  }
+  return false;
+}
+
 /* Whiteouts of the OCI image layer specification. 1: it was one; 0: an ordinary entry; -1 after fail(). */
 static int take_whiteout(const char *path) {
   const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *base;
-  if (x.options->mode != UNPACK_LAYER || !has_prefix(name, ".wh.")) return 0;
+  if (x.options->mode != UNPACK_LAYER) return 0;
+  if (is_aufs_record(path)) return 1;
+  if (!has_prefix(name, ".wh.")) return 0;
   if (place_enter(path, &base) < 0) return -1;
   if (strcmp(name, ".wh..wh..opq") == 0) return make_opaque(path, ".") < 0 ? -1 : 1;
-  // Other names with the prefix twice are aufs's own records.
-  if (has_prefix(name, ".wh..wh.")) return 1;
   return make_whiteout(path, name + 4) < 0 ? -1 : 1;
 }
 
