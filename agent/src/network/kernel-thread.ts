@@ -38,6 +38,8 @@ export class KernelThread {
   readonly #pending = new Map<number, Pending>();
   #lastId = 0;
   #hosts = 0;
+  /** Why no call is answered any more. */
+  #ended: Error | undefined;
 
   constructor() {
     this.#worker = startWorker();
@@ -68,6 +70,7 @@ export class KernelThread {
   }
 
   #call(request: Omit<Request, 'id'>): Promise<unknown> {
+    if (this.#ended) return Promise.reject(this.#ended);
     const id = ++this.#lastId;
     return new Promise((resolve, reject) => {
       this.#pending.set(id, { resolve, reject });
@@ -85,6 +88,7 @@ export class KernelThread {
   }
 
   #fail(error: Error): void {
+    this.#ended ??= error;
     for (const { reject } of this.#pending.values()) reject(error);
     this.#pending.clear();
   }

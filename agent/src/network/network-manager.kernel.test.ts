@@ -241,6 +241,28 @@ test('a port or a VXLAN device that somebody deletes comes back', async () => {
   expect(await greet(containers.client, '10.0.1.6', 80)).toBe('two');
 });
 
+test('a network that cannot be made does not hold up the others, and comes when it can', async () => {
+  const taken = { vni: 4103, local: hostOf(FIRST).address, port: 4789, mtu: 1450, into: hostOf(FIRST).fd };
+  changeNetwork([{ kind: 'vxlan', name: 'foreign', ...taken, netns: hostOf(FIRST).fd }]);
+  const fabric = openNetns(hostOf(FIRST).fabricPath);
+  cleanups.push(() => closeSync(fabric));
+  const devices = () =>
+    dumpLinks(fabric)
+      .filter(({ name }) => name.startsWith('vx-'))
+      .map(({ name }) => name);
+
+  await managerOf(FIRST).apply(
+    { networks: [aNetwork(7, 'late'), shop], endpoints: [], virtualServices: [] },
+    1,
+  );
+  expect(devices()).toEqual(['vx-network-1']);
+
+  changeNetwork([{ kind: 'link-delete', name: 'foreign', netns: hostOf(FIRST).fd }]);
+  const endpoint = anEndpoint(hostOf(FIRST), '10.0.7.5');
+  await attach(managerOf(FIRST), await lab.container(), [endpoint]);
+  expect(devices().sort()).toEqual(['vx-network-1', 'vx-network-7']);
+});
+
 test('a container is attached although somebody has just deleted its bridges', async () => {
   const { desired, containers } = await aShop();
   const fabric = openNetns(hostOf(FIRST).fabricPath);
