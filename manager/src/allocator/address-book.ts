@@ -16,6 +16,8 @@ export type Cursors = Map<string, number>;
 export class AddressBook {
   readonly #cursors: Cursors;
   readonly #pools = new Map<string, readonly AddressPool[]>();
+  /** Why a network that was searched in vain has nothing: a hundred tasks may wait for the same one. */
+  readonly #exhausted = new Map<string, ClusterError>();
 
   constructor(
     private readonly tx: Transaction,
@@ -36,6 +38,8 @@ export class AddressBook {
    * @throws ClusterError `resourceExhausted` when the network has none left, naming it
    */
   take(status: NetworkStatus, owner: string): string {
+    const known = this.#exhausted.get(status.networkId);
+    if (known) throw known;
     for (const pool of this.#poolsOf(status)) {
       const address = this.#findFree(status.networkId, pool);
       if (address === undefined) continue;
@@ -47,7 +51,15 @@ export class AddressBook {
       this.#cursors.set(status.networkId, address + 1);
       return `${text}/${pool.subnet.prefix}`;
     }
-    throw this.#exhausted(status);
+    const error = this.#exhaustedError(status);
+    this.#exhausted.set(status.networkId, error);
+    throw error;
+  }
+
+  /** Gives back an address taken in this transaction. */
+  giveBack(networkId: string, addr: string): void {
+    this.tx.releaseClaim(ipClaim(networkId, addr.split('/')[0]!));
+    this.#exhausted.delete(networkId);
   }
 
   #findFree(networkId: string, pool: AddressPool): number | undefined {
@@ -79,7 +91,7 @@ export class AddressBook {
   }
 
   /** Docker's words, with the network's name. */
-  #exhausted(status: NetworkStatus): ClusterError {
+  #exhaustedError(status: NetworkStatus): ClusterError {
     const name = this.tx.networks.get(status.networkId)?.spec?.name ?? status.networkId;
     const subnets = status.pools.map(({ subnet }) => subnet).join(', ');
     return new ClusterError(

@@ -171,14 +171,13 @@ const weightOf = (tx: Transaction, task: Task): number => 1 + tx.specOf(task).ne
  */
 function allocateTask(tx: Transaction, task: Task, book: AddressBook): number {
   const networks: NetworkAttachment[] = [];
-  const taken: string[] = [];
   const reason = attach();
   if (reason === undefined) {
     tx.put('tasks', { ...task, state: 'pending', networks, pendingReason: '' });
-    return 1 + taken.length;
+    return 1 + networks.length;
   }
   // All of its addresses or none: a task that waits must not hold what another one could use.
-  for (const claim of taken) tx.releaseClaim(claim);
+  for (const { networkId, addr } of networks) if (addr) book.giveBack(networkId, addr);
   if (reason === task.pendingReason) return 0;
   tx.put('tasks', { ...task, pendingReason: reason });
   return 1;
@@ -198,7 +197,6 @@ function allocateTask(tx: Transaction, task: Task, book: AddressBook): number {
       }
       try {
         const addr = book.take(status, `task/${task.id}`);
-        taken.push(ipClaim(networkId, addr.split('/')[0]!));
         networks.push({ networkId, addr, mac: macOf(addr), aliases });
       } catch (error) {
         if (error instanceof ClusterError && error.kind === 'resourceExhausted') return error.message;
