@@ -33,12 +33,15 @@ export interface OpenParts extends NodeParts {
   clear(): Promise<void>;
 }
 
+/** What keeps this node's manager running. */
+export type Supervisor = Pick<ManagerSupervisor, 'start' | 'ready' | 'running' | 'release' | 'stop'>;
+
 export interface DaemonOptions {
   readonly config: Config;
   readonly directory: NodeDirectory;
   /** Builds the parts of a node that has just become, or is again, one of a cluster. */
   readonly openParts: (settings: NodeSettings, identity: NodeIdentity) => Promise<OpenParts>;
-  readonly newSupervisor: (onChange: (up: boolean) => void) => ManagerSupervisor;
+  readonly newSupervisor: (onChange: (up: boolean) => void) => Supervisor;
   readonly describe: (settings: NodeSettings, peerPort: number) => NodeDescription;
   readonly host: () => HostFacts;
   /** Whether this process, not the manager, is to answer at the API socket. */
@@ -58,7 +61,7 @@ export class Daemon implements NodeBackend {
   #agent: NodeAgent | undefined;
   #parts: OpenParts | undefined;
   #storage: AgentDirectory | undefined;
-  #supervisor: ManagerSupervisor | undefined;
+  #supervisor: Supervisor | undefined;
   /** Entering and leaving a cluster go one after the other. */
   #change: Promise<unknown> = Promise.resolve();
 
@@ -241,6 +244,7 @@ export class Daemon implements NodeBackend {
       ...['--hostname', config.hostname],
       ...['--log-level', config.logLevel],
       ...(config.etcdEndpoints.length > 0 ? ['--etcd-endpoints', config.etcdEndpoints.join(',')] : []),
+      ...config.etcdTlsFlags,
       ...flags,
     ]);
   }
