@@ -5,7 +5,7 @@ import { signImageToken } from '@tessera/shared/image-token';
 import { Admission, CertificateAuthority } from '../ca/index.js';
 import type { Config } from '../config.js';
 import { Dispatcher, ImageLocator, managerAddrs, NodeMonitor } from '../dispatcher/index.js';
-import { EtcdSupervisor } from '../etcd/index.js';
+import { EtcdSupervisor, readEtcdTls } from '../etcd/index.js';
 import { Leader, type Term } from '../leader.js';
 import { ServiceLogBroker } from '../logbroker/index.js';
 import { startLoops } from '../loops/index.js';
@@ -23,6 +23,7 @@ import { EtcdKv } from '../store/kv/etcd-kv.js';
 import { StreamBroker } from '../streams/index.js';
 import { serveApi } from './api-listeners.js';
 import { bootstrap } from './bootstrap.js';
+import { endFormerLife } from './former-life.js';
 import { IdentityWatch } from './identity-watch.js';
 import { NodeFiles, type NodeIdentity } from './node-files.js';
 import { Teardown } from './teardown.js';
@@ -144,6 +145,7 @@ async function lead(
   signal: AbortSignal,
 ): Promise<void> {
   const { clock, random } = env;
+  await persist(() => endFormerLife(kv, identity.nodeId), env, signal);
   const election = new Election(kv, { clock, random, logger, managerId: identity.nodeId });
   const run = async (term: Term) => {
     new NodeMonitor({
@@ -173,7 +175,11 @@ async function openKv(config: Config, env: Environment, teardown: Teardown): Pro
     await supervisor.start();
     endpoints.push(supervisor.endpoint);
   }
-  const kv = new EtcdKv({ ...env, logger: env.logger.child({ module: 'etcd' }) }, { endpoints });
+  const tls = config.etcdTls && readEtcdTls(config.etcdTls);
+  const kv = new EtcdKv(
+    { ...env, logger: env.logger.child({ module: 'etcd' }) },
+    { endpoints, ...(tls && { tls }) },
+  );
   teardown.add('etcd client', () => kv.close());
   return kv;
 }
