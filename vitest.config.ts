@@ -36,7 +36,12 @@ export default defineConfig({
         test: {
           // What faces the kernel; run by `npm run test:vm` in a machine with pure cgroup v2 and a stock kernel.
           name: 'vm',
-          include: ['native/src/**/*.test.ts', 'agent/src/{executor,image,network}/**/*.test.ts'],
+          include: [
+            'native/src/{daemon,spec,unpack}.test.ts',
+            'agent/src/executor/container/*.test.ts',
+            'agent/src/image/{unpack,local-image-store}.test.ts',
+            'agent/src/network/*.kernel.test.ts',
+          ],
           // An emulated machine is ten times slower than this one.
           testTimeout: 300_000,
           hookTimeout: 300_000,

@@ -20,6 +20,7 @@ const LINE_RULES = [
     where: (file) =>
       !isTest(file) &&
       !file.startsWith('shared/src/env/') &&
+      !file.includes('/testing/') &&
       !file.startsWith('e2e/') &&
       !file.includes('/bench/'),
     pattern:

@@ -20,6 +20,8 @@ ip link set lo up
 modprobe -a overlay bridge veth vxlan nf_tables nft_chain_nat nft_masq nft_redir nft_ct nft_numgen nf_conntrack nf_conntrack_netlink br_netfilter 2>/dev/null
 cd /repo
 export LD_LIBRARY_PATH=/repo/.cache/vm/lib
+# The serial console is no terminal to draw on.
+export CI=true NO_COLOR=1
 bash /repo/.cache/vm/command.sh </dev/null 2>&1
 echo "LAB-EXIT $?"
 sync

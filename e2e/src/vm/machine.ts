@@ -36,7 +36,7 @@ export async function boot(
         '-accel',
         'tcg,thread=multi,tb-size=512',
         '-cpu',
-        'Haswell',
+        'Haswell,-pcid,-x2apic,-tsc-deadline,-hle,-invpcid,-rtm',
         '-smp',
         '2',
         '-m',
