@@ -1,6 +1,7 @@
 import { chmodSync, mkdirSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
+import { logVerbosity, setLogVerbosity } from '@grpc/grpc-js';
 import { API_HEADERS, ENGINE_VERSION } from '@tessera/shared/docker-api';
 import { createLogger, type Logger, systemClock, systemRandom } from '@tessera/shared/env';
 import { errorText } from '@tessera/shared/errors';
@@ -27,6 +28,8 @@ export async function run(): Promise<void> {
   const config = configOrExit();
   if (!config) return;
   const logger = createLogger({ level: config.logLevel, name: 'tsd' });
+  // Its own lines are no JSON, and what goes wrong comes with the call as well.
+  setLogVerbosity(logVerbosity.NONE);
   // A bug: containers go on, and whoever supervises us starts the next agent, which adopts them.
   for (const event of ['uncaughtException', 'unhandledRejection'] as const)
     process.on(event, (error: unknown) => {
