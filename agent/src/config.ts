@@ -23,6 +23,9 @@ const SETTINGS = {
   hostname: { help: "the node's name (default: the host's)", default: '' },
   'log-level': { help: 'error, warn, info or debug', default: 'info' },
   'etcd-endpoints': { help: 'an etcd to use instead of one of our own, separated by commas', default: '' },
+  'etcd-cacert': { help: 'PEM file of the authority of that etcd', default: '' },
+  'etcd-cert': { help: 'PEM file of a client certificate for that etcd', default: '' },
+  'etcd-key': { help: 'PEM file of its key', default: '' },
 } as const;
 
 type SettingName = keyof typeof SETTINGS;
@@ -41,6 +44,9 @@ const SCHEMA = z.object({
   hostname: z.string().max(63),
   'log-level': z.enum(['error', 'warn', 'info', 'debug']),
   'etcd-endpoints': z.string(),
+  'etcd-cacert': z.string(),
+  'etcd-cert': z.string(),
+  'etcd-key': z.string(),
 });
 
 /** What `tsd` was told at its start. */
@@ -58,6 +64,8 @@ export interface Config {
   readonly hostname: string;
   readonly logLevel: z.infer<typeof SCHEMA>['log-level'];
   readonly etcdEndpoints: readonly string[];
+  /** The manager's flags for that etcd's certificates, with their values. */
+  readonly etcdTlsFlags: readonly string[];
 }
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -121,6 +129,9 @@ function toConfig(data: z.infer<typeof SCHEMA>): Config {
     hostname: data.hostname || hostname(),
     logLevel: data['log-level'],
     etcdEndpoints: data['etcd-endpoints'].split(',').filter(Boolean),
+    etcdTlsFlags: (['etcd-cacert', 'etcd-cert', 'etcd-key'] as const).flatMap((name) =>
+      data[name] ? [`--${name}`, resolve(data[name])] : [],
+    ),
   };
 }
 

@@ -3,6 +3,7 @@ import type { LogLevel } from '@tessera/shared/env';
 import { errorText, invalid } from '@tessera/shared/errors';
 import type { Node_Availability } from '@tessera/shared/model';
 import ipaddr from 'ipaddr.js';
+import type { EtcdTlsFiles } from './etcd/index.js';
 
 /** What `--init` makes a new cluster of. */
 export interface InitConfig {
@@ -26,6 +27,8 @@ export interface Config {
   readonly hostname: string;
   /** Of an external etcd; empty: a child of this process. */
   readonly etcdEndpoints: readonly string[];
+  /** Undefined: the external etcd is reached in clear, or its endpoints are https of a public authority. */
+  readonly etcdTls: EtcdTlsFiles | undefined;
   readonly init: InitConfig | undefined;
   readonly logLevel: LogLevel;
 }
@@ -49,6 +52,7 @@ export function parseConfig(args: readonly string[]): Config {
     apiListenAddr: apiListenAddr(flags['api-listen-addr'], listenAddr),
     hostname: required('hostname', flags.hostname),
     etcdEndpoints: flags['etcd-endpoints']?.split(',').filter(Boolean) ?? [],
+    etcdTls: etcdTls(flags),
     init: flags.init ? initConfig(flags) : undefined,
     logLevel: oneOf('log-level', flags['log-level'], ['error', 'warn', 'info', 'debug']),
   };
@@ -69,6 +73,9 @@ function parse(args: readonly string[]) {
         'api-listen-addr': { type: 'string' },
         hostname: { type: 'string' },
         'etcd-endpoints': { type: 'string' },
+        'etcd-cacert': { type: 'string' },
+        'etcd-cert': { type: 'string' },
+        'etcd-key': { type: 'string' },
         init: { type: 'boolean' },
         'default-addr-pool': { type: 'string', multiple: true },
         'subnet-size': { type: 'string', default: DEFAULT_SUBNET_SIZE },
@@ -81,6 +88,13 @@ function parse(args: readonly string[]) {
   } catch (error) {
     throw invalid(errorText(error));
   }
+}
+
+function etcdTls(flags: Flags): EtcdTlsFiles | undefined {
+  const { 'etcd-cacert': caFile, 'etcd-cert': certFile, 'etcd-key': keyFile } = flags;
+  if (Boolean(certFile) !== Boolean(keyFile)) throw invalid('--etcd-cert and --etcd-key go together');
+  if (certFile && !caFile) throw invalid('--etcd-cacert is missing: --etcd-cert needs it');
+  return caFile ? { caFile, ...(certFile && keyFile && { certFile, keyFile }) } : undefined;
 }
 
 function initConfig(flags: Flags): InitConfig {
