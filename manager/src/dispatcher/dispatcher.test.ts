@@ -120,6 +120,21 @@ describe('sessions', () => {
     expect(cluster.store.view().sessions.size).toBe(0);
   });
 
+  test('a node that waits for a slow store to be welcomed is not silent', async () => {
+    const cluster = await aCluster();
+    await cluster.addNodes('node-1');
+    cluster.store.kv.freeze();
+    const agent = cluster.connect('node-1');
+
+    await cluster.pass(2 * GRACE_MS);
+    cluster.store.kv.thaw();
+    await cluster.pass(GRACE_MS - 1_000);
+
+    expect(agent.isClosed).toBe(false);
+    expect(agent.got('welcome')).toHaveLength(1);
+    expect(nodeState(cluster.store, 'node-1')).toBe('ready');
+  });
+
   test('silence while the store is unsure does not count', async () => {
     const cluster = await aCluster();
     await cluster.addNodes('node-1');

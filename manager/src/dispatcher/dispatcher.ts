@@ -183,6 +183,7 @@ export class Dispatcher {
     this.#statuses.unpark();
     if (session.phase !== 'opening') return;
     session.phase = session.transport ? 'live' : 'lost';
+    session.heard(this.#time.now());
     if (session.transport) this.#welcome(session);
   }
 

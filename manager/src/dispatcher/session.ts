@@ -64,7 +64,9 @@ export class Session {
 
   /** Whether it has been silent for as long as it may. @param nowMs counted time */
   isOverdue(nowMs: number): boolean {
-    return this.phase !== 'expired' && nowMs - this.#heardAtMs >= this.#silenceMaxMs;
+    // An agent beats once it is welcomed; until then it is the store that keeps it waiting.
+    const isExpected = this.phase !== 'expired' && !(this.phase === 'opening' && this.transport);
+    return isExpected && nowMs - this.#heardAtMs >= this.#silenceMaxMs;
   }
 
   report(report: NodeReport): void {
