@@ -1,43 +1,15 @@
-import { afterEach, expect, test } from 'vitest';
-import {
-  type Compare,
-  type Kv,
-  type KvEvent,
-  type Op,
-  REQUEST_BYTES_MAX,
-  type Txn,
-  type Watch,
-} from './kv.js';
-
-export interface KvUnderTest {
-  /** A client of the store; every one sees the same data. */
-  connect(): Kv;
-  /** Lets `timeMs` go by, as leases see it. */
-  pass(timeMs: number): Promise<void>;
-}
+import { expect, test } from 'vitest';
+import { arrangeKv, type KvHelpers, type KvUnderTest } from './contract-support.js';
+import { watchContract } from './contract-watch.js';
+import { type Op, REQUEST_BYTES_MAX, type Txn } from './kv.js';
 
 /**
  * What every key-value store must do: run on MemoryKv and on a real etcd, so that the one may stand in for the
  * other. Each test works under a prefix of its own.
  */
 export function kvContract(open: () => KvUnderTest): void {
-  let prefixCount = 0;
-  const watches: Watch[] = [];
-  afterEach(() => {
-    for (const watch of watches.splice(0)) watch.close();
-  });
-
-  const arrange = () => {
-    const store = open();
-    const kv = store.connect();
-    const prefix = `/contract/${++prefixCount}/`;
-    return { kv, prefix, ...helpers(kv, prefix), pass: store.pass };
-  };
-  const follow = (kv: Kv, prefix: string, fromRevision: number) => {
-    const seen = new Recorder();
-    watches.push(kv.watch(prefix, fromRevision, seen));
-    return seen;
-  };
+  watchContract(open);
+  const arrange = () => arrangeKv(open());
 
   test('a key carries the revisions of its making and last write, and counts its writes', async () => {
     const { kv, put, remove, key } = arrange();
@@ -168,7 +140,7 @@ export function kvContract(open: () => KvUnderTest): void {
     ]);
   });
 
-  const refused: Record<string, (h: ReturnType<typeof helpers>) => readonly Op[]> = {
+  const refused: Record<string, (h: KvHelpers) => readonly Op[]> = {
     'one key put twice': ({ putOp }) => [putOp('a', '1'), putOp('a', '2')],
     'a key put and deleted': ({ putOp, deleteOp }) => [putOp('a', '1'), deleteOp('a')],
     'one key put in two nested transactions': ({ putOp, nested }) => [
@@ -236,143 +208,6 @@ export function kvContract(open: () => KvUnderTest): void {
     await expect(committed).rejects.toMatchObject({ kind: 'invalidArgument' });
   });
 
-  test('a watch delivers each revision under its prefix once, in order, from the one asked for', async () => {
-    const { kv, prefix, put, remove, putOp, key } = arrange();
-    await put('before', '');
-    const first = await put('a', 'one');
-    const seen = follow(kv, prefix, first);
-    await put('a', 'two');
-    await kv.txn({
-      compares: [],
-      success: [{ kind: 'put', key: `/elsewhere${prefix}`, value: Buffer.from('') }],
-      failure: [],
-    });
-    await kv.txn({ compares: [], success: [putOp('b', 'x'), putOp('c', 'x')], failure: [] });
-    const last = await remove('a');
-
-    await seen.until(last);
-
-    const told = seen.revisions.map(({ events }) => events.map((event) => [event.kind, keyOf(event)]));
-    expect(told).toEqual([
-      [['put', key('a')]],
-      [['put', key('a')]],
-      [
-        ['put', key('b')],
-        ['put', key('c')],
-      ],
-      [['delete', key('a')]],
-    ]);
-    expect(seen.revisions[0]!.revision).toBe(first);
-  });
-
-  test('two watches are independent, and a closed one is silent', async () => {
-    const { kv, prefix, put } = arrange();
-    const start = await put('a', 'one');
-    const kept = follow(kv, prefix, start);
-    const closed = new Recorder();
-    const watch = kv.watch(prefix, start, closed);
-    await Promise.all([kept.until(start), closed.until(start)]);
-
-    watch.close();
-    await kept.until(await put('a', 'two'));
-
-    expect(closed.revisions).toHaveLength(1);
-  });
-
-  test('a watch that is restarted neither skips nor repeats', async () => {
-    const { kv, prefix, put } = arrange();
-    const seen = new Recorder();
-    const start = await put('a', '0');
-    const watch = kv.watch(prefix, start, seen);
-    watches.push(watch);
-
-    let last = start;
-    for (let count = 1; count <= 20; count++) {
-      if (count % 3 === 0) watch.restart();
-      last = await put('a', `${count}`);
-    }
-    await seen.until(last);
-
-    const values = seen.revisions.map(({ events }) => events.map(textOf).join());
-    expect(values).toEqual(Array.from({ length: 21 }, (_, index) => `${index}`));
-  });
-
-  test('history that was compacted can neither be watched nor read, what is later can', async () => {
-    const { kv, prefix, put } = arrange();
-    const old = await put('a', 'one');
-    const kept = await put('a', 'two');
-    await put('a', 'three');
-
-    await kv.compact(kept);
-    await kv.compact(kept);
-
-    await expect(kv.range({ key: prefix, prefix: true, revision: old })).rejects.toMatchObject({
-      kind: 'aborted',
-    });
-    const then = await kv.range({ key: prefix, prefix: true, revision: kept });
-    expect(Buffer.from(then.kvs[0]!.value).toString()).toBe('two');
-    const late = follow(kv, prefix, old);
-    await late.untilCompacted();
-    const fine = follow(kv, prefix, kept + 1);
-    await fine.until(kept + 1);
-    expect(late.revisions).toEqual([]);
-  });
-
-  test('keys die with their lease, in one revision', async () => {
-    const { kv, prefix, putOp, get } = arrange();
-    const { id } = await kv.grantLease(60_000);
-    const { revision } = await kv.txn({
-      compares: [],
-      success: [putOp('a', '', id), putOp('b', '', id), putOp('c', '')],
-      failure: [],
-    });
-    const seen = follow(kv, prefix, revision + 1);
-
-    await kv.revokeLease(id);
-    await kv.revokeLease(id);
-    await seen.until(revision + 1);
-
-    expect(seen.revisions[0]!.events.map(keyOf)).toEqual([`${prefix}a`, `${prefix}b`]);
-    const { results } = await kv.txn({ compares: [], success: [get('a'), get('c')], failure: [] });
-    expect(results.map((op) => op.kind === 'get' && op.kv !== undefined)).toEqual([false, true]);
-  });
-
-  test('a key put again without its lease outlives it', async () => {
-    const { kv, key, put, putOp } = arrange();
-    const { id } = await kv.grantLease(60_000);
-    await kv.txn({ compares: [], success: [putOp('a', 'leased', id)], failure: [] });
-    expect((await kv.range({ key: key('a') })).kvs[0]?.lease).toBe(id);
-
-    await put('a', 'free');
-    await kv.revokeLease(id);
-
-    expect((await kv.range({ key: key('a') })).kvs).toHaveLength(1);
-  });
-
-  test('a lease ends when it is not kept alive, and lives when it is', async () => {
-    const { kv, prefix, putOp, pass } = arrange();
-    const dying = await kv.grantLease(2_000);
-    const kept = await kv.grantLease(2_000);
-    const { revision } = await kv.txn({
-      compares: [],
-      success: [putOp('dying', '', dying.id), putOp('kept', '', kept.id)],
-      failure: [],
-    });
-    const seen = follow(kv, prefix, revision + 1);
-
-    for (let beat = 0; beat < 100 && seen.revisions.length === 0; beat++) {
-      await pass(dying.ttlMs / 8);
-      expect((await kv.keepAlive(kept.id)).ttlMs).toBe(kept.ttlMs);
-    }
-
-    expect(seen.revisions.flatMap(({ events }) => events.map(keyOf))).toEqual([`${prefix}dying`]);
-    await expect(kv.keepAlive(dying.id)).rejects.toMatchObject({ kind: 'notFound' });
-    await expect(
-      kv.txn({ compares: [], success: [putOp('x', '', dying.id)], failure: [] }),
-    ).rejects.toMatchObject({ kind: 'notFound' });
-    await kv.revokeLease(kept.id);
-  });
-
   test('of many who make one key at once, one does', async () => {
     const { kv, key, putOp, absent } = arrange();
 
@@ -398,67 +233,3 @@ export function kvContract(open: () => KvUnderTest): void {
     expect(status.usedBytes).toBeGreaterThan(0);
   });
 }
-
-function helpers(kv: Kv, prefix: string) {
-  const key = (name: string) => prefix + name;
-  const putOp = (name: string, value: string, lease?: string): Op => ({
-    kind: 'put',
-    key: key(name),
-    value: Buffer.from(value),
-    ...(lease && { lease }),
-  });
-  const deleteOp = (name: string): Op => ({ kind: 'delete', key: key(name) });
-  const commit = async (op: Op): Promise<number> =>
-    (await kv.txn({ compares: [], success: [op], failure: [] })).revision;
-  return {
-    key,
-    putOp,
-    deleteOp,
-    get: (name: string): Op => ({ kind: 'get', key: key(name) }),
-    nested: (compares: readonly Compare[], success: readonly Op[]): Op => ({
-      kind: 'txn',
-      txn: { compares, success, failure: [] },
-    }),
-    absent: (name: string): Compare => ({ key: key(name), target: 'createRevision', equals: 0 }),
-    unchanged: (name: string, equals: number): Compare => ({ key: key(name), target: 'modRevision', equals }),
-    put: (name: string, value: string) => commit(putOp(name, value)),
-    remove: (name: string) => commit(deleteOp(name)),
-  };
-}
-
-/** Remembers what a watch delivered, and lets a test wait for it. */
-export class Recorder {
-  readonly revisions: { readonly revision: number; readonly events: readonly KvEvent[] }[] = [];
-  #compacted = false;
-  #waiters: (() => void)[] = [];
-
-  onEvents(revision: number, events: readonly KvEvent[]): void {
-    this.revisions.push({ revision, events });
-    this.#wake();
-  }
-
-  onCompacted(): void {
-    this.#compacted = true;
-    this.#wake();
-  }
-
-  until(revision: number): Promise<void> {
-    return this.#when(() => (this.revisions.at(-1)?.revision ?? 0) >= revision);
-  }
-
-  untilCompacted(): Promise<void> {
-    return this.#when(() => this.#compacted);
-  }
-
-  async #when(holds: () => boolean): Promise<void> {
-    while (!holds()) await new Promise<void>((resolve) => this.#waiters.push(resolve));
-  }
-
-  #wake(): void {
-    for (const resolve of this.#waiters.splice(0)) resolve();
-  }
-}
-
-const keyOf = (event: KvEvent): string => (event.kind === 'put' ? event.kv.key : event.key);
-const textOf = (event: KvEvent): string =>
-  event.kind === 'put' ? Buffer.from(event.kv.value).toString() : '';

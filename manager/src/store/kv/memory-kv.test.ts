@@ -1,6 +1,7 @@
 import { FakeClock, settle } from '@tessera/shared/testing';
 import { describe, expect, test } from 'vitest';
-import { kvContract, Recorder } from './contract.js';
+import { kvContract } from './contract.js';
+import { Recorder } from './contract-support.js';
 import { MemoryKv } from './memory-kv.js';
 
 describe('in memory', () => {
