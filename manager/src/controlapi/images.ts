@@ -2,7 +2,7 @@ import { ClusterError } from '@tessera/shared/errors';
 import { Image } from '@tessera/shared/model';
 import type { Transaction, View } from '../store/view.js';
 import { familiarName, normalizeName, parseReference } from './image-reference.js';
-import { findImage, getImage } from './lookup.js';
+import { getImage } from './lookup.js';
 import type { ControlContext } from './ports.js';
 
 /** What removing an image did, in the order it was done. */
@@ -45,42 +45,22 @@ export class Images {
    * @throws ClusterError `conflict` while a service or a task uses the image
    */
   async remove(reference: string, force: boolean): Promise<readonly ImageRemoval[]> {
-    const view = await this.#context.store.read();
-    const { id } = getImage(view, reference);
-    const byId = findImage(view, reference)?.names.every((name) => !isName(reference, name)) ?? true;
-    const name = byId ? undefined : normalizeName(reference);
+    const { store } = this.#context;
+    const view = await store.read();
+    const { id, names } = getImage(view, reference);
+    const name = names.find((candidate) => isName(reference, candidate));
+    const { removals, removed } = await store.update((tx) =>
+      planRemoval(tx, getImage(tx, id), name, force, reference),
+    );
+    if (!removed) return removals;
 
-    const removals = await this.#context.store.update((tx) => {
-      const image = getImage(tx, id);
-      if (byId && image.names.length > 1 && !force) {
-        throw new ClusterError(
-          'conflict',
-          `conflict: unable to delete ${reference} (must be forced) - image is referenced in multiple repositories`,
-        );
-      }
-      const remaining = name === undefined ? [] : image.names.filter((other) => other !== name);
-      const untagged = image.names.filter((other) => !remaining.includes(other));
-      for (const gone of untagged) tx.releaseClaim(`name/image/${gone}`);
-      const removals: ImageRemoval[] = untagged.map((gone) => ({
-        kind: 'untagged',
-        name: familiarName(gone),
-      }));
-
-      if (remaining.length > 0) {
-        tx.put('images', { ...image, names: remaining });
-        return removals;
-      }
-      const user = findUser(tx, id);
-      if (user) {
-        throw new ClusterError(
-          'conflict',
-          `conflict: unable to remove repository reference "${reference}" - image is being used by ${user}`,
-        );
-      }
-      tx.delete('images', id);
-      return [...removals, { kind: 'deleted', id: image.configDigest || id } as const];
-    });
-    if (removals.some(({ kind }) => kind === 'deleted')) await this.#removeContent(view, id);
+    // A service may have been created between our look and the deletion; from then on, none can be.
+    const user = findUser(await store.read(), id);
+    if (user) {
+      await store.update((tx) => addNames(tx, removed, removed.names));
+      throw inUse(reference, user);
+    }
+    await this.#removeContent(view, id);
     return removals;
   }
 
@@ -125,6 +105,41 @@ function isName(reference: string, name: string): boolean {
   }
 }
 
+/** @param name undefined: the image as a whole, by its id */
+function planRemoval(
+  tx: Transaction,
+  image: Image,
+  name: string | undefined,
+  force: boolean,
+  reference: string,
+): { readonly removals: readonly ImageRemoval[]; readonly removed?: Image } {
+  if (name === undefined && image.names.length > 1 && !force) {
+    throw new ClusterError(
+      'conflict',
+      `conflict: unable to delete ${reference} (must be forced) - image is referenced in multiple repositories`,
+    );
+  }
+  const remaining = name === undefined ? [] : image.names.filter((other) => other !== name);
+  const untagged = image.names.filter((other) => !remaining.includes(other));
+  const removals: ImageRemoval[] = untagged.map((gone) => ({ kind: 'untagged', name: familiarName(gone) }));
+  const user = remaining.length === 0 ? findUser(tx, image.id) : undefined;
+  if (user) throw inUse(reference, user);
+
+  for (const gone of untagged) tx.releaseClaim(`name/image/${gone}`);
+  if (remaining.length > 0) {
+    tx.put('images', { ...image, names: remaining });
+    return { removals };
+  }
+  tx.delete('images', image.id);
+  return { removals: [...removals, { kind: 'deleted', id: image.configDigest || image.id }], removed: image };
+}
+
+const inUse = (reference: string, user: string): ClusterError =>
+  new ClusterError(
+    'conflict',
+    `conflict: unable to remove repository reference "${reference}" - image is being used by ${user}`,
+  );
+
 /**
  * Points names at an image, away from whatever they meant before. Must run in a transaction: a name belongs to exactly
  * one image at every revision.
@@ -146,7 +161,7 @@ export function addNames(tx: Transaction, image: Image, names: readonly string[]
 }
 
 /** A service or task that runs this image, or may run it again by a rollback. */
-function findUser(tx: Transaction, imageId: string): string | undefined {
+function findUser(tx: View, imageId: string): string | undefined {
   for (const service of tx.services.all()) {
     // One that is being removed will start nothing more; its tasks are looked at below.
     if (service.removing) continue;

@@ -3,7 +3,7 @@ import { ClusterError, invalid } from '@tessera/shared/errors';
 import { Network, type NetworkSpec } from '@tessera/shared/model';
 import { formatBlock, overlap } from '../allocator/ipv4.js';
 import { type AddressPool, parsePool } from '../allocator/subnets.js';
-import type { View } from '../store/view.js';
+import type { Transaction, View } from '../store/view.js';
 import { getNetwork } from './lookup.js';
 import type { ControlContext } from './ports.js';
 
@@ -55,19 +55,18 @@ export class Networks {
     const { store } = this.#context;
     const { id } = getNetwork(await store.read(), reference);
 
-    await store.update((tx) => {
-      const network = getNetwork(tx, id);
+    const name = await store.update((tx) => {
+      const { spec } = getNetwork(tx, id);
       const user = findUser(tx, id);
-      if (user) {
-        throw new ClusterError(
-          'permissionDenied',
-          `network ${network.spec?.name} is in use by ${user}; remove it first`,
-        );
-      }
-      tx.put('networks', { ...network, removing: true });
-      const claim = `name/network/${network.spec?.name}`;
-      if (tx.claim(claim) === `network/${id}`) tx.releaseClaim(claim);
+      if (user) throw inUse(spec?.name, user);
+      mark(tx, id, true);
+      return spec?.name;
     });
+    // A service may have been created between our look and the mark; from the mark on, none can be.
+    const user = findUser(await store.read(), id);
+    if (!user) return;
+    await store.update((tx) => mark(tx, id, false));
+    throw inUse(name, user);
   }
 
   /** Removes every network that nothing uses. Gives their names. */
@@ -88,6 +87,19 @@ export class Networks {
     return removed;
   }
 }
+
+/** Sets or takes back the mark of removal, and with it the name. */
+function mark(tx: Transaction, id: string, removing: boolean): void {
+  const network = tx.networks.get(id);
+  if (!network || network.removing === removing) return;
+  const claim = `name/network/${network.spec?.name}`;
+  if (!removing) tx.takeClaim(claim, `network/${id}`);
+  else if (tx.claim(claim) === `network/${id}`) tx.releaseClaim(claim);
+  tx.put('networks', { ...network, removing });
+}
+
+const inUse = (name: string | undefined, user: string): ClusterError =>
+  new ClusterError('permissionDenied', `network ${name} is in use by ${user}; remove it first`);
 
 /** What keeps a network: a service that names it. Tasks on their way out end by themselves. */
 function findUser(view: View, networkId: string): string | undefined {

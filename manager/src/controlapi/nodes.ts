@@ -1,9 +1,12 @@
-import { ClusterError } from '@tessera/shared/errors';
+import { ClusterError, invalid } from '@tessera/shared/errors';
 import type { Node, Node_Availability, Node_Role } from '@tessera/shared/model';
 import type { View } from '../store/view.js';
 import { getNode } from './lookup.js';
 import type { ControlContext } from './ports.js';
-import { outOfSequence, validateName } from './service-validation.js';
+import { outOfSequence } from './service-validation.js';
+
+/** As host names are: a node is named for its host when it joins. */
+const NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$/;
 
 /** What a user decides about a node. */
 export interface NodeSpec {
@@ -36,7 +39,9 @@ export class Nodes {
     const { store, nodeId } = this.#context;
     const { id } = getNode(await store.read(), reference, nodeId);
     // Empty: the node goes by its host's name.
-    if (spec.name !== '') validateName('node', spec.name);
+    if (spec.name !== '' && !NAME.test(spec.name)) {
+      throw invalid(`node name: '${spec.name}' must be letters, digits, '.', '-' and '_', at most 253`);
+    }
 
     await store.update((tx) => {
       const node = getNode(tx, id, nodeId);

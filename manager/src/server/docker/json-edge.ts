@@ -36,11 +36,12 @@ export const strictObject = <S extends z.ZodRawShape>(
 ) =>
   z.looseObject(shape).superRefine((value, context) => {
     for (const [key, content] of Object.entries(value)) {
-      if (key in shape || isEmpty(content)) continue;
+      if (Object.hasOwn(shape, key) || isEmpty(content)) continue;
       context.addIssue({
         code: 'custom',
         path: [key],
-        message: refused[key] ?? 'is not a field Tessera knows; leave it out',
+        message:
+          (Object.hasOwn(refused, key) && refused[key]) || 'is not a field Tessera knows; leave it out',
       });
     }
   });

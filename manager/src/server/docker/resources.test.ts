@@ -152,6 +152,20 @@ describe('nodes', () => {
     expect(stale).toMatchObject({ status: 500, body: { message: 'update out of sequence' } });
   });
 
+  test('keep the name of their host, dots and all, when something else changes', async () => {
+    await api.store.update((tx) => tx.put('nodes', { ...tx.nodes.get('node-3')!, name: 'a.example' }));
+    const { body } = await api.call('GET', '/nodes/a.example');
+
+    const kept = await api.call('POST', `/nodes/node-3/update?version=${body.Version.Index}`, body.Spec);
+    const odd = await api.call('POST', `/nodes/node-3/update?version=${body.Version.Index}`, {
+      ...body.Spec,
+      Name: 'a b',
+    });
+
+    expect(kept.status).toBe(200);
+    expect(odd).toMatchObject({ status: 400, body: { message: expect.stringContaining("'a b'") } });
+  });
+
   test('are removed when they are down, or by force', async () => {
     const refused = await api.call('DELETE', '/nodes/host2');
     const manager = await api.call('DELETE', '/nodes/host1?force=1');

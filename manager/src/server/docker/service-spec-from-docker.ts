@@ -131,14 +131,10 @@ function containerFromDocker(json: ContainerBody, image: string): ContainerSpec 
   };
 }
 
-const MOUNT_TYPES: Readonly<Record<string, Mount['type']>> = {
-  bind: 'bind',
-  volume: 'volume',
-  tmpfs: 'tmpfs',
-};
+const MOUNT_TYPES = ['bind', 'volume', 'tmpfs'] as const satisfies readonly Mount['type'][];
 
 function mountFromDocker(json: NonNullable<ContainerBody['Mounts']>[number], index: number): Mount {
-  const type = MOUNT_TYPES[json.Type];
+  const type = MOUNT_TYPES.find((known) => known === json.Type);
   if (!type) {
     throw invalid(
       `invalid service spec: TaskTemplate.ContainerSpec.Mounts.${index}.Type: '${json.Type}' is not one of bind, tmpfs`,

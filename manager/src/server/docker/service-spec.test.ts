@@ -92,6 +92,16 @@ describe('what is not honoured is refused by name', () => {
       'TaskTemplate.Runtime',
     ],
     ['what nobody knows', withContainer({ Frobnicate: 'yes' }), 'TaskTemplate.ContainerSpec.Frobnicate'],
+    [
+      'what only looks known',
+      withContainer({ constructor: 'yes' }),
+      'TaskTemplate.ContainerSpec.constructor',
+    ],
+    [
+      'a mount of an odd type',
+      withContainer({ Mounts: [{ Type: 'constructor', Target: '/a' }] }),
+      'Mounts.0.Type',
+    ],
     ['a wrong type', withContainer({ Env: 'A=b' }), 'TaskTemplate.ContainerSpec.Env'],
     [
       'a negative number',

@@ -48,6 +48,28 @@ describe('creating a service', () => {
     expect((await inspect('web')).body.ID).toBe(third.body.ID);
   });
 
+  test('by many at once under one name makes one of them', async () => {
+    const answers = await Promise.all(Array.from({ length: 12 }, () => create(spec('web'))));
+
+    const codes = answers.map(({ status }) => status).sort();
+    expect(codes).toEqual([201, ...Array.from({ length: 11 }, () => 409)]);
+    expect(api.store.view().services.size).toBe(1);
+  });
+
+  test('on a network that goes away meanwhile either has it or fails', async () => {
+    await api.call('POST', '/networks/create', { Name: 'shop' });
+
+    const [created, removed] = await Promise.all([
+      create(spec('web', { Networks: [{ Target: 'shop' }] })),
+      api.call('DELETE', '/networks/shop'),
+    ]);
+
+    expect([
+      [201, 403],
+      [404, 204],
+    ]).toContainEqual([created.status, removed.status]);
+  });
+
   test('gives a name to one that has none', async () => {
     const { body } = await create(spec(''));
 
@@ -145,6 +167,23 @@ describe('updating a service', () => {
     const stale = await api.call('POST', `/services/web/update?version=${body.Version.Index}`, body.Spec);
 
     expect(stale).toMatchObject({ status: 500, body: { message: 'update out of sequence' } });
+  });
+
+  test('by many at once from one copy takes one of them', async () => {
+    await create(spec('web'));
+    const { body } = await inspect('web');
+
+    const answers = await Promise.all(
+      [4, 5, 6, 7].map((replicas) =>
+        api.call('POST', `/services/web/update?version=${body.Version.Index}`, {
+          ...body.Spec,
+          Mode: { Replicated: { Replicas: replicas } },
+        }),
+      ),
+    );
+
+    expect(answers.filter(({ status }) => status === 200)).toHaveLength(1);
+    expect(answers.filter(({ status }) => status === 500)).toHaveLength(3);
   });
 
   test('without a version is refused', async () => {

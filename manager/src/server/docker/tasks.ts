@@ -19,6 +19,8 @@ const FILTERS = [
   '_up-to-date',
 ] as const;
 
+const ID_LENGTH_SHORT = 12;
+
 /** `/tasks`, Docker Engine API v1.24 and later. */
 export function taskRoutes(tasks: Tasks): Route[] {
   return [
@@ -56,11 +58,13 @@ function matches(filters: Filters<(typeof FILTERS)[number]>, view: View, task: T
 const desiredWord = (task: Task): string =>
   isBefore(task.desiredState, 'ready') ? 'accepted' : task.desiredState;
 
-const isMeant = (value: string, id: string, name: string): boolean => value === name || id.startsWith(value);
+/** By name, by id, or by as much of the id as lists show. */
+const isMeant = (value: string, id: string, name: string): boolean =>
+  value === name || value === id || (value.length >= ID_LENGTH_SHORT && id.startsWith(value));
 
 function isNode(view: View, nodeId: string, value: string): boolean {
   const node = view.nodes.get(nodeId);
-  return nodeId.startsWith(value) || (node !== undefined && nodeName(view, node) === value);
+  return isMeant(value, nodeId, node ? nodeName(view, node) : nodeId);
 }
 
 /** `web.1`; tasks of a global service are told apart by their node. */
