@@ -1,4 +1,5 @@
 import { invalid } from '@tessera/shared/errors';
+import { FakeClock } from '@tessera/shared/testing';
 import type { Frame } from '@tessera/shared/wire';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ApiFixture, anImage } from '../testing/api-fixture.js';
@@ -83,6 +84,24 @@ describe('loading an image', () => {
 
     expect(before).toBe(false);
     expect((await answer).status).toBe(200);
+  });
+
+  test('is answered with a warning when no second node comes to hold it', async () => {
+    const clock = new FakeClock();
+    await using own = await ApiFixture.start({ clock });
+    own.onStream = async function* (): AsyncGenerator<Frame> {
+      yield { body: { $case: 'imageLoaded', value: { image: anImage(ID, ['busybox:latest']) } } };
+    };
+    const answer = own.call('POST', '/images/load', Buffer.alloc(10));
+    await expect.poll(() => own.store.view().images.size).toBe(1);
+    // The wait begins when the store has told of the name.
+    await expect.poll(() => clock.nextAtMs()).toBe(clock.now() + 120_000);
+
+    clock.advance(120_000);
+
+    expect(lines((await answer).text).at(-1)?.stream).toMatch(
+      /^Warning: busybox:latest is held by fewer than 2/,
+    );
   });
 
   test('takes another ready node when its own is not', async () => {
