@@ -117,6 +117,8 @@ export class LabHost {
     this.#agent = spawn(
       'nsenter',
       this.#enter([
+        // Leader of its session, as a service manager starts it: CPUs are shared out between sessions.
+        'setsid',
         process.execPath,
         TSD,
         '--data-dir',
