@@ -11,6 +11,7 @@ export interface Container {
 export class Containers {
   readonly #running = new Map<string, Container>();
   readonly #bySlot = new Map<string, Set<Container>>();
+  readonly #shared = new Map<string, Set<Container>>();
   readonly #byAddress = new Map<string, Set<Container>>();
 
   constructor(private readonly onStart: (container: Container) => void) {}
@@ -19,6 +20,7 @@ export class Containers {
     this.#running.set(container.task.id, container);
     this.onStart(container);
     addTo(this.#bySlot, slotOf(container.task), container);
+    this.#noteShared(slotOf(container.task));
     for (const address of addressesOf(container.task)) addTo(this.#byAddress, address, container);
   }
 
@@ -27,6 +29,7 @@ export class Containers {
     if (!container) return;
     this.#running.delete(taskId);
     removeFrom(this.#bySlot, slotOf(container.task), container);
+    this.#noteShared(slotOf(container.task));
     for (const address of addressesOf(container.task)) removeFrom(this.#byAddress, address, container);
   }
 
@@ -48,7 +51,13 @@ export class Containers {
 
   /** Slots in which more than one runs. */
   *sharedSlots(): Iterable<readonly Container[]> {
-    for (const containers of this.#bySlot.values()) if (containers.size > 1) yield [...containers];
+    for (const containers of this.#shared.values()) yield [...containers];
+  }
+
+  #noteShared(slot: string): void {
+    const containers = this.#bySlot.get(slot);
+    if (containers && containers.size > 1) this.#shared.set(slot, containers);
+    else this.#shared.delete(slot);
   }
 
   atAddressesOf(task: Task): Container[] {

@@ -1,0 +1,3 @@
+import { testSeeds } from './seeds-suite.js';
+
+testSeeds(26, 25);
