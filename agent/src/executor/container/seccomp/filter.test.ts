@@ -1,8 +1,9 @@
 import { SECCOMP_ARCHES } from '@tessera/native';
+import { buildSeccompFilter } from '@tessera/native/testing';
 import { describe, expect, test } from 'vitest';
 import { containerCapabilities } from '../capabilities.js';
 import { defaultFilter } from './filter.js';
-import { LAST_CALL, YOUNG_CALLS } from './profile.js';
+import { defaultRules, LAST_CALL, YOUNG_CALLS } from './profile.js';
 
 const ALLOW = 0x7fff0000;
 const errno = (number: number) => 0x00050000 | number;
@@ -37,7 +38,6 @@ function run(filter: Uint8Array, { nr, arch = SECCOMP_ARCHES.x86_64, args = [] }
     else if (code === 0x15) jump(accumulator === k);
     else if (code === 0x25) jump(accumulator > k);
     else if (code === 0x35) jump(accumulator >= k);
-    else if (code === 0x45) jump((accumulator & k) !== 0);
     else if (code === 0x05) pc += k;
     else if (code === 0x54) accumulator = (accumulator & k) >>> 0;
     else if (code === 0x06) return k;
@@ -148,4 +148,40 @@ describe.runIf(process.arch === 'x64')('the default filter', () => {
     expect(run(usual, { nr: 0x40000000 + X64.mount })).toBe(errno(EPERM));
     expect(run(usual, { nr: 0x40000000 + X64.read })).toBe(ALLOW);
   });
+
+  test('our compiler and libseccomp’s agree on every call of every architecture', () => {
+    const sets = [
+      containerCapabilities({ add: [], drop: [], privileged: false }),
+      containerCapabilities({ add: ['ALL'], drop: [], privileged: false }),
+      containerCapabilities({ add: [], drop: ['ALL'], privileged: false }),
+    ];
+    for (const capabilities of sets) {
+      const ours = defaultFilter(capabilities);
+      const rules = defaultRules(capabilities, 'x64');
+      const { program: theirs } = buildSeccompFilter(['x86_64', 'x86', 'x32'], rules, EPERM);
+      // libseccomp 2.5.4 ends at 450; what lies above is tested by itself.
+      const calls: Call[] = [];
+      for (let nr = 0; nr <= 450; nr++) {
+        for (const value of [
+          0, 1, 11, 12, 17, 38, 40, 0x20008, 0x7e020000, 0x02000000, 0xffffffff, 0x1_0000_0001,
+        ]) {
+          calls.push({ nr, args: [value] }, { nr, args: [value], arch: SECCOMP_ARCHES.x86 });
+        }
+      }
+      for (let nr = 512; nr <= 547; nr++) calls.push({ nr: X32 + nr });
+      for (let nr = 0; nr <= 450; nr++)
+        if (!HAS_X32_NUMBER_OF_ITS_OWN.has(nr)) calls.push({ nr: X32 + nr, args: [1] });
+      const differ = calls.filter((call) => (run(ours, call) === ALLOW) !== (run(theirs, call) === ALLOW));
+      // On i386 libseccomp lets every family through the direct call; ours asks there too.
+      expect(differ.filter(({ nr, arch }) => !(nr === 359 && arch === SECCOMP_ARCHES.x86))).toEqual([]);
+    }
+  });
 });
+
+const X32 = 0x40000000;
+/** Native numbers that x32 replaces by one from 512 on; the kernel has no such x32 call. Source: syscall_64.tbl. */
+const HAS_X32_NUMBER_OF_ITS_OWN = new Set([
+  13, 15, 16, 19, 20, 45, 46, 47, 54, 55, 59, 101, 127, 128, 129, 131, 177, 178, 180, 156, 205, 206, 209, 211,
+  214, 215, 222, 236, 244, 246, 247, 273, 274, 278, 279, 295, 296, 297, 299, 307, 310, 311, 322, 327, 328,
+  336,
+]);

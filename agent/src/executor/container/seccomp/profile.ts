@@ -128,5 +128,39 @@ export const YOUNG_CALLS: Readonly<Record<string, number>> = {
   listxattrat: 465,
   removexattrat: 466,
 };
+/**
+ * i386 calls that once were parts of socketcall and ipc and now have numbers too, which libseccomp does not tell.
+ * Source: linux, arch/x86/entry/syscalls/syscall_32.tbl.
+ */
+export const X86_DIRECT: Readonly<Record<string, number>> = {
+  recvmmsg: 337,
+  sendmmsg: 345,
+  socket: 359,
+  socketpair: 360,
+  bind: 361,
+  connect: 362,
+  listen: 363,
+  accept4: 364,
+  getsockopt: 365,
+  setsockopt: 366,
+  getsockname: 367,
+  getpeername: 368,
+  sendto: 369,
+  sendmsg: 370,
+  recvfrom: 371,
+  recvmsg: 372,
+  shutdown: 373,
+  semget: 393,
+  semctl: 394,
+  shmget: 395,
+  shmctl: 396,
+  shmat: 397,
+  shmdt: 398,
+  msgget: 399,
+  msgsnd: 400,
+  msgrcv: 401,
+  msgctl: 402,
+};
+
 /** Calls after it did not exist when the profile was written: ENOSYS, so that libraries fall back. */
 export const LAST_CALL = 466;

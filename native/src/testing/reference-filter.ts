@@ -1,7 +1,8 @@
 import { closeSync, fstatSync, readSync } from 'node:fs';
 import { ClusterError } from '@tessera/shared/errors';
 import koffi from 'koffi';
-import { errnoName } from './library.js';
+import { errnoName } from '../library.js';
+import { SECCOMP_ARCHES, type SeccompArch, type SeccompRule } from '../seccomp.js';
 
 // The parts of seccomp.h (libseccomp 2.5) that building a filter takes.
 const ACT_ALLOW = 0x7fff0000;
@@ -10,30 +11,6 @@ const ATTR_OPTIMIZE = 8;
 const BINARY_TREE = 2;
 const UNKNOWN = -1;
 const COMPARE = { lt: 2, eq: 4, maskedEq: 7 } as const;
-
-export const SECCOMP_ARCHES = {
-  x86_64: 0xc000003e,
-  x86: 0x40000003,
-  x32: 0x4000003e,
-  aarch64: 0xc00000b7,
-  arm: 0x40000028,
-} as const;
-export type SeccompArch = keyof typeof SECCOMP_ARCHES;
-
-/** A condition on one argument: its value, or for `maskedEq` its value after the mask. */
-export interface SeccompArgument {
-  readonly index: number;
-  readonly op: keyof typeof COMPARE;
-  readonly value: number;
-  readonly mask?: number;
-}
-
-/** What becomes of a system call; without `errno` it is allowed. */
-export interface SeccompRule {
-  readonly name: string;
-  readonly errno?: number;
-  readonly args?: readonly SeccompArgument[];
-}
 
 export interface SeccompFilter {
   /** `struct sock_filter[]`, 8 bytes each. */
@@ -63,7 +40,7 @@ function load() {
 let library: ReturnType<typeof load> | undefined;
 
 /**
- * Compiles an allow-list with libseccomp. Takes some milliseconds.
+ * Compiles an allow-list with libseccomp: what our own compiler is compared with.
  *
  * @param otherErrno what calls get that no rule names
  */

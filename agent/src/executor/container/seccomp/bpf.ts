@@ -1,0 +1,206 @@
+import type { SeccompArgument } from '@tessera/native';
+
+// A compiler for allow-lists. libseccomp tests one number after the other, three thousand instructions for three
+// architectures, which the kernel translates anew for every container. Most allowed numbers are neighbours: a binary
+// search over ranges is a quarter as long. Source: linux/filter.h, linux/seccomp.h, seccomp(2).
+
+export const ALLOW = 0x7fff0000;
+export const ERRNO = 0x00050000;
+
+const LOAD = 0x20;
+const JUMP = 0x05;
+const EQUAL = 0x15;
+const ABOVE_OR_EQUAL = 0x35;
+const AND = 0x54;
+const RETURN = 0x06;
+const NUMBER_AT = 0;
+const ARCH_AT = 4;
+const ARGS_AT = 16;
+
+type Instruction = readonly [code: number, jumpTrue: number, jumpFalse: number, value: number];
+
+/** What a call gets: always the same, or ALLOW if one of several sets of conditions holds. */
+export type Verdict =
+  | { readonly kind: 'return'; readonly value: number }
+  | {
+      readonly kind: 'allowIf';
+      readonly any: readonly (readonly SeccompArgument[])[];
+      readonly otherwise: number;
+    };
+
+/** The calls of one value of `seccomp_data.arch`. */
+export interface ArchTable {
+  readonly arch: number;
+  /** A bit that is taken away first: x32 calls are x86_64 ones with a bit set. */
+  readonly ignoredBit?: number;
+  readonly calls: ReadonlyMap<number, Verdict>;
+  /** For calls that are not in the table, and not above `last`. */
+  readonly otherwise: number;
+  readonly last: number;
+  readonly aboveLast: number;
+}
+
+/** The whole filter, as `struct sock_filter[]`. */
+export function compileFilter(tables: readonly ArchTable[], otherArch: number): Buffer {
+  const program = new Assembler();
+  let next = program.result(otherArch);
+  for (const table of [...tables].reverse()) {
+    const search = program.search(ranges(table));
+    const unmasked =
+      table.ignoredBit === undefined ? search : program.add(AND, ~table.ignoredBit >>> 0, search);
+    next = program.branch(EQUAL, table.arch, program.add(LOAD, NUMBER_AT, unmasked), next);
+  }
+  program.add(LOAD, ARCH_AT, next);
+  return program.bytes();
+}
+
+/** Where an instruction lies, counted from the end: programs are written backwards, since jumps only go forward. */
+type Place = number;
+
+/** A conditional jump reaches this many instructions further; an unconditional one any number. */
+const REACH = 255;
+
+class Assembler {
+  readonly #reversed: Instruction[] = [];
+  /** The latest return of each value. */
+  readonly #results = new Map<number, Place>();
+
+  /** An instruction that goes on at `next`, wherever that is. */
+  add(code: number, value: number, next: Place): Place {
+    this.#goOnAt(next);
+    return this.#put([code, 0, 0, value]);
+  }
+
+  branch(code: number, value: number, ifTrue: Place, ifFalse: Place): Place {
+    let [to, or] = [ifTrue, ifFalse];
+    // Room for the other's detour, should it need one.
+    if (this.#distance(to) > REACH - 1) to = this.#put([JUMP, 0, 0, this.#distance(to)]);
+    if (this.#distance(or) > REACH) or = this.#put([JUMP, 0, 0, this.#distance(or)]);
+    return this.#put([code, this.#distance(to), this.#distance(or), value]);
+  }
+
+  /** Returns share one instruction where they can reach it. */
+  result(value: number): Place {
+    const known = this.#results.get(value);
+    if (known !== undefined && this.#distance(known) < REACH - 2) return known;
+    const place = this.#put([RETURN, 0, 0, value]);
+    this.#results.set(value, place);
+    return place;
+  }
+
+  /** Finds the range that the loaded number lies in. */
+  search(all: readonly Range[]): Place {
+    if (all.length === 1) return this.#verdict(all[0]!.verdict);
+    const middle = all.length >> 1;
+    const right = this.search(all.slice(middle));
+    const left = this.search(all.slice(0, middle));
+    return this.branch(ABOVE_OR_EQUAL, all[middle]!.from, right, left);
+  }
+
+  #verdict(verdict: Verdict): Place {
+    if (verdict.kind === 'return') return this.result(verdict.value);
+    const { any, otherwise } = verdict;
+    const values = valuesOf(verdict);
+    if (values) return this.#argument(any[0]![0]!.index, values, otherwise);
+    // Alternatives of several conditions, the last one tried first to be written.
+    return [...any]
+      .reverse()
+      .reduce((next, conditions) => this.#all(conditions, next), this.result(otherwise));
+  }
+
+  /** Searches the value of an argument; one of more than 32 bits is none of those asked for. */
+  #argument(index: number, values: readonly Range[], otherwise: number): Place {
+    const low = ARGS_AT + 8 * index;
+    const search = this.add(LOAD, low, this.search(values));
+    return this.add(LOAD, low + 4, this.branch(EQUAL, 0, search, this.result(otherwise)));
+  }
+
+  /** Allows if all conditions hold, else goes on at `next`. */
+  #all(conditions: readonly SeccompArgument[], next: Place): Place {
+    return [...conditions].reverse().reduce((allowed, { index, op, value, mask = 0 }) => {
+      const low = ARGS_AT + 8 * index;
+      if (op === 'maskedEq')
+        return this.add(LOAD, low, this.add(AND, mask, this.branch(EQUAL, value, allowed, next)));
+      const compare =
+        op === 'eq'
+          ? this.branch(EQUAL, value, allowed, next)
+          : this.branch(ABOVE_OR_EQUAL, value, next, allowed);
+      return this.add(LOAD, low + 4, this.branch(EQUAL, 0, this.add(LOAD, low, compare), next));
+    }, this.result(ALLOW));
+  }
+
+  bytes(): Buffer {
+    const program = [...this.#reversed].reverse();
+    const bytes = Buffer.alloc(program.length * 8);
+    program.forEach(([code, jumpTrue, jumpFalse, value], index) => {
+      bytes.writeUInt16LE(code, index * 8);
+      bytes.writeUInt8(jumpTrue, index * 8 + 2);
+      bytes.writeUInt8(jumpFalse, index * 8 + 3);
+      bytes.writeUInt32LE(value >>> 0, index * 8 + 4);
+    });
+    return bytes;
+  }
+
+  #put(instruction: Instruction): Place {
+    return this.#reversed.push(instruction) - 1;
+  }
+
+  /** Instructions that a jump written now would skip. */
+  #distance(to: Place): number {
+    return this.#reversed.length - 1 - to;
+  }
+
+  #goOnAt(next: Place): void {
+    if (this.#distance(next) > 0) this.#put([JUMP, 0, 0, this.#distance(next)]);
+  }
+}
+
+interface Range {
+  readonly from: number;
+  readonly verdict: Verdict;
+}
+
+/** From 0 on, each range up to the next one's beginning; neighbours differ. */
+function ranges({ calls, otherwise, last, aboveLast }: ArchTable): Range[] {
+  const found: Range[] = [];
+  const add = (from: number, verdict: Verdict) => {
+    const before = found.at(-1);
+    if (before && isSame(before.verdict, verdict)) return;
+    found.push({ from, verdict });
+  };
+  const addGap = (from: number, to: number) => {
+    if (from < to && from <= last) add(from, { kind: 'return', value: otherwise });
+    if (to > last + 1) add(Math.max(from, last + 1), { kind: 'return', value: aboveLast });
+  };
+  let next = 0;
+  for (const [number, verdict] of [...calls].sort(([a], [b]) => a - b)) {
+    addGap(next, number);
+    add(number, verdict);
+    next = number + 1;
+  }
+  addGap(next, Number.POSITIVE_INFINITY);
+  return found;
+}
+
+const isSame = (a: Verdict, b: Verdict): boolean =>
+  a.kind === 'return' && b.kind === 'return' && a.value === b.value;
+
+/** Many values of one argument, as for socket's families, as ranges; undefined when the conditions are others. */
+function valuesOf({ any, otherwise }: Verdict & { kind: 'allowIf' }): Range[] | undefined {
+  const conditions = any.flat();
+  const index = conditions[0]!.index;
+  const isSimple = any.every(({ length }) => length === 1);
+  if (!isSimple || conditions.some((each) => each.index !== index || each.op === 'maskedEq'))
+    return undefined;
+  const allow: Verdict = { kind: 'return', value: ALLOW };
+  const refuse: Verdict = { kind: 'return', value: otherwise };
+  const edges = conditions.flatMap(({ op, value }) => (op === 'lt' ? [value] : [value, value + 1]));
+  const isAllowed = (number: number) =>
+    conditions.some(({ op, value }) => (op === 'lt' ? number < value : number === value));
+  const found: Range[] = [];
+  for (const from of [...new Set([0, ...edges])].sort((a, b) => a - b)) {
+    const verdict = isAllowed(from) ? allow : refuse;
+    if (from < 2 ** 32 && found.at(-1)?.verdict !== verdict) found.push({ from, verdict });
+  }
+  return found;
+}
