@@ -13,7 +13,7 @@ import {
   type ManagerMessage,
   Register,
 } from '@tessera/shared/wire';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { aNodeKey } from '../ca/testing/index.js';
 import { parseConfig } from '../config.js';
 import type { TlsIdentity } from '../rpc/index.js';
@@ -21,6 +21,7 @@ import { CHANNEL_OPTIONS, channelCredentials } from '../rpc/testing/index.js';
 import { runManager } from './manager.js';
 
 const LIMIT_MS = 60_000;
+vi.setConfig({ testTimeout: 3 * LIMIT_MS, hookTimeout: 2 * LIMIT_MS });
 /** A loopback address of this process alone, so that fixed ports are free on it. */
 const HOST = `127.77.${(process.pid >> 8) & 255}.${process.pid & 255}`;
 const GRPC_ADDR = `${HOST}:2377`;
@@ -40,7 +41,8 @@ afterEach(async () => {
   for (const undo of cleanup.splice(0).reverse()) await undo();
   const etcd = readLivePidFile(join(dir, 'run', 'etcd', 'etcd.pid'));
   if (etcd) process.kill(etcd.pid, 'SIGKILL');
-  await expect.poll(() => etcd && readLivePidFile(join(dir, 'run', 'etcd', 'etcd.pid'))).toBeUndefined();
+  const isLeft = () => etcd && readLivePidFile(join(dir, 'run', 'etcd', 'etcd.pid'));
+  await expect.poll(isLeft, { timeout: LIMIT_MS }).toBeUndefined();
   rmSync(dir, { recursive: true, force: true });
 });
 
