@@ -1,7 +1,8 @@
 import { defineConfig } from 'vitest/config';
 
 // Workspace packages resolve to their TypeScript sources, so unit tests need no build.
-const resolve = { conditions: ['tessera-source', 'import', 'module', 'node', 'default'] };
+// No 'import': vitest hands these to Node, where `require` would then load modules made for `import`.
+const resolve = { conditions: ['tessera-source', 'module', 'node', 'default'] };
 const ssr = { resolve };
 
 export default defineConfig({
