@@ -5,7 +5,8 @@ import { ClusterError, errorText } from '@tessera/shared/errors';
 import { isAlive, type ProcessIdentity } from '@tessera/shared/process';
 import { EtcdKv } from '../store/kv/etcd-kv.js';
 import { findEtcd, forgetPid, logFile, noteServing, signalEtcd, spawnEtcd } from './etcd-process.js';
-import { clientEndpoint, type MemberOptions } from './flags.js';
+import { clientEndpoint, type MemberOptions, QUOTA_BYTES } from './flags.js';
+import { SpaceKeeper } from './space-keeper.js';
 
 export interface EtcdSupervisorOptions extends MemberOptions {
   readonly clock: Clock;
@@ -13,6 +14,8 @@ export interface EtcdSupervisorOptions extends MemberOptions {
   readonly logger: Logger;
   /** The program, and whatever it is run by. */
   readonly command?: readonly string[];
+  /** How often the database's size is looked at. */
+  readonly spaceEveryMs?: number;
 }
 
 /** Debian's etcd-server. */
@@ -28,9 +31,7 @@ const LOG_BYTES_MAX = 16 * 2 ** 20;
 
 /**
  * Keeps this manager's etcd running: takes over the one that a killed manager left, starts one where there is
- * none, and starts it again, ever more slowly, when it dies.
- *
- * The database's size is bounded by its quota and by compaction; defragmenting is not done yet.
+ * none, starts it again, ever more slowly, when it dies, and looks after its space.
  */
 export class EtcdSupervisor {
   #process: ProcessIdentity | undefined;
@@ -41,6 +42,7 @@ export class EtcdSupervisor {
   #look = () => {};
   #spawnError = '';
   #watching: Promise<void> | undefined;
+  #keeping: Promise<void> | undefined;
 
   constructor(private readonly options: EtcdSupervisorOptions) {}
 
@@ -70,13 +72,14 @@ export class EtcdSupervisor {
     this.#watching = this.#watch();
     await this.#ready();
     noteServing(dataDir);
+    this.#keeping = this.#keepSpace();
   }
 
   /** Leaves etcd running and looks after it no more. */
   async close(): Promise<void> {
     this.#closing.abort();
     this.#look();
-    await this.#watching;
+    await Promise.all([this.#watching, this.#keeping]);
   }
 
   /** Ends etcd, by force if it does not end by itself. Its data stays. */
@@ -149,9 +152,25 @@ export class EtcdSupervisor {
     });
   }
 
+  async #keepSpace(): Promise<void> {
+    const { clock, logger, quotaBytes = QUOTA_BYTES, spaceEveryMs } = this.options;
+    const kv = this.#connect();
+    const { signal } = this.#closing;
+    const every = spaceEveryMs === undefined ? {} : { everyMs: spaceEveryMs };
+    try {
+      await new SpaceKeeper(kv, { clock, logger, quotaBytes, signal, ...every }).run();
+    } finally {
+      kv.close();
+    }
+  }
+
+  #connect(): EtcdKv {
+    return new EtcdKv(this.options, { endpoints: [this.endpoint], callTimeoutMs: 2_000 });
+  }
+
   async #ready(): Promise<void> {
     const { clock } = this.options;
-    const kv = new EtcdKv(this.options, { endpoints: [this.endpoint], callTimeoutMs: 2_000 });
+    const kv = this.#connect();
     const untilMs = clock.monotonic() + READY_WITHIN_MS;
     try {
       for (;;) {

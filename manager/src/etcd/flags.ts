@@ -2,12 +2,17 @@
 const CLIENT_SOCKET = 'client:0';
 const PEER_SOCKET = 'peer:0';
 
+/** The most that etcd recommends. */
+export const QUOTA_BYTES = 8 * 2 ** 30;
+
 export interface MemberOptions {
   /** The member's name: the node's id. */
   readonly name: string;
   readonly dataDir: string;
   /** Working directory, 0700, where the sockets lie. Its path is short: a socket's has at most 107 bytes. */
   readonly runDir: string;
+  /** Size of the database at which etcd takes no more writes; QUOTA_BYTES when left out. */
+  readonly quotaBytes?: number;
 }
 
 /** Both sockets, relative to the working directory. */
@@ -21,7 +26,7 @@ export const clientEndpoint = (runDir: string): string => `unix:${runDir}/${CLIE
  *
  * Source: etcd 3.4, `etcd --help`.
  */
-export function memberFlags({ name, dataDir }: MemberOptions): readonly string[] {
+export function memberFlags({ name, dataDir, quotaBytes = QUOTA_BYTES }: MemberOptions): readonly string[] {
   const peerUrl = 'http://localhost:2380';
   return [
     `--name=${name}`,
@@ -35,7 +40,7 @@ export function memberFlags({ name, dataDir }: MemberOptions): readonly string[]
     // Nothing reads old revisions but a look-up after a lost answer, moments later.
     '--auto-compaction-mode=periodic',
     '--auto-compaction-retention=1h',
-    `--quota-backend-bytes=${8 * 2 ** 30}`,
+    `--quota-backend-bytes=${quotaBytes}`,
     // A tenth of the default: a snapshot more often, and less memory and a shorter replay after a crash.
     '--snapshot-count=10000',
     '--logger=zap',

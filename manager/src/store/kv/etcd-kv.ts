@@ -17,6 +17,8 @@ import type {
 } from './kv.js';
 
 const KEEP_ALIVE_TIMEOUT_MS = 5_000;
+/** At about 100 MB a second, enough for the largest database that etcd recommends. */
+const DEFRAGMENT_TIMEOUT_MS = 120_000;
 const LEASE_IDS = 2 ** 52;
 
 /** The key-value port over etcd's gRPC services. */
@@ -96,11 +98,12 @@ export class EtcdKv implements Kv {
   }
 
   async status(): Promise<KvStatus> {
-    const { header, dbSize, dbSizeInUse } = await told('status', this.#etcd.maintenance.status());
+    const { header, dbSize, dbSizeInUse, errors } = await told('status', this.#etcd.maintenance.status());
     return {
       revision: Number(header.revision),
       sizeBytes: Number(dbSize),
       usedBytes: Number(dbSizeInUse),
+      outOfSpace: errors.some((error) => error.includes('NOSPACE')),
     };
   }
 
@@ -110,6 +113,20 @@ export class EtcdKv implements Kv {
     } catch (error) {
       // Compacted that far already.
       if (!(error instanceof ClusterError && error.kind === 'aborted')) throw error;
+    }
+  }
+
+  async defragment(): Promise<void> {
+    const deadline = this.env.clock.now() + DEFRAGMENT_TIMEOUT_MS;
+    await told('defragment', this.#etcd.maintenance.defragment({ deadline }));
+  }
+
+  async clearSpaceAlarm(): Promise<void> {
+    const { alarms } = await told('read alarms', this.#etcd.maintenance.alarm({ action: 'Get' }));
+    for (const { memberID, alarm } of alarms) {
+      if (String(alarm) !== 'Nospace') continue;
+      const request = { action: 'Deactivate', memberID, alarm: 'Nospace' } as const;
+      await told('clear an alarm', this.#etcd.maintenance.alarm(request));
     }
   }
 

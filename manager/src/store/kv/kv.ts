@@ -102,6 +102,8 @@ export interface KvStatus {
   readonly sizeBytes: number;
   /** Bytes of it in use. */
   readonly usedBytes: number;
+  /** The quota was reached: no writes are taken until `clearSpaceAlarm`. */
+  readonly outOfSpace: boolean;
 }
 
 /**
@@ -126,6 +128,10 @@ export interface Kv {
   status(): Promise<KvStatus>;
   /** Forgets history up to and including `revision`: it can no longer be read or watched from. Repeatable. */
   compact(revision: number): Promise<void>;
+  /** Gives the free pages of the member reached back to its file system; it answers nothing else meanwhile. */
+  defragment(): Promise<void>;
+  /** Lets writes in again once there is room. If there is none, the next write raises the alarm anew. */
+  clearSpaceAlarm(): Promise<void>;
   close(): void;
 }
 

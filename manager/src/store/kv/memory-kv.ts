@@ -109,12 +109,20 @@ export class MemoryKv implements Kv {
   status(): Promise<KvStatus> {
     return this.#call('status', () => {
       const usedBytes = this.engine.usedBytes();
-      return { revision: this.engine.revision, sizeBytes: usedBytes, usedBytes };
+      return { revision: this.engine.revision, sizeBytes: usedBytes, usedBytes, outOfSpace: false };
     });
   }
 
   compact(revision: number): Promise<void> {
     return this.#call('compact', () => this.engine.compact(revision));
+  }
+
+  defragment(): Promise<void> {
+    return this.#call('defragment', () => {});
+  }
+
+  clearSpaceAlarm(): Promise<void> {
+    return this.#call('clearSpaceAlarm', () => {});
   }
 
   close(): void {
