@@ -1,0 +1,21 @@
+/* What floor and runtime share: time, rtnetlink in a few lines, an overlay mount, small files. */
+#ifndef TESSERA_BENCH_KERNEL_H
+#define TESSERA_BENCH_KERNEL_H
+
+#include <sys/types.h>
+
+double now_ms(void);
+_Noreturn void die(const char *what);
+void put(const char *path, const char *text);
+/* An rtnetlink socket of the namespace one is in. */
+int route_socket(void);
+/* A veth: `name` here, up and on the bridge `master`; its peer is eth0 in the namespace of process `pid`. */
+void make_veth(int route, const char *name, int master, pid_t pid);
+/* In a container's namespace: lo up, eth0 with 10.99.N.M/16 and a default route. */
+void set_address(int route, unsigned number);
+/* Mounts an overlay of `lower` at `at`, which gets directories beside it for its upper part. */
+void mount_overlay(const char *lower, const char *dir, const char *at);
+/* Removes what mount_overlay and a container have left. */
+void remove_overlay(const char *dir);
+
+#endif
