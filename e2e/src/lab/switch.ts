@@ -10,6 +10,7 @@ import { ended, must } from './command.js';
 export class Switch {
   static readonly GATEWAY = '10.99.0.254';
   static address = (index: number) => `10.99.0.${index}`;
+  static macAddress = (index: number) => `02:00:0a:63:00:${index.toString(16).padStart(2, '0')}`;
 
   private constructor(private readonly holder: ChildProcess) {}
 
@@ -44,7 +45,8 @@ export class Switch {
     await this.#ip(`link set ${port} master br0 up`);
     const inHost = ['nsenter', '-t', String(pid), '-n', 'ip'];
     await must([...inHost, 'addr', 'add', `${Switch.address(index)}/24`, 'dev', 'eth0']);
-    await must([...inHost, 'link', 'set', 'eth0', 'up']);
+    // The same after a reboot, as a real card's: its neighbours would hold on to the old one for half a minute.
+    await must([...inHost, 'link', 'set', 'eth0', 'address', Switch.macAddress(index), 'up']);
     await must([...inHost, 'route', 'add', 'default', 'via', Switch.GATEWAY]);
   }
 
