@@ -41,7 +41,14 @@ export class Checks {
       const filter = this.refusalOf(entry);
       if (filter) refused.set(filter, (refused.get(filter) ?? 0) + 1);
     }
-    const reasons = [...refused].sort((a, b) => b[1] - a[1]).map(([filter, count]) => filter.explain(count));
+    const reasons = this.#checks
+      .flatMap(({ filter }) => {
+        const count = refused.get(filter) ?? 0;
+        return count > 0 ? [{ count, text: filter.explain(count) }] : [];
+      })
+      // Stable: of equally common reasons the filter asked first comes first.
+      .sort((a, b) => b.count - a.count)
+      .map(({ text }) => text);
     return reasons.length > 0 ? `no suitable node (${reasons.join('; ')})` : 'no suitable node';
   }
 }
