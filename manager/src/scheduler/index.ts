@@ -1,1 +1,2 @@
+export { type Explanation, explain, type NodeExplanation } from './explain.js';
 export { schedulerLoop } from './scheduler.js';
