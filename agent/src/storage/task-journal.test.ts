@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
   appendFileSync,
   mkdtempSync,
@@ -9,6 +11,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { aTask, aTaskStatus } from '@tessera/shared/testing';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { TaskJournal } from './task-journal.js';
@@ -81,4 +84,28 @@ test('the file stays bounded while statuses change for ever', () => {
 
   expect(statSync(path).size).toBeLessThan(1_200_000);
   expect(new TaskJournal(path).all().get('a')?.status.atMs).toBe(4999);
+});
+
+test('what was written before a kill -9 is found again, whenever it strikes', {
+  timeout: 120_000,
+}, async () => {
+  const writer = fileURLToPath(new URL('./testing/journal-writer.ts', import.meta.url));
+  for (const bytesMax of [1, 3_000, 40_000]) {
+    const child = spawn(process.execPath, ['--conditions=tessera-source', '--import', 'tsx', writer, path], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    let said = '';
+    child.stdout.on('data', (part: Buffer) => {
+      said += part.toString();
+      if (said.length >= bytesMax) child.kill('SIGKILL');
+    });
+    await once(child, 'close');
+
+    const last = Number(said.split('\n').at(-2));
+    const found = new TaskJournal(path);
+    expect(last).toBeGreaterThan(0);
+    expect(found.all().get('a')?.status.atMs).toBeGreaterThanOrEqual(last);
+    found.delete('a');
+    found.close();
+  }
 });
