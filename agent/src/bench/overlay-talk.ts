@@ -93,6 +93,8 @@ export function lookUp(
   name: string,
   type: RecordType = 'A',
   transport: 'udp' | 'tcp' = 'udp',
+  /** The source port, where it matters. */
+  port = 0,
 ): Promise<DecodedPacket & { readonly rcode: string }> {
   const query = encode({ type: 'query', id: 4711, flags: 0x100, questions: [{ type, name }] });
   return new Promise((resolve, reject) => {
@@ -109,10 +111,13 @@ export function lookUp(
       socket.write(frame(query));
       return;
     }
-    const { fd } = socketIn(container, 'udp', { bind: '0.0.0.0' });
+    const { fd } = socketIn(container, 'udp', { bind: '0.0.0.0', port });
     const socket = createSocket('udp4');
     socket.once('error', reject);
+    // Again and again, as resolver libraries do, until somebody answers.
+    const repeat = setInterval(() => socket.send(query, 53, '127.0.0.11'), 1_000);
     socket.once('message', (message) => {
+      clearInterval(repeat);
       socket.close();
       done(message);
     });

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { assignNumbers, type Balance, parseTable, planBalance, rebalance } from './balance.js';
+import { assignNumbers, type Contents, contentsFor, NOTHING, parseTable, planContents } from './balance.js';
 
 const backendSet = fc.uniqueArray(
   fc.integer({ min: 1, max: 20 }).map((n) => `10.0.1.${n}`),
@@ -20,58 +20,79 @@ test('every backend has one number, without a gap, and most keep theirs', () => 
   );
 });
 
-/** Carries out the element commands on maps, as the kernel would: adding what is there is an error. */
-function run(
-  commands: string,
-  vips: Map<string, string>,
-  backends: Map<string, string>,
-  chains: Set<string>,
-): void {
-  for (const line of commands.split('\n').filter((text) => text !== '')) {
-    const element =
-      /^(add|delete) element ip tessera (vips|backends) \{ (.+?)(?: : (?:goto )?(\S+))? \}$/.exec(line);
-    const chain = /^add chain ip tessera (\S+)$/.exec(line)?.[1];
-    if (chain) chains.add(chain);
-    if (!element) continue;
-    const [, verb, name, key = '', value = ''] = element;
-    const map = name === 'vips' ? vips : backends;
-    if (map.has(key) === (verb === 'add')) throw new Error(`${line}: exists or not`);
-    if (verb === 'add') map.set(key, value);
-    else map.delete(key);
-    if (name === 'vips' && verb === 'add' && !chains.has(value)) throw new Error(`${line}: no such chain`);
+/** Carries out the element commands on maps and sets, as the kernel would: adding what is there is an error. */
+class ModelTable {
+  readonly elements = {
+    vips: new Map<string, string>(),
+    backends: new Map<string, string>(),
+    virtuals: new Map<string, string>(),
+    peers: new Map<string, string>(),
+  };
+  readonly #chains = new Set(['none']);
+
+  run(commands: string): void {
+    for (const line of commands.split('\n').filter((text) => text !== '')) {
+      const chain = /^add chain ip tessera (\S+)$/.exec(line)?.[1];
+      if (chain) this.#chains.add(chain);
+      const element = /^(add|delete) element ip tessera (\w+) \{ (.+) \}$/.exec(line);
+      if (!element) continue;
+      const [, verb, name, members = ''] = element;
+      const map = this.elements[name as keyof ModelTable['elements']];
+      for (const member of members.split(', ')) {
+        const [key = '', value = ''] = member.split(' : ');
+        if (map.has(key) === (verb === 'add')) throw new Error(`${line}: exists or not`);
+        if (verb === 'add') map.set(key, value);
+        else map.delete(key);
+        if (name === 'vips' && verb === 'add' && !this.#chains.has(value.replace('goto ', '')))
+          throw new Error(`${line}: no such chain`);
+      }
+    }
   }
 }
 
-test('the commands turn any balance into any other, touching only what differs', () => {
-  const wanted = fc.dictionary(fc.constantFrom('10.0.1.100', '10.0.1.101', '10.0.2.100'), backendSet);
+test('the commands turn any contents into any other', () => {
+  const wanted = fc.uniqueArray(
+    fc.record({
+      vip: fc.constantFrom('10.0.1.100', '10.0.1.101', '10.0.2.100'),
+      backends: backendSet,
+      others: backendSet,
+    }),
+    { selector: ({ vip }) => vip },
+  );
   fc.assert(
     fc.property(fc.array(wanted, { minLength: 1, maxLength: 5 }), (steps) => {
-      const vips = new Map<string, string>();
-      const backends = new Map<string, string>();
-      const chains = new Set(['none']);
-      let balance: Balance = new Map();
+      const table = new ModelTable();
+      let contents: Contents = NOTHING;
       const picks = new Set<number>();
       for (const step of steps) {
-        const next = rebalance(balance, new Map(Object.entries(step)));
-        run(planBalance(balance, next, picks), vips, backends, chains);
-        for (const { length } of next.values()) picks.add(length);
-        balance = next;
+        const next = contentsFor(step, contents.balance);
+        table.run(planContents(contents, next, picks));
+        for (const { length } of next.balance.values()) picks.add(length);
+        contents = next;
       }
 
-      const last = Object.entries(steps.at(-1) ?? {});
+      const last = steps.at(-1) ?? [];
+      const { vips, backends, virtuals, peers } = table.elements;
       expect(vips).toEqual(
-        new Map(last.map(([vip, { length }]) => [vip, length === 0 ? 'none' : `pick${length}`])),
+        new Map(
+          last.map(({ vip, backends: { length } }) => [
+            vip,
+            `goto ${length === 0 ? 'none' : `pick${length}`}`,
+          ]),
+        ),
       );
-      expect([...backends.values()].sort()).toEqual(last.flatMap(([, addresses]) => addresses).sort());
-      expect(planBalance(balance, rebalance(balance, new Map(last)), picks)).toBe('');
+      expect([...backends.values()].sort()).toEqual(last.flatMap((service) => service.backends).sort());
+      expect([...virtuals.keys()].sort()).toEqual(last.map(({ vip }) => vip).sort());
+      const all = new Set(last.flatMap((service) => [...service.backends, ...service.others]));
+      expect(new Set(peers.keys())).toEqual(all);
+      expect(planContents(contents, contentsFor(last, contents.balance), picks)).toBe('');
     }),
   );
 });
 
 test('a table with a rule too few is not mended but made anew', () => {
-  const chain = (name: string) => ({ chain: { name } });
-  const rule = (name: string) => ({ rule: { chain: name } });
-  const whole = [
+  const chains = { none: 1, pick1: 1, local: 2, 'track-out': 3, 'track-in': 3, choose: 2, translate: 2 };
+  const whole: Record<string, unknown>[] = [
     {
       map: {
         name: 'resolver',
@@ -83,15 +104,17 @@ test('a table with a rule too few is not mended but made anew', () => {
     },
     { map: { name: 'vips', elem: [['10.0.1.2', { goto: { target: 'pick1' } }]] } },
     { map: { name: 'backends', elem: [[{ concat: ['10.0.1.2', 0] }, '10.0.1.5']] } },
-    ...['none', 'pick1', 'choose', 'translate'].map(chain),
-    ...['none', 'pick1', 'choose', 'choose', 'choose', 'translate', 'translate'].map(rule),
+    { set: { name: 'virtuals', elem: ['10.0.1.2'] } },
+    { set: { name: 'peers', elem: ['10.0.1.5', '10.0.1.6'] } },
+    ...Object.keys(chains).map((name) => ({ chain: { name } })),
+    ...Object.entries(chains).flatMap(([chain, count]) => Array(count).fill({ rule: { chain } })),
   ];
 
   expect(parseTable(whole)).toEqual({
-    balance: new Map([['10.0.1.2', ['10.0.1.5']]]),
+    contents: { balance: new Map([['10.0.1.2', ['10.0.1.5']]]), peers: new Set(['10.0.1.5', '10.0.1.6']) },
     picks: new Set([1]),
     resolver: { udp: 4000, tcp: 4001 },
   });
-  expect(parseTable(whole.slice(0, -1))).toBeUndefined();
-  expect(parseTable(whole.slice(1))).toBeUndefined();
+  for (const lost of [0, 1, 2, 3, 4, whole.length - 1])
+    expect(parseTable(whole.filter((_, index) => index !== lost))).toBeUndefined();
 });

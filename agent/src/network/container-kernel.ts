@@ -8,16 +8,18 @@ import {
   listRules,
   NativeCallError,
   type Netns,
+  type NetnsSocket,
   openSocket,
 } from '@tessera/native';
 import {
-  type Balance,
   buildTable,
+  type Contents,
+  contentsFor,
   DROP_TABLE,
+  NOTHING,
   parseTable,
-  planBalance,
+  planContents,
   type ResolverPorts,
-  rebalance,
   setResolver,
   TABLE,
 } from './balance.js';
@@ -26,7 +28,7 @@ import type { Attached, VirtualAddresses } from './kernel-types.js';
 
 /** One container's namespace: its links and its table. Every call blocks. */
 export class ContainerKernel {
-  #balance: Balance = new Map();
+  #contents = NOTHING;
   #picks: ReadonlySet<number> = new Set();
   #resolver: ResolverPorts | undefined;
 
@@ -48,11 +50,11 @@ export class ContainerKernel {
     if (!resolver) return undefined;
     const sockets = this.#openSockets();
     try {
-      const balance = rebalance(new Map(), new Map(virtuals));
-      const table = buildTable(this.#resolver, balance);
+      const contents = contentsFor(virtuals, new Map());
+      const table = buildTable(this.#resolver, contents);
       changeRules(this.places.container, isFresh ? table : `${DROP_TABLE}\n${table}`);
       this.#picks = new Set();
-      this.#note(balance);
+      this.#note(contents);
     } catch (error) {
       closeSync(sockets.udp.fd);
       closeSync(sockets.tcp.fd);
@@ -65,7 +67,8 @@ export class ContainerKernel {
   /** Takes over a namespace that an earlier agent made: new resolver sockets, the rest as it is where it is right. */
   adopt(virtuals: VirtualAddresses, resolver: boolean): Attached['sockets'] {
     if (!resolver) return undefined;
-    const sockets = this.#openSockets();
+    // At the ports of before: what was asked meanwhile is repeated there, as the kernel remembers.
+    const sockets = this.#openSockets(this.#read()?.resolver);
     this.verify(virtuals);
     return sockets;
   }
@@ -91,8 +94,8 @@ export class ContainerKernel {
   /** Brings the balance from what it was to what it should be, touching elements alone. */
   balance(virtuals: VirtualAddresses): string[] {
     if (!this.#resolver) return [];
-    const after = rebalance(this.#balance, new Map(virtuals));
-    const commands = planBalance(this.#balance, after, this.#picks);
+    const after = contentsFor(virtuals, this.#contents.balance);
+    const commands = planContents(this.#contents, after, this.#picks);
     if (commands === '') return [];
     this.#run(this.places.container, commands);
     this.#note(after);
@@ -107,7 +110,7 @@ export class ContainerKernel {
       this.#rebuild(virtuals);
       return [`table of container ${this.containerId}`];
     }
-    this.#balance = state.balance;
+    this.#contents = state.contents;
     this.#picks = state.picks;
     const changes = this.balance(virtuals);
     const { udp, tcp } = this.#resolver ?? {};
@@ -161,12 +164,21 @@ export class ContainerKernel {
     );
   }
 
-  #openSockets(): NonNullable<Attached['sockets']> {
-    const bind = { bind: '127.0.0.11' };
-    const udp = openSocket(this.places.container, 'udp', bind);
-    const tcp = openSocket(this.places.container, 'tcp', bind);
+  #openSockets(ports?: ResolverPorts): NonNullable<Attached['sockets']> {
+    const udp = this.#openSocket('udp', ports?.udp ?? 0);
+    const tcp = this.#openSocket('tcp', ports?.tcp ?? 0);
     this.#resolver = { udp: udp.port, tcp: tcp.port };
     return { udp, tcp };
+  }
+
+  #openSocket(type: 'udp' | 'tcp', port: number): NetnsSocket {
+    try {
+      return openSocket(this.places.container, type, { bind: '127.0.0.11', port });
+    } catch (error) {
+      if (port === 0 || !(error instanceof NativeCallError) || error.code !== 'EADDRINUSE') throw error;
+      // A program of the container's has taken it meanwhile.
+      return this.#openSocket(type, 0);
+    }
   }
 
   #read(): ReturnType<typeof parseTable> {
@@ -179,10 +191,10 @@ export class ContainerKernel {
   }
 
   #rebuild(virtuals: VirtualAddresses): void {
-    const balance = rebalance(this.#balance, new Map(virtuals));
-    changeRules(this.places.container, `${DROP_TABLE}\n${buildTable(this.#resolver, balance)}`);
+    const contents = contentsFor(virtuals, this.#contents.balance);
+    changeRules(this.places.container, `${DROP_TABLE}\n${buildTable(this.#resolver, contents)}`);
     this.#picks = new Set();
-    this.#note(balance);
+    this.#note(contents);
   }
 
   #run(netns: Netns, commands: string): void {
@@ -191,14 +203,15 @@ export class ContainerKernel {
     } catch (error) {
       // The table is not what we remember: the next pass reads it, and must not trust the memory before.
       const state = this.#read();
-      this.#balance = state?.balance ?? new Map();
+      this.#contents = state?.contents ?? NOTHING;
       this.#picks = state?.picks ?? new Set();
       throw error;
     }
   }
 
-  #note(balance: Balance): void {
-    this.#balance = balance;
-    this.#picks = new Set([...this.#picks, ...Array.from(balance.values(), ({ length }) => length)]);
+  #note(contents: Contents): void {
+    this.#contents = contents;
+    const counts = Array.from(contents.balance.values(), ({ length }) => length);
+    this.#picks = new Set([...this.#picks, ...counts]);
   }
 }

@@ -4,7 +4,7 @@ import type { DesiredNetworks } from './network-plane.js';
 import { splitAddress } from './subnets.js';
 
 /** IANA's port for VXLAN, and Swarm's. */
-const DEFAULT_VXLAN_PORT = 4789;
+export const DEFAULT_VXLAN_PORT = 4789;
 
 /** Whether it is ours to make, and allocated. */
 export const isOverlay = ({ network, status }: NetworkAssignment): boolean =>
@@ -39,20 +39,22 @@ export function virtualsOf(
   { virtualServices, endpoints }: DesiredNetworks,
   networkIds: readonly string[],
 ): VirtualAddresses {
-  const backends = new Map<string, string[]>();
-  for (const service of virtualServices) {
-    if (service.mode !== 'vip' || service.addr === '' || !networkIds.includes(service.networkId)) continue;
-    backends.set(`${service.serviceId}/${service.networkId}`, []);
-  }
+  const balanced = virtualServices.filter(
+    ({ mode, addr, networkId }) => mode === 'vip' && addr !== '' && networkIds.includes(networkId),
+  );
+  const found = new Map(
+    balanced.map(({ serviceId, networkId, addr }) => [
+      `${serviceId}/${networkId}`,
+      { vip: splitAddress(addr).address, backends: [] as string[], others: [] as string[] },
+    ]),
+  );
   for (const { serviceId, networkId, addr, state } of endpoints) {
-    if (state === 'ready' && addr !== '')
-      backends.get(`${serviceId}/${networkId}`)?.push(splitAddress(addr).address);
+    const virtual = found.get(`${serviceId}/${networkId}`);
+    if (!virtual || addr === '') continue;
+    (state === 'ready' ? virtual.backends : virtual.others).push(splitAddress(addr).address);
   }
-  return virtualServices.flatMap(({ serviceId, networkId, addr, mode }) => {
-    const ready = backends.get(`${serviceId}/${networkId}`);
-    if (!ready || mode !== 'vip' || addr === '') return [];
-    return [[splitAddress(addr).address, ready.sort()] as const];
-  });
+  for (const { backends } of found.values()) backends.sort();
+  return [...found.values()];
 }
 
 /** Addresses that had an endpoint before and have none, or another one, now: their connections lead nowhere. */

@@ -19,6 +19,7 @@ import {
 import { ClusterError, errorText } from '@tessera/shared/errors';
 import { ContainerKernel } from './container-kernel.js';
 import type { ContainerLink } from './container-links.js';
+import { DEFAULT_VXLAN_PORT } from './desired-overlays.js';
 import { admit, buildGuard, dismiss, GUARD_TABLE, planGuard } from './fabric-guard.js';
 import {
   FABRIC_SYSCTLS,
@@ -37,7 +38,7 @@ import type {
   ReconcileReport,
 } from './kernel-types.js';
 import { bridgeName, natPortName, portName } from './names.js';
-import { NatKernel } from './nat-kernel.js';
+import { NatKernel, type OverlayFacts } from './nat-kernel.js';
 import { macOf, parseSubnet, splitAddress } from './subnets.js';
 
 /** Bytes that VXLAN over IPv4 puts around a frame. */
@@ -72,7 +73,7 @@ export class HostKernel {
   /** Gives a container its links, resolver sockets and table. May be repeated after a crash. */
   attach(spec: ContainerSpec): Attached {
     this.#forgetContainer(spec.containerId);
-    if (spec.nat) this.#nat.ensureOnce(this.#overlaySubnets());
+    if (spec.nat) this.#nat.ensureOnce(this.#overlayFacts());
     const container = this.#open(spec, spec.nat ? this.#natLink(spec) : undefined);
     try {
       const sockets = this.#create(container, spec);
@@ -126,7 +127,7 @@ export class HostKernel {
     this.#overlays = desired.overlays;
     if (verify) this.#dataPathMtu = undefined;
     const nat = [...this.#containers.values()].some((container) => natAddressOf(container) !== undefined);
-    if (nat && verify) attempt('host', () => this.#nat.ensure(this.#overlaySubnets()));
+    if (nat && verify) attempt('host', () => this.#nat.ensure(this.#overlayFacts()));
     // Most changes are of endpoints' states, and touch containers alone. Reading the fabric back costs milliseconds.
     const fabric = JSON.stringify(desired.overlays);
     if (verify || fabric !== this.#fabricDone) {
@@ -241,7 +242,7 @@ export class HostKernel {
     closeSync(netns);
     if (own) {
       this.#nat.keepSubnet(parseSubnet(`${own.address}/${own.prefix}`));
-      this.#nat.ensureOnce(this.#overlaySubnets());
+      this.#nat.ensureOnce(this.#overlayFacts());
       this.#nat.addresses.claim(spec.containerId, own.address);
     }
     // What it has counts, not what it would be given now: its networks may not be known here yet.
@@ -257,7 +258,7 @@ export class HostKernel {
     } catch (error) {
       // Without its bridge a link cannot be made: somebody took it away since we looked.
       if (!(error instanceof NativeCallError) || error.code !== 'ENODEV') throw error;
-      if (spec.nat) this.#nat.ensure(this.#overlaySubnets());
+      if (spec.nat) this.#nat.ensure(this.#overlayFacts());
       this.#fabricDone = undefined;
       const { failures } = this.reconcile({ overlays: this.#overlays, containers: [] }, false);
       if (failures.length > 0) throw error;
@@ -311,7 +312,11 @@ export class HostKernel {
     this.#containers.delete(containerId);
     container.close();
     this.#nat.release(containerId);
-    const ports = portsOf(container);
+    // Networks may share address ranges, and then two containers have the same pair of MAC and address.
+    const kept = new Set(
+      [...this.#containers.values()].flatMap(portsOf).map(({ mac, address }) => mac + address),
+    );
+    const ports = portsOf(container).filter(({ mac, address }) => !kept.has(mac + address));
     if (ports.length > 0) this.#dismiss(ports);
   }
 
@@ -331,8 +336,13 @@ export class HostKernel {
     return { ...overlay, local: this.options.dataPathAddr, mtu: Math.min(overlay.mtu || mtu, mtu), ports };
   }
 
-  #overlaySubnets(): string[] {
-    return this.#overlays.flatMap(({ subnets }) => subnets);
+  #overlayFacts(): OverlayFacts {
+    return {
+      subnets: this.#overlays.flatMap(({ subnets }) => subnets),
+      ports: [...new Set([DEFAULT_VXLAN_PORT, ...this.#overlays.map(({ port }) => port)])].sort(
+        (a, b) => a - b,
+      ),
+    };
   }
 
   /** What the device that has the data path's address leaves room for. */

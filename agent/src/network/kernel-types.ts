@@ -24,8 +24,13 @@ export interface OverlaySpec {
   readonly remotes: readonly RemoteEndpoint[];
 }
 
-/** Virtual address → addresses of its ready backends. */
-export type VirtualAddresses = readonly (readonly [vip: string, backends: readonly string[]])[];
+export type VirtualAddresses = readonly {
+  readonly vip: string;
+  /** Its ready endpoints. */
+  readonly backends: readonly string[];
+  /** Its other endpoints, which may still have connections. */
+  readonly others: readonly string[];
+}[];
 
 export interface ContainerSpec {
   readonly containerId: string;

@@ -19,8 +19,17 @@ import {
   NatAddresses,
   natGateway,
   natTable,
+  natTableName,
 } from './nat-plan.js';
 import { formatSubnet, parseSubnet, type Subnet } from './subnets.js';
+
+/** What the overlays of the host are to be spared. */
+export interface OverlayFacts {
+  /** CIDRs that the bridge's subnet must not touch, beside what the host has. */
+  readonly subnets: readonly string[];
+  /** UDP ports of VXLAN, sorted. */
+  readonly ports: readonly number[];
+}
 
 /** The bridge on the host by which containers reach the outside. Every call blocks. */
 export class NatKernel {
@@ -29,6 +38,7 @@ export class NatKernel {
   #fingerprint: string | undefined;
   #culprits: readonly string[] = [];
   #mtu: number | undefined;
+  #tunnels: readonly number[] = [];
 
   constructor(
     private readonly host: Netns,
@@ -60,16 +70,14 @@ export class NatKernel {
   }
 
   /** Makes sure of the bridge, unless it has been made: looking costs milliseconds where there are many links. */
-  ensureOnce(avoid: readonly string[]): void {
-    if (this.#fingerprint === undefined) this.ensure(avoid);
+  ensureOnce(facts: OverlayFacts): void {
+    if (this.#fingerprint === undefined) this.ensure(facts);
   }
 
   /**
    * Makes what is missing of bridge, address, forwarding and rules. May be repeated.
-   *
-   * @param avoid CIDRs that the subnet must not touch, beside what the host has
    */
-  ensure(avoid: readonly string[]): string[] {
+  ensure({ subnets: avoid, ports }: OverlayFacts): string[] {
     const links = dumpLinks(this.host);
     this.#mtu = this.#outerMtu(links);
     const addresses = dumpAddresses(this.host).filter(({ address }) => address.includes('.'));
@@ -96,7 +104,9 @@ export class NatKernel {
       });
     changeNetwork(inNetns(this.host, [...changes, { kind: 'sysctl', path: 'ipv4/ip_forward', value: '1' }]));
     const made = changes.map(({ kind }) => `${kind} of ${this.bridge}`);
-    if (this.#fingerprint === undefined || this.#readRules() !== this.#fingerprint) {
+    const sameTunnels = this.#tunnels.join() === ports.join();
+    if (!sameTunnels || this.#fingerprint === undefined || this.#readRules() !== this.#fingerprint) {
+      this.#tunnels = ports;
       made.push(`rules of ${this.bridge}`);
       this.#makeRules();
     }
@@ -110,7 +120,7 @@ export class NatKernel {
 
   /** Takes bridge and rules away. May be repeated. */
   remove(): void {
-    const { name } = natTable(this.bridge, '0.0.0.0/0');
+    const name = natTableName(this.bridge);
     changeRules(this.host, `add table ${name}\ndelete table ${name}`);
     changeNetwork([{ kind: 'link-delete', name: this.bridge, tolerant: true, netns: this.host }]);
     this.#fingerprint = undefined;
@@ -130,15 +140,15 @@ export class NatKernel {
   }
 
   #makeRules(): void {
-    changeRules(this.host, natTable(this.bridge, formatSubnet(this.addresses.subnet)).commands);
+    const subnet = formatSubnet(this.addresses.subnet);
+    changeRules(this.host, natTable(this.bridge, subnet, this.#tunnels));
     this.#fingerprint = this.#readRules();
   }
 
   /** The rules as text; undefined when the table is gone. */
   #readRules(): string | undefined {
-    const { name } = natTable(this.bridge, formatSubnet(this.addresses.subnet));
     try {
-      return JSON.stringify(listRules(this.host, `list table ${name}`).slice(1));
+      return JSON.stringify(listRules(this.host, `list table ${natTableName(this.bridge)}`).slice(1));
     } catch (error) {
       if (error instanceof NativeCallError && error.code === 'ENOENT') return undefined;
       throw error;

@@ -52,25 +52,31 @@ export class NatAddresses {
   }
 }
 
-/** The host's table: containers' traffic leaves under the host's address, and nobody outside opens connections. */
-export function natTable(
-  bridge: string,
-  subnet: string,
-): { readonly name: string; readonly commands: string } {
-  const name = `ip tessera-${bridge}`;
-  return {
-    name,
-    commands: [
-      `add table ${name}`,
-      `delete table ${name}`,
-      `add table ${name}`,
-      `add chain ${name} leave { type nat hook postrouting priority srcnat; }`,
-      `add rule ${name} leave ip saddr ${subnet} oifname != "${bridge}" masquerade`,
-      `add chain ${name} pass { type filter hook forward priority filter; }`,
-      `add rule ${name} pass oifname "${bridge}" ct state established,related accept`,
-      `add rule ${name} pass oifname "${bridge}" drop`,
-    ].join('\n'),
-  };
+/** The host's table's name. */
+export const natTableName = (bridge: string): string => `ip tessera-${bridge}`;
+
+/**
+ * The nft commands that make the host's table: containers' traffic leaves under the host's address, and nobody outside
+ * opens connections. Translating makes the kernel track every connection of the host; overlays' packets are spared that.
+ *
+ * @param tunnels UDP ports of VXLAN
+ */
+export function natTable(bridge: string, subnet: string, tunnels: readonly number[]): string {
+  const name = natTableName(bridge);
+  return [
+    `add table ${name}`,
+    `delete table ${name}`,
+    `add table ${name}`,
+    `add chain ${name} leave { type nat hook postrouting priority srcnat; }`,
+    `add rule ${name} leave ip saddr ${subnet} oifname != "${bridge}" masquerade`,
+    `add chain ${name} pass { type filter hook forward priority filter; }`,
+    `add rule ${name} pass oifname "${bridge}" ct state established,related accept`,
+    `add rule ${name} pass oifname "${bridge}" drop`,
+    ...['prerouting', 'output'].flatMap((hook) => [
+      `add chain ${name} tunnels-${hook} { type filter hook ${hook} priority raw; }`,
+      `add rule ${name} tunnels-${hook} udp dport { ${tunnels.join(', ')} } notrack`,
+    ]),
+  ].join('\n');
 }
 
 /** A chain of somebody else's that drops what it does not know. */

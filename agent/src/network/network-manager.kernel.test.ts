@@ -401,12 +401,14 @@ test('a query that is asked while no agent runs is answered by the next one', as
 
   // Nothing listens; a refusal would end the asker's attempt, as it ends a connected socket's.
   const answer = lookUp(containers.client, 'web', 'A', 'tcp');
+  const datagram = lookUp(containers.client, 'tasks.web', 'A', 'udp', 30_053);
   managers[FIRST] = await openManager(lab, hostOf(FIRST), thread);
   await managerOf(FIRST).apply(desired, 2);
   await managerOf(FIRST).adopt([sandboxOf(containers.client, [client])]);
 
   expect(addressesIn(await lookUp(containers.client, 'web'))).toEqual(['10.0.1.2']);
   expect(addressesIn(await answer)).toEqual(['10.0.1.2']);
+  expect(addressesIn(await datagram)).toEqual(['10.0.1.5', '10.0.1.6']);
 });
 
 test('a container cannot speak under another’s address or MAC', async () => {
