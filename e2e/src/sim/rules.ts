@@ -14,7 +14,6 @@ export interface RulesOptions {
   readonly agents: ReadonlyMap<string, SimAgent>;
   readonly nowMs: () => number;
   readonly containers: () => Containers;
-  readonly view: () => View;
 }
 
 /** What must hold at every step, checked change by change. */

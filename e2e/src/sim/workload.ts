@@ -14,7 +14,7 @@ export interface WorkloadOptions {
   readonly nodeMemoryBytes: number;
 }
 
-const BEHAVIOURS: readonly Behaviour[] = [
+const BEHAVIOURS: readonly [Behaviour, ...Behaviour[]] = [
   'steady',
   'steady',
   'steady',
@@ -96,7 +96,7 @@ export class Workload {
 
   #spec(name: string, mode: ServiceSpec['mode'], replicas: number, behaviour: Behaviour): ServiceSpec {
     const networks = [...this.options.store.view().networks.all()].filter(({ removing }) => !removing);
-    const attached = this.#random() < 0.6 && networks.length > 0 ? [this.#pick(networks)] : [];
+    const network = this.#random() < 0.6 ? this.#pick(networks) : undefined;
     const reservations = {
       nanoCpus: Math.floor(this.#random() * 0.2 * this.options.nodeNanoCpus),
       memoryBytes: Math.floor(this.#random() * 0.2 * this.options.nodeMemoryBytes),
@@ -117,7 +117,7 @@ export class Workload {
             maxAttempts: this.#pick([0, 0, 3]),
             windowMs: this.#pick([0, 30_000]),
           },
-          networks: attached.map((network) => ({ networkId: network.id, aliases: [] })),
+          networks: network ? [{ networkId: network.id, aliases: [] }] : [],
           resources: this.#random() < 0.5 && mode === 'replicated' ? { reservations } : {},
           placement: {
             constraints: this.#random() < 0.2 ? ['node.labels.zone != c'] : [],
