@@ -107,6 +107,7 @@ static int note_entry(const struct nlmsghdr *header, void *opaque) {
   int length = header->nlmsg_len - NLMSG_LENGTH(NLMSG_ALIGN(sizeof(struct nfgenmsg)));
   const struct nlattr *origin = find_attribute(body, length, CTA_TUPLE_ORIG);
   const struct nlattr *reply = find_attribute(body, length, CTA_TUPLE_REPLY);
+  if (!origin) return 0;
   int source = context->size == 4 ? CTA_IP_V4_SRC : CTA_IP_V6_SRC;
   int destination = context->size == 4 ? CTA_IP_V4_DST : CTA_IP_V6_DST;
   const struct nlattr *origin_ip = find_nested(origin, CTA_TUPLE_IP);
