@@ -1,5 +1,6 @@
 /* Cgroups that have to go: emptied whatever is in them, then removed with all below. */
 #include "error.h"
+#include "remove.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -51,7 +52,7 @@ static int remove_one(int dir, const char *name) {
   return -errno;
 }
 
-static int remove_group(const char *path) {
+int rt_remove_group(const char *path) {
   /* Nearly always there is nothing below, and nothing in it. */
   if (rmdir(path) == 0 || errno == ENOENT) return 0;
   int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -123,75 +124,4 @@ int rt_group_kill(const char *path, rt_error *err) {
   }
   close(group);
   return result < 0 ? rt_fail(err, -result, "killing what is in %s", path) : 0;
-}
-
-/* ---- trees of files, made by somebody hostile */
-
-#define DEEPEST 32u /* directories held open at once; deeper ones are moved up */
-
-static int clear_directory(int top, int dir, dev_t device, unsigned depth, unsigned *moved, unsigned *seen);
-
-static int remove_entry(int top, int dir, const char *name, dev_t device, unsigned depth, unsigned *moved) {
-  if (unlinkat(dir, name, 0) == 0 || errno == ENOENT) return 0;
-  if (errno != EISDIR && errno != EPERM) return -errno;
-  if (unlinkat(dir, name, AT_REMOVEDIR) == 0 || errno == ENOENT) return 0;
-  if (errno != ENOTEMPTY && errno != EEXIST) return -errno;
-  if (depth >= DEEPEST) {
-    char up[32];
-    snprintf(up, sizeof up, ".deep-%u", (*moved)++);
-    return renameat(dir, name, top, up) ? -errno : 0;
-  }
-  int child = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (child < 0) return -errno;
-  struct stat found;
-  unsigned seen;
-  int result = fstat(child, &found) ? -errno : found.st_dev != device ? -EXDEV : 0;
-  if (result == 0) result = clear_directory(top, child, device, depth + 1, moved, &seen);
-  close(child);
-  if (result == 0 && unlinkat(dir, name, AT_REMOVEDIR) && errno != ENOENT) result = -errno;
-  return result;
-}
-
-static int clear_directory(int top, int dir, dev_t device, unsigned depth, unsigned *moved, unsigned *seen) {
-  int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), result = 0;
-  DIR *listing = copy < 0 ? NULL : fdopendir(copy);
-  if (!listing) return -errno;
-  *seen = 0;
-  for (struct dirent *entry; result == 0 && (entry = readdir(listing));) {
-    if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
-    (*seen)++;
-    result = remove_entry(top, dir, entry->d_name, device, depth, moved);
-  }
-  closedir(listing);
-  return result;
-}
-
-static int remove_tree(const char *path) {
-  int top = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (top < 0) {
-    if (errno == ENOENT) return 0;
-    return errno == ENOTDIR && unlink(path) == 0 ? 0 : -errno;
-  }
-  struct stat found;
-  unsigned moved = 0, seen = 1;
-  int result = fstat(top, &found) ? -errno : 0;
-  /* What was moved up shows in a later pass. */
-  while (result == 0 && seen > 0) result = clear_directory(top, top, found.st_dev, 0, &moved, &seen);
-  close(top);
-  if (result == 0 && rmdir(path) && errno != ENOENT) result = -errno;
-  return result;
-}
-
-int rt_clear(const char *const *groups, const char *const *trees, rt_error *err) {
-  const char *culprit = NULL;
-  int first = 0;
-  for (; *groups; groups++) {
-    int result = remove_group(*groups);
-    if (result < 0 && !culprit) first = result, culprit = *groups;
-  }
-  for (; *trees; trees++) {
-    int result = remove_tree(*trees);
-    if (result < 0 && !culprit) first = result, culprit = *trees;
-  }
-  return culprit ? rt_fail(err, -first, "removing %s", culprit) : 0;
 }

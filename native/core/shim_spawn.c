@@ -192,11 +192,24 @@ int rt_process_signal(int pidfd, int signal, rt_error *err) {
   return rt_fail(err, errno, "signal %d", signal);
 }
 
-int rt_process_wait(int pidfd, rt_error *err) {
+int rt_process_reap(int pidfd, rt_error *err) {
   struct pollfd ended = {.fd = pidfd, .events = POLLIN};
-  while (poll(&ended, 1, -1) < 0)
-    if (errno != EINTR) return rt_fail(err, errno, "waiting for a process");
+  if (poll(&ended, 1, 0) != 1) return rt_fail(err, EAGAIN, "the process has not ended");
   siginfo_t info; /* fails for what an earlier agent started: init takes it */
   waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG);
   return 0;
+}
+
+int rt_socket_receive(int fd, void *buffer, int size, rt_error *err) {
+  ssize_t got;
+  while ((got = recv(fd, buffer, (size_t)size, MSG_DONTWAIT)) < 0)
+    if (errno != EINTR) return rt_fail(err, errno, "receiving");
+  return (int)got;
+}
+
+int rt_socket_send(int fd, const void *bytes, int size, rt_error *err) {
+  ssize_t sent;
+  while ((sent = send(fd, bytes, (size_t)size, MSG_DONTWAIT | MSG_NOSIGNAL)) < 0)
+    if (errno != EINTR) return rt_fail(err, errno, "sending");
+  return sent == size ? size : rt_fail(err, EMSGSIZE, "sending");
 }

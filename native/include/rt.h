@@ -144,8 +144,12 @@ RT_API int rt_shim_spawn(const char *path, const char *id, const void *spec, int
 RT_API int rt_shim_connect(const char *run_dir, int fds[2], rt_error *err);
 /* Signals by pidfd. A process that has ended is no error. */
 RT_API int rt_process_signal(int pidfd, int signal, rt_error *err);
-/* Waits until the process has ended, and takes its zombie if it is a child of ours. Blocks. */
-RT_API int rt_process_wait(int pidfd, rt_error *err);
+/* Takes the zombie of a process whose pidfd is readable, if it is a child of ours. EAGAIN: it still runs. */
+RT_API int rt_process_reap(int pidfd, rt_error *err);
+/* What is there to read now, at most `size` bytes; 0: the other end is closed; EAGAIN: nothing yet. */
+RT_API int rt_socket_receive(int fd, void *buffer, int size, rt_error *err);
+/* Sends all of it at once or fails (EAGAIN: the other end does not read). */
+RT_API int rt_socket_send(int fd, const void *bytes, int size, rt_error *err);
 
 /* ---- group.c ---- */
 
@@ -157,6 +161,9 @@ RT_API int rt_group_kill(const char *path, rt_error *err);
  * alone (EXDEV), and bears trees of any depth. Blocks.
  */
 RT_API int rt_clear(const char *const *groups, const char *const *trees, rt_error *err);
+/* Makes two directories, their parents being there, and a file in the first one. What exists stays. Blocks. */
+RT_API int rt_container_make(const char *data_dir, const char *run_dir, const char *name, const void *content, int size,
+                             rt_error *err);
 
 /* ---- daemon_spawn.c ---- */
 

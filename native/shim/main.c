@@ -138,7 +138,7 @@ static void started(void) {
     uint32_t nanoseconds, unused;
   } event = {now.tv_sec, (uint32_t)now.tv_nsec, 0};
   spec_find(&shim.spec, SPEC_BOOT, &boot);
-  records_write_run(shim.container.data_dir, shim.container.pid, boot.string, &now);
+  records_write_run(shim.container.run_dir, shim.container.pid, boot.string, &now);
   server_tell(&shim, FRAME_STARTED, &event, 12);
 }
 

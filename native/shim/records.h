@@ -12,9 +12,9 @@ struct exit_status {
   struct timespec at;
 };
 
-/* `run`: written once the command runs. 0, or -1. */
+/* `run`, in the run directory: written once the command runs. 0, or -1. */
 int records_write_run(int dir, pid_t pid, const char *boot_id, const struct timespec *at);
-/* `exit`: written before the process is reaped. No fsync: a power cut may cost it, a reboot does not. */
+/* `exit`, in the directory that outlives a boot: written before the process is reaped. No fsync: a power cut may cost it, a reboot does not. */
 int records_write_exit(int dir, const struct exit_status *status);
 
 #endif

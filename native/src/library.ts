@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { ClusterError, type ErrorKind } from '@tessera/shared/errors';
 import koffi, { type KoffiFunc } from 'koffi';
 
@@ -55,10 +54,18 @@ export function call(symbol: NativeFunction, ...args: unknown[]): number {
  * Calls a function that may block, on a worker thread.
  * koffi refuses more than 256 under way: callers that can have many bound themselves.
  */
-export async function callAsync(symbol: NativeFunction, ...args: unknown[]): Promise<number> {
+export function callAsync(symbol: NativeFunction, ...args: unknown[]): Promise<number> {
   const error: NativeError = { status: 0, message: '' };
-  const run = promisify(symbol.async) as (...all: unknown[]) => Promise<number>;
-  return check(await run(...args, error), error);
+  return new Promise((resolve, reject) => {
+    symbol.async(...args, error, (failure: Error | null, result: number) => {
+      if (failure) return reject(failure);
+      try {
+        resolve(check(result, error));
+      } catch (thrown) {
+        reject(thrown as Error);
+      }
+    });
+  });
 }
 
 function check(result: number, error: NativeError): number {

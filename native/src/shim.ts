@@ -1,18 +1,11 @@
 import { closeSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { Socket } from 'node:net';
 import { ClusterError } from '@tessera/shared/errors';
-import {
-  encodeFrame,
-  FRAMES,
-  type Frame,
-  FrameDecoder,
-  SHIM_PROTOCOL,
-  SHIM_STATES,
-  STAGES,
-  type Stage,
-} from './frames.js';
-import { artefactPath, call, callAsync, declare, errnoName, type NativeFunction } from './library.js';
+import koffi from 'koffi';
+import { connectShim, reapProcess, type ShimProcess, signalProcess, spawnShim } from './container-calls.js';
+import { FrameSocket } from './frame-socket.js';
+import { encodeFrame, FRAMES, type Frame, SHIM_PROTOCOL, SHIM_STATES, STAGES, type Stage } from './frames.js';
+import { errnoName } from './library.js';
 
 /** Why the command does not run. */
 export interface ShimFailure {
@@ -46,32 +39,6 @@ interface Answer {
   reject(error: Error): void;
 }
 
-const once = <T extends (...args: never[]) => unknown>(make: () => T) => {
-  let value: T | undefined;
-  return () => (value ??= make());
-};
-const functions = {
-  spawn: once(() =>
-    declare(
-      'int rt_shim_spawn(const char *path, const char *id, const void *spec, int size, _Out_ int *fds, _Out_ rt_error *err)',
-    ),
-  ),
-  connect: once(() =>
-    declare('int rt_shim_connect(const char *run_dir, _Out_ int *fds, _Out_ rt_error *err)'),
-  ),
-  signal: once(() => declare('int rt_process_signal(int pidfd, int signal, _Out_ rt_error *err)')),
-  wait: once(() => declare('int rt_process_wait(int pidfd, _Out_ rt_error *err)')),
-  killGroup: once(() => declare('int rt_group_kill(const char *path, _Out_ rt_error *err)')),
-  clear: once(() => declare('int rt_clear(const char **groups, const char **trees, _Out_ rt_error *err)')),
-} satisfies Record<string, () => NativeFunction>;
-
-/** Kills everything in a cgroup and below, until it is empty. A group that does not exist is fine. */
-export const killGroup = (path: string): Promise<number> => callAsync(functions.killGroup(), path);
-
-/** Removes cgroups and directory trees. What is missing is fine; may be repeated. */
-export const clear = (groups: readonly string[], trees: readonly string[]): Promise<number> =>
-  callAsync(functions.clear(), [...groups, null], [...trees, null]);
-
 /**
  * The agent's hold on one container's shim: its socket and its pidfd.
  *
@@ -83,20 +50,21 @@ export class Shim {
   readonly outcome: Promise<ShimOutcome>;
   /** Undefined: the connection ended without word of the container's end. */
   readonly exited: Promise<ShimExit | undefined>;
-  readonly #socket: Socket;
-  readonly #decoder = new FrameDecoder();
+  readonly #socket: FrameSocket;
   readonly #answers = new Map<number, Answer>();
   #nextId = 1;
   #settleCreated!: (pid: number | undefined) => void;
   #settleOutcome!: (outcome: ShimOutcome) => void;
   #settleExited!: (exit: ShimExit | undefined) => void;
 
-  private constructor(
-    /** Of the shim. */
-    readonly pid: number,
-    socketFd: number,
-    readonly pidfd: number,
-  ) {
+  readonly #pidfd: number;
+  /** Of the shim. */
+  readonly pid: number;
+  #ended: Promise<void> | undefined;
+
+  private constructor({ pid, socket, pidfd }: ShimProcess) {
+    this.pid = pid;
+    this.#pidfd = pidfd;
     this.created = new Promise((resolve) => {
       this.#settleCreated = resolve;
     });
@@ -106,17 +74,16 @@ export class Shim {
     this.exited = new Promise((resolve) => {
       this.#settleExited = resolve;
     });
-    this.#socket = new Socket({ fd: socketFd, readable: true, writable: true });
-    this.#socket.on('data', (chunk: Buffer) => this.#receive(chunk));
-    this.#socket.on('error', () => {}); // 'close' follows
-    this.#socket.on('close', () => this.#lose());
+    this.#socket = new FrameSocket(
+      socket,
+      (frame) => (frame.id === 0 ? this.#event(frame) : this.#answer(frame)),
+      () => this.#lose(),
+    );
   }
 
   /** Starts a shim for the container `id`; it tells at once whether it could make the namespaces. */
   static async spawn(id: string, spec: Buffer): Promise<Shim> {
-    const fds = new Int32Array(2);
-    const pid = await callAsync(functions.spawn(), artefactPath('ts-shim'), id, spec, spec.length, fds);
-    return new Shim(pid, fds[0]!, fds[1]!);
+    return new Shim(await spawnShim(id, spec));
   }
 
   /**
@@ -125,14 +92,12 @@ export class Shim {
    * @throws ClusterError `notFound` or another kind when no shim answers in `runDir`
    */
   static async connect(runDir: string): Promise<{ readonly shim: Shim; readonly state: ShimState }> {
-    const fds = new Int32Array(2);
-    const pid = call(functions.connect(), runDir, fds);
-    const shim = new Shim(pid, fds[0]!, fds[1]!);
+    const shim = new Shim(connectShim(runDir));
     try {
       const { state, startTime } = await shim.#subscribe();
       // An answer after the opening of the pidfd shows that the pid was not reused before it.
-      if ((await startTimeOf(pid)) !== startTime)
-        throw new ClusterError('notFound', `process ${pid} is not the shim`);
+      if ((await startTimeOf(shim.pid)) !== startTime)
+        throw new ClusterError('notFound', `process ${shim.pid} is not the shim`);
       return { shim, state };
     } catch (error) {
       shim.release();
@@ -154,18 +119,26 @@ export class Shim {
 
   /** Kills the shim itself: for one that has not been told to go, or does not answer. */
   kill(): void {
-    call(functions.signal(), this.pidfd, 9);
+    signalProcess(this.#pidfd, 9);
   }
 
   /** Resolves once the shim's process is gone and its zombie taken. */
-  async ended(): Promise<void> {
-    await callAsync(functions.wait(), this.pidfd);
+  ended(): Promise<void> {
+    this.#ended ??= new Promise((resolve) => {
+      const poll = koffi.node.poll(this.#pidfd, { readable: true }, () => {
+        poll.stop();
+        poll.close();
+        reapProcess(this.#pidfd);
+        resolve();
+      });
+    });
+    return this.#ended;
   }
 
   /** Lets go of it; the shim lives on. Nothing else may be called afterwards. */
   release(): void {
-    this.#socket.destroy();
-    closeSync(this.pidfd);
+    this.#socket.close();
+    closeSync(this.#pidfd);
   }
 
   async #subscribe(): Promise<{ state: ShimState; startTime: bigint }> {
@@ -183,21 +156,10 @@ export class Shim {
     const id = this.#nextId;
     this.#nextId = id === 0xffff ? 1 : id + 1;
     return new Promise((resolve, reject) => {
-      if (this.#socket.destroyed) return reject(lost());
+      if (this.#socket.isClosed) return reject(lost());
       this.#answers.set(id, { resolve, reject });
-      this.#socket.write(encodeFrame(type, id, payload));
+      this.#socket.send(encodeFrame(type, id, payload));
     });
-  }
-
-  #receive(chunk: Buffer): void {
-    try {
-      for (const frame of this.#decoder.push(chunk)) {
-        if (frame.id === 0) this.#event(frame);
-        else this.#answer(frame);
-      }
-    } catch (error) {
-      this.#socket.destroy(error as Error);
-    }
   }
 
   #answer(frame: Frame): void {

@@ -194,14 +194,11 @@ test('after a reboot a container that ran is recorded as exited, 255', async () 
   const task = rig.task(['sleep', '1000']);
   const { pid, containerId } = await agent.start(task);
   await agent.kill();
-  // As a boot leaves it: no process, and a run record of another boot.
+  // As a boot leaves it: no process, and a record of another boot.
   process.kill(shimOf(pid), 'SIGKILL');
   await until(() => !isAlive(pid));
-  const run = `${rig.options.dataDir}/containers/${containerId}/run`;
-  writeFileSync(
-    run,
-    readFileSync(run, 'utf8').replace(/^boot .*$/m, 'boot 00000000-0000-0000-0000-000000000000'),
-  );
+  const path = `${rig.options.dataDir}/containers/${containerId}/container.json`;
+  writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), bootId: 'another' }));
 
   const controller = (await nextAgent([task])).controller(task);
 

@@ -1,4 +1,4 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { clear } from '@tessera/native';
 import { type Clock, type Logger, newHexId, type Random } from '@tessera/shared/env';
@@ -84,6 +84,8 @@ export class ContainerExecutor implements Executor {
   static async open(options: ContainerExecutorOptions): Promise<ContainerExecutor> {
     const cgroups = await openCgroups(options.cgroupParent);
     await cgroups.prepare();
+    for (const dir of [options.dataDir, options.runDir])
+      await mkdir(`${dir}/containers`, { recursive: true, mode: 0o700 });
     return new ContainerExecutor(options, cgroups, await readHostFacts());
   }
 
@@ -159,8 +161,10 @@ export class ContainerExecutor implements Executor {
 
   async #dispose(container: Container): Promise<void> {
     await container.remove();
-    await this.options.network?.detach(container.id);
-    await this.options.images.release(container.id);
+    await Promise.all([
+      this.options.network?.detach(container.id),
+      this.options.images.release(container.id),
+    ]);
     const { containers } = this.#parts;
     if (containers.get(container.record.taskId) === container) containers.delete(container.record.taskId);
   }

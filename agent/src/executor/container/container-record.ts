@@ -1,13 +1,17 @@
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile, rename, writeFile } from 'node:fs/promises';
+import { makeContainer } from '@tessera/native';
 import type { NetworkAttachment } from '@tessera/shared/model';
 import { z } from 'zod';
 import type { ExitStatus } from '../executor.js';
 
 // What lies in a container's directory, and outlives agent, shim and boot:
 //   container.json  written by the agent before anything else
-//   run, exit       written by the shim: once the command runs, and when it has ended
+//   exit            written by the shim when the command has ended
 //   log/            segments, written by the shim
 //   upper/, work/   of the overlay
+// and in its run directory, which does not outlive a boot:
+//   run             written by the shim once the command runs
+//   shim.sock       where the shim listens
 
 const schema = z.object({
   version: z.literal(1),
@@ -37,12 +41,8 @@ export interface ContainerRecord {
 
 /** Makes the directories; the record is the first thing in them, so that leftovers can always be named. */
 export async function writeRecord(dataDir: string, runDir: string, record: ContainerRecord): Promise<void> {
-  await Promise.all([
-    mkdir(dataDir, { mode: 0o700, recursive: true }).then(() =>
-      writeFile(`${dataDir}/container.json`, JSON.stringify({ version: 1, ...record }), { mode: 0o600 }),
-    ),
-    mkdir(runDir, { mode: 0o700, recursive: true }),
-  ]);
+  const content = Buffer.from(JSON.stringify({ version: 1, ...record }));
+  await makeContainer(dataDir, runDir, 'container.json', content);
 }
 
 /** Undefined when there is none, or when a crash left half of one. */
@@ -62,8 +62,8 @@ export interface RunRecord {
   readonly startedAtMs: number;
 }
 
-export async function readRun(dataDir: string): Promise<RunRecord | undefined> {
-  const text = await readOptional(`${dataDir}/run`);
+export async function readRun(runDir: string): Promise<RunRecord | undefined> {
+  const text = await readOptional(`${runDir}/run`);
   if (text === undefined) return undefined;
   const values = parseLines(text);
   return {

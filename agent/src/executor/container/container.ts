@@ -76,7 +76,7 @@ export class Container {
       if (pid !== undefined) {
         await attach(pid);
         // The outcome tells why, should the process have ended meanwhile.
-        await shim.go().catch(() => {});
+        void shim.go().catch(() => {});
       }
       const outcome = await shim.outcome;
       if (outcome.kind === 'failed') throw startError(outcome.failure);
@@ -137,17 +137,17 @@ export class Container {
    * ended, or it never ran (and then counts as prepared only by name: its directories are to be cleared).
    */
   async adopt(): Promise<void> {
-    const run = await readRun(this.dataDir);
+    const run = await readRun(this.runDir);
     const exit = await readExit(this.dataDir);
     if (exit) return this.#end(exit, run?.startedAtMs ?? 0);
-    if (run && run.bootId !== this.host.bootId)
-      return this.#end(await this.#declare(RESTARTED), run.startedAtMs);
+    if (this.record.bootId !== this.host.bootId)
+      return this.#end(await this.#declare(RESTARTED), run?.startedAtMs ?? 0);
 
     const found = await Shim.connect(this.runDir).catch(() => undefined);
     if (found?.state.state === 'running') {
       // Its run record is written right after the start; until then its own time is the best there is.
       const startedAtMs =
-        run?.startedAtMs ?? (await readRun(this.dataDir))?.startedAtMs ?? this.host.clock.now();
+        run?.startedAtMs ?? (await readRun(this.runDir))?.startedAtMs ?? this.host.clock.now();
       return this.#run(found.shim, found.state.pid, startedAtMs);
     }
     if (found) {
@@ -158,7 +158,7 @@ export class Container {
     }
     // It may have ended between our reading and our knocking.
     const late = await readExit(this.dataDir);
-    const ran = run ?? (await readRun(this.dataDir));
+    const ran = run ?? (await readRun(this.runDir));
     if (late) return this.#end(late, ran?.startedAtMs ?? 0);
     if (ran) return this.#end(await this.#declareLost(), ran.startedAtMs);
     await this.host.cgroups.kill(this.id);
@@ -186,8 +186,9 @@ export class Container {
       await this.signal(9);
       await this.ended;
     }
-    await this.#shimGone;
-    await clear(this.host.cgroups.paths(this.id), [this.runDir, this.dataDir]);
+    // The shim, if it has just ended, removes the groups meanwhile; what it left is removed here.
+    await Promise.all([clear([], [this.runDir, this.dataDir]), this.#shimGone]);
+    await clear(this.host.cgroups.paths(this.id), []);
     this.#close();
   }
 }
