@@ -101,6 +101,8 @@ export class HostKernel {
       }
     });
     this.#adopted = true;
+    // Now the fabric's leftovers are known; the next pass takes them away.
+    this.#fabricDone = undefined;
     return adopted;
   }
 

@@ -123,8 +123,8 @@ export class NetworkManager implements ContainerNetwork, NetworkPlane {
     const adopted = await this.kernel.adopt(sandboxes.map((sandbox) => this.#specOf(sandbox)));
     const byId = new Map(sandboxes.map((sandbox) => [sandbox.containerId, sandbox]));
     for (const attached of adopted) await this.#enrol(byId.get(attached.containerId) as Sandbox, attached);
-    // Now what nobody claimed is a leftover.
-    void this.#runPass(true).catch(this.#onPassFailed);
+    // Now what nobody claimed is a leftover. Each container has just been verified; once is enough for a busy start.
+    void this.#runPass().catch(this.#onPassFailed);
   }
 
   /** Reads everything back and mends what is not as desired. Runs by itself every minute. */
