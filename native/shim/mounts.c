@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
-#include <linux/stat.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -15,6 +14,11 @@
 #include "text.h"
 
 #define PAGE 4096u
+
+/* struct statx (statx(2)) as words: musl lacks it before 1.2.5, and the kernel's own clashes with musl's after. */
+#define STATX_WORDS 32
+#define STATX_ATTRIBUTES 1
+#define ATTR_MOUNT_ROOT 0x2000u
 
 /* Overlay by the new mount API: layers one by one, so their number and length do not matter. -1, errno set. */
 static int overlay_by_parts(const struct spec_record *root, const char *upper, const char *work) {
@@ -231,8 +235,8 @@ static void do_mask(struct child *child, const char *path, int *empty, int *null
 }
 
 static int is_mount_root(int fd) {
-  struct statx found;
-  return syscall(SYS_statx, fd, "", AT_EMPTY_PATH, 0, &found) == 0 && (found.stx_attributes & STATX_ATTR_MOUNT_ROOT);
+  uint64_t found[STATX_WORDS];
+  return syscall(SYS_statx, fd, "", AT_EMPTY_PATH, 0, found) == 0 && (found[STATX_ATTRIBUTES] & ATTR_MOUNT_ROOT);
 }
 
 static void do_readonly(struct child *child, const char *path) {
