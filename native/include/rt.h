@@ -169,7 +169,7 @@ RT_API int rt_container_make(const char *data_dir, const char *run_dir, const ch
 
 /*
  * Starts `path` in a session of its own, with `argv` and `envp` each ended by a null pointer, standard output and
- * error to `output_fd`. It outlives this process. Returns its pid, and a pidfd for rt_process_wait.
+ * error to `output_fd`. It outlives this process. Returns its pid, and a pidfd for rt_process_reap.
  */
 RT_API int rt_daemon_spawn(const char *path, char *const *argv, char *const *envp, int output_fd, int *pidfd,
                            rt_error *err);

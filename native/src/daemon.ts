@@ -1,6 +1,6 @@
 import { closeSync } from 'node:fs';
 import koffi from 'koffi';
-import { call, callAsync, declare } from './library.js';
+import { call, declare } from './library.js';
 
 export interface DaemonRequest {
   readonly path: string;
@@ -32,10 +32,11 @@ function reapAtEnd(pidfd: number): void {
   const poll = koffi.node.poll(pidfd, () => {
     poll.stop();
     poll.close();
-    callAsync(native().wait, pidfd)
-      // Only its zombie was of interest, and that is gone either way.
-      .catch(() => 0)
-      .finally(() => closeSync(pidfd));
+    try {
+      call(native().reap, pidfd);
+    } finally {
+      closeSync(pidfd);
+    }
   });
   // Waiting for it must not keep this process alive.
   poll.unref();
@@ -46,7 +47,7 @@ function load() {
     spawn: declare(
       'int rt_daemon_spawn(const char *path, const char **argv, const char **envp, int output_fd, _Out_ int *pidfd, _Out_ rt_error *err)',
     ),
-    wait: declare('int rt_process_wait(int pidfd, _Out_ rt_error *err)'),
+    reap: declare('int rt_process_reap(int pidfd, _Out_ rt_error *err)'),
   };
 }
 let loaded: ReturnType<typeof load> | undefined;
