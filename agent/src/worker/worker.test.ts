@@ -319,10 +319,10 @@ describe('after the death of an agent', () => {
   });
 
   test('its networks are in place again before its containers are adopted, and without a manager', async () => {
-    const { newWorker, plane, storage } = setUp();
+    const { newWorker, plane, storage, clock } = setUp();
     const networks = { networks: [{ dataPathPort: 4789 } as never], endpoints: [], virtualServices: [] };
     newWorker().apply(work([], { networks }), true);
-    await settle();
+    await clock.advanceAsync(500);
     expect(storage.stored).toBe(networks);
     plane.applied.length = 0;
 

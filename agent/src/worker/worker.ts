@@ -13,6 +13,9 @@ import { planTasks } from './plan.js';
 /** Starts under way at once. More only makes each of them slower: the kernel serialises most of the work. */
 const STARTS_AT_ONCE = 16;
 
+/** How late networks are stored. What a death in that time costs, the next session brings. */
+const NETWORKS_STORE_MS = 500;
+
 export interface WorkerOptions {
   readonly executor: Executor;
   readonly storage: Omit<AgentStorage, 'registration' | 'putRegistration'>;
@@ -42,6 +45,8 @@ export class Worker {
   readonly #networks: NetworkApplier;
   readonly #images: ImageHolder;
   #networksVersion: number | undefined;
+  #unstoredNetworks: DesiredNetworks | undefined;
+  #cancelStore: (() => void) | undefined;
   #networksTurn = 0;
   #assigned: AssignedWork | undefined;
 
@@ -125,6 +130,7 @@ export class Worker {
 
   /** Leaves everything running, for the next agent. */
   async close(): Promise<void> {
+    this.#storeNetworks();
     this.#closing.abort(new DOMException('the agent stops', 'AbortError'));
     await Promise.all([...this.#managers.values()].map((manager) => manager.close()));
     await Promise.allSettled(this.#leaving.values());
@@ -141,8 +147,17 @@ export class Worker {
   }
 
   #networksApplied(networks: DesiredNetworks): void {
-    this.options.storage.putNetworks(networks);
+    this.#unstoredNetworks = networks;
+    // While tasks come and go, networks change with each of them: one write serves them all.
+    this.#cancelStore ??= this.options.clock.after(NETWORKS_STORE_MS, () => this.#storeNetworks());
     this.#changed.notify();
+  }
+
+  #storeNetworks(): void {
+    this.#cancelStore?.();
+    this.#cancelStore = undefined;
+    if (this.#unstoredNetworks) this.options.storage.putNetworks(this.#unstoredNetworks);
+    this.#unstoredNetworks = undefined;
   }
 
   #accept(task: Task): void {
