@@ -8,6 +8,7 @@ import type { NodeDescription } from '@tessera/shared/model';
 import type { Config } from './config.js';
 import type { InitRequest, JoinRequest, NodeBackend, NodeStatusReport } from './local-api/index.js';
 import {
+  addressTowards,
   advertiseAddress,
   hostOf,
   joinCluster,
@@ -116,12 +117,18 @@ export class Daemon implements NodeBackend {
   join(request: JoinRequest): Promise<void> {
     return this.#exclusively(async () => {
       this.#refuseIfMember();
-      const settings = this.#settingsOf(request);
       const { directory, config, clock } = this.options;
+      const managerAddrs = request.RemoteAddrs.map((addr) => withPort(addr, MANAGER_PORT));
+      const settings = this.#settingsOf({
+        ...request,
+        // As Docker does: of several addresses, the one that leads to the manager.
+        AdvertiseAddr:
+          request.AdvertiseAddr || config.advertiseAddr || (await addressTowards(managerAddrs[0]!)),
+      });
       const { csrPem } = await this.#prepareRequest();
       await this.#entering(async (signal) => {
         const answer = await joinCluster({
-          managerAddrs: request.RemoteAddrs.map((addr) => withPort(addr, MANAGER_PORT)),
+          managerAddrs,
           token: request.JoinToken,
           csrPem,
           hostname: config.hostname,

@@ -36,6 +36,10 @@ export async function run(): Promise<void> {
       logger.error({ error }, `tsd ends because of a fault: ${errorText(error)}`);
       process.exit(1);
     });
+  if (process.getuid?.() !== 0) {
+    logger.error({}, 'tsd must run as root: it makes namespaces, mounts and cgroups');
+    process.exit(1);
+  }
   const releaseLock = takeDirectories(config, logger);
 
   const daemon = buildDaemon(config, logger);

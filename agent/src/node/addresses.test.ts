@@ -1,6 +1,14 @@
 import type { NetworkInterfaceInfo } from 'node:os';
 import { describe, expect, test } from 'vitest';
-import { advertiseAddress, hostOf, type Interfaces, listenAddress, portOf, withPort } from './addresses.js';
+import {
+  addressTowards,
+  advertiseAddress,
+  hostOf,
+  type Interfaces,
+  listenAddress,
+  portOf,
+  withPort,
+} from './addresses.js';
 
 const address = (text: string, internal = false): NetworkInterfaceInfo =>
   ({ address: text, family: text.includes(':') ? 'IPv6' : 'IPv4', internal }) as NetworkInterfaceInfo;
@@ -47,4 +55,11 @@ test('IPv6 addresses keep their brackets', () => {
 test("a manager's address gets the default port, and may be a name", () => {
   expect(withPort('manager.example', 2377)).toBe('manager.example:2377');
   expect(() => withPort('', 2377)).toThrow('the host is missing');
+});
+
+test('a joining node is reached by the address from which it reaches its manager', async () => {
+  expect(await addressTowards('127.0.0.5:2377')).toBe('127.0.0.1');
+  await expect(addressTowards('no-such-host.invalid:2377')).rejects.toThrow(
+    'no route to no-such-host.invalid:2377',
+  );
 });

@@ -1,6 +1,8 @@
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
 import { isIP } from 'node:net';
 import { type NetworkInterfaceInfo, networkInterfaces } from 'node:os';
-import { invalid } from '@tessera/shared/errors';
+import { ClusterError, invalid } from '@tessera/shared/errors';
 
 export const MANAGER_PORT = 2377;
 
@@ -36,6 +38,26 @@ export function advertiseAddress(text: string, defaultPort: number, interfaces =
   if (['0.0.0.0', '::'].includes(address))
     throw invalid(`advertise address must be a non-zero IP address or network interface (got ${text})`);
   return joinAddress(address, port ?? defaultPort);
+}
+
+/**
+ * The address of this host from which packets to `remote` leave. Nothing is sent: connecting a datagram socket only
+ * looks up the route (connect(2)).
+ *
+ * @param remote HOST:PORT
+ */
+export async function addressTowards(remote: string): Promise<string> {
+  const { host, port } = splitAddress(remote, 'address');
+  const socket = createSocket(isIP(host) === 6 ? 'udp6' : 'udp4');
+  try {
+    socket.connect(port ?? MANAGER_PORT, host);
+    await once(socket, 'connect');
+    return socket.address().address;
+  } catch (error) {
+    throw new ClusterError('unavailable', `no route to ${remote}`, { cause: error });
+  } finally {
+    socket.close();
+  }
 }
 
 /** The host of `HOST:PORT`, without the brackets of an IPv6 address. */
