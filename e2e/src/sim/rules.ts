@@ -92,6 +92,10 @@ export class Rules {
     }
     if (after && !view.specs.get(`${after.serviceId}/${after.specVersion}`))
       this.#break(`task ${id} has no template`);
+    if (before && !after && before.state !== 'orphaned' && this.options.containers().isRunning(id)) {
+      // Its addresses are free from here on.
+      this.#break(`task ${id} is deleted while its container runs on ${before.nodeId}`);
+    }
     this.#address(before, after);
   }
 

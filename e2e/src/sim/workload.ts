@@ -72,7 +72,7 @@ export class Workload {
     const name = `net-${++this.#count}`;
     // A small one now and then, so that its addresses run out.
     const ipam =
-      this.#random() < 0.3 ? [{ subnet: `192.168.${this.#count % 256}.0/27`, gateway: '', ipRange: '' }] : [];
+      this.#random() < 0.3 ? [{ subnet: `192.168.${this.#count % 256}.0/28`, gateway: '', ipRange: '' }] : [];
     await this.options.store.update((tx) => {
       tx.takeClaim(`name/network/${name}`, `network/${id}`);
       tx.put('networks', Network.fromPartial({ id, spec: { name, driver: 'overlay', ipam } }));
@@ -98,8 +98,8 @@ export class Workload {
     const networks = [...this.options.store.view().networks.all()].filter(({ removing }) => !removing);
     const network = this.#random() < 0.6 ? this.#pick(networks) : undefined;
     const reservations = {
-      nanoCpus: Math.floor(this.#random() * 0.2 * this.options.nodeNanoCpus),
-      memoryBytes: Math.floor(this.#random() * 0.2 * this.options.nodeMemoryBytes),
+      nanoCpus: Math.floor(this.#random() * 0.5 * this.options.nodeNanoCpus),
+      memoryBytes: Math.floor(this.#random() * 0.5 * this.options.nodeMemoryBytes),
       pids: 0,
     };
     const startFirst = this.#random() < 0.3;
@@ -118,7 +118,7 @@ export class Workload {
             windowMs: this.#pick([0, 30_000]),
           },
           networks: network ? [{ networkId: network.id, aliases: [] }] : [],
-          resources: this.#random() < 0.5 && mode === 'replicated' ? { reservations } : {},
+          resources: this.#random() < 0.6 && mode === 'replicated' ? { reservations } : {},
           placement: {
             constraints: this.#random() < 0.2 ? ['node.labels.zone != c'] : [],
             spreadOver: this.#random() < 0.3 ? ['node.labels.zone'] : [],

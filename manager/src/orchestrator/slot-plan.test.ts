@@ -133,6 +133,12 @@ test('the older one of a start-first pair goes when the newer one runs', () => {
   expect(inWords(plan([older, { number: 2 }]).changes)).toEqual(['shutdown 1.1']);
 });
 
+test('the first of three goes when the second one runs, although the third does not yet', () => {
+  const { changes } = plan([{ number: 1 }, { number: 2 }, { number: 3, observed: 'assigned' }]);
+
+  expect(inWords(changes)).toEqual(['shutdown 1.1']);
+});
+
 test('when the newer one of a start-first pair fails, the older one runs on', () => {
   const { changes } = plan([{ number: 1 }, { number: 2, observed: 'failed', ranMs: 10 }], {
     stopped: ['1.2'],

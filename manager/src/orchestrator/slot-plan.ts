@@ -33,14 +33,16 @@ export function planSlot(slot: Slot, context: SlotContext): Plan {
   if (isTerminal(latest.observed)) return planEnded(slot, context);
   if (isLost(latest, context)) return planMove(slot, context);
 
-  const outlived = wanted.filter((facts) => facts !== latest && isOutlived(facts, latest, context));
+  const outlived = wanted.filter((facts) => isOutlived(facts, wanted, context));
   if (outlived.length > 0) return only(outlived.map(shutdown));
   return planStart(latest.task, context);
 }
 
-/** The older one of a start-first pair goes once the newer one runs, or when it cannot run itself. */
-function isOutlived(older: TaskFacts, latest: TaskFacts, context: SlotContext): boolean {
-  return isRunning(latest) || isTerminal(older.observed) || isLost(older, context);
+/** An older one of a start-first pair goes once a newer one runs, or when it cannot run itself. */
+function isOutlived(facts: TaskFacts, wanted: readonly TaskFacts[], context: SlotContext): boolean {
+  const newer = wanted.slice(wanted.indexOf(facts) + 1);
+  if (newer.length === 0) return false;
+  return newer.some(isRunning) || isTerminal(facts.observed) || isLost(facts, context);
 }
 
 function isLost({ task }: TaskFacts, context: SlotContext): boolean {

@@ -10,6 +10,8 @@ import { type Placement, planPlacements } from './place.js';
 const PENDING = 'pending';
 /** Objects written or required per transaction: etcd takes 128 operations. */
 const WEIGHT_MAX = 100;
+/** A task that waits for long is told of every turn of its luck, but not more often than this. */
+const REASON_EVERY_MS = 5_000;
 
 /** Gives pending tasks a node, or says why there is none for them. */
 export function schedulerLoop(store: Store, clock: Clock): LoopDefinition {
@@ -22,6 +24,8 @@ class Scheduler implements LoopDefinition {
   #nodes: NodeSet | undefined;
   /** What to read again from the store; rebuilt from it by every leader. */
   readonly #pending = new Set<string>();
+  /** When each of those was last told why it waits. */
+  readonly #toldAtMs = new Map<string, number>();
 
   constructor(
     private readonly store: Store,
@@ -71,16 +75,40 @@ class Scheduler implements LoopDefinition {
     }
     if (tasks.length === 0) return { worked: false };
 
-    const placements = planPlacements(tasks, { nodes, view, nowMs: this.clock.now() });
+    const planned = planPlacements(tasks, { nodes, view, nowMs: this.clock.now() });
+    const { placements, wakeAtMs } = this.#withholdReasons(planned);
     try {
       let worked = false;
       for (const piece of piecesOf(placements)) worked = (await this.#commit(piece)) || worked;
-      return { worked };
+      return { worked, wakeAtMs };
     } finally {
       // What was not written is not there: count again what the store says.
       const latest = this.store.view();
       for (const { task, nodeId } of placements) if (nodeId !== undefined) nodes.refresh(task.id, latest);
     }
+  }
+
+  /** Leaves out what need not be written: reasons that are known, and those that change too often. */
+  #withholdReasons(planned: readonly Placement[]): {
+    placements: readonly Placement[];
+    wakeAtMs: number | undefined;
+  } {
+    const nowMs = this.clock.now();
+    let wakeAtMs: number | undefined;
+    const placements = planned.filter((placement) => {
+      if (placement.nodeId !== undefined) return true;
+      const { id, pendingReason } = placement.task;
+      if (placement.reason === pendingReason) return false;
+      const dueAtMs = (this.#toldAtMs.get(id) ?? Number.NEGATIVE_INFINITY) + REASON_EVERY_MS;
+      if (pendingReason === '' || dueAtMs <= nowMs) {
+        this.#toldAtMs.set(id, nowMs);
+        return true;
+      }
+      wakeAtMs = Math.min(wakeAtMs ?? dueAtMs, dueAtMs);
+      return false;
+    });
+    for (const id of this.#toldAtMs.keys()) if (!this.#pending.has(id)) this.#toldAtMs.delete(id);
+    return { placements, wakeAtMs };
   }
 
   #commit(piece: readonly Placement[]): Promise<boolean> {
