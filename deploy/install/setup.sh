@@ -3,7 +3,7 @@
 # is nothing to do. Installs packages only on a plain apt system, and says what is missing elsewhere.
 #
 #   setup.sh [--quiet] [--test] [--vm] [--bench]
-#     --test   also what the tests need (the docker client)
+#     --test   also what the tests need (the docker client, curl, ping)
 #     --vm     also what the virtual machine tests need (QEMU)
 #     --bench  also the peers that benchmarks compare with
 set -euo pipefail
@@ -13,7 +13,10 @@ quiet= extra=()
 for flag in "$@"; do
   case $flag in
     --quiet) quiet=1 ;;
-    --test) command -v docker >/dev/null || extra+=(docker-cli) ;;
+    --test)
+      command -v docker >/dev/null || extra+=(docker-cli)
+      extra+=(curl iputils-ping)
+      ;;
     --vm) extra+=(qemu-system-x86 qemu-utils mmdebstrap e2fsprogs) ;;
     --bench) extra+=(docker.io containerd runc crun iperf3 curl) ;;
     *) echo "setup.sh: unknown option $flag" >&2; exit 2 ;;

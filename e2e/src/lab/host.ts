@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { apiRequest } from './api.js';
 import { type CommandOptions, type CommandResult, ended, hasEnded, must, run } from './command.js';
 import { labCgroup, labDir, ROOT, TSCTL, TSD } from './paths.js';
 import { Switch } from './switch.js';
@@ -150,17 +151,11 @@ export class LabHost {
   }
 
   /** Whether something answers on the API's socket. */
-  async ping(): Promise<boolean> {
-    const { code } = await run([
-      'curl',
-      '-fsS',
-      '-m',
-      '5',
-      '--unix-socket',
-      this.socket,
-      'http://localhost/_ping',
-    ]);
-    return code === 0;
+  ping(): Promise<boolean> {
+    return apiRequest(this.socket, 'GET', '/_ping', undefined, { timeoutMs: 5_000 }).then(
+      ({ status }) => status === 200,
+      () => false,
+    );
   }
 
   /** kill -9 of tsd alone: containers and manager live on. */
