@@ -139,6 +139,12 @@ test('the first of three goes when the second one runs, although the third does 
   expect(inWords(changes)).toEqual(['shutdown 1.1']);
 });
 
+test('the older one of a pair starts too when its time has come: the newer one may never', () => {
+  const older = { number: 1, desiredState: 'ready' as const, observed: 'ready' as const };
+
+  expect(inWords(plan([older, { number: 2, observed: 'assigned' }]).changes)).toEqual(['start 1.1']);
+});
+
 test('when the newer one of a start-first pair fails, the older one runs on', () => {
   const { changes } = plan([{ number: 1 }, { number: 2, observed: 'failed', ranMs: 10 }], {
     stopped: ['1.2'],

@@ -1,4 +1,5 @@
 import { isTerminal, type RestartPolicy, type Task } from '@tessera/shared/model';
+import { earliest } from './earliest.js';
 import type { NodeVerdict } from './node-verdict.js';
 import { allowsRestart, NO_RESTARTS, planRestart, type RestartRecord } from './restart/policy.js';
 import { isRunning, type Slot, type TaskFacts, wantedIn } from './slots.js';
@@ -35,7 +36,14 @@ export function planSlot(slot: Slot, context: SlotContext): Plan {
 
   const outlived = wanted.filter((facts) => isOutlived(facts, wanted, context));
   if (outlived.length > 0) return only(outlived.map(shutdown));
-  return planStart(latest.task, context);
+  // An older one of a pair may still wait for its own start: until the newer one runs it is all there is.
+  const starts = wanted
+    .filter(({ observed }) => !isTerminal(observed))
+    .map(({ task }) => planStart(task, context));
+  return {
+    changes: starts.flatMap(({ changes }) => changes),
+    wakeAtMs: earliest(starts.map(({ wakeAtMs }) => wakeAtMs)),
+  };
 }
 
 /** An older one of a start-first pair goes once a newer one runs, or when it cannot run itself. */

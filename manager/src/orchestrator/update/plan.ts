@@ -187,7 +187,8 @@ function unsettledUntilMs(slot: Slot, forMs: number, context: SlotContext): numb
 
 function replaceSlot(slot: Slot, config: UpdateConfig, context: SlotContext): readonly TaskChange[] {
   const wanted = wantedIn(slot).map(({ task }) => task);
-  if (config.order === 'start_first') {
+  // Where nothing runs there is nothing to keep running meanwhile.
+  if (config.order === 'start_first' && wantedIn(slot).some(isRunning)) {
     return [{ kind: 'create', create: nextTask(slot, [], NO_RESTARTS, context) }];
   }
   return replaceIn(slot, wanted, NO_RESTARTS, context).changes;
