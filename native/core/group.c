@@ -5,12 +5,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -62,39 +63,59 @@ int rt_remove_group(const char *path) {
   return result ? result : remove_one(AT_FDCWD, path);
 }
 
-/* Kills what cgroup.procs lists. Returns how many there were. */
-static int kill_listed(int dir) {
+/* Processes that have been killed. The list forgets a process when it begins to end: these tell when it has. */
+struct killed {
+  int pidfd[256];
+  int count, total;
+};
+static _Thread_local struct killed killed;
+
+static void kill_listed(int dir) {
   int fd = openat(dir, "cgroup.procs", O_RDONLY | O_CLOEXEC);
   FILE *list = fd < 0 ? NULL : fdopen(fd, "r");
-  int count = 0;
-  if (!list) return 0;
+  if (!list) {
+    if (fd >= 0) close(fd);
+    return;
+  }
   for (int pid; fscanf(list, "%d", &pid) == 1;) {
     if (pid <= 0) continue; /* 0: of a pid namespace beside ours */
-    kill(pid, SIGKILL);
-    count++;
+    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (pidfd < 0) continue;
+    syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+    killed.total++;
+    if (killed.count < 256) killed.pidfd[killed.count++] = pidfd;
+    else close(pidfd);
   }
   fclose(list);
-  return count;
 }
 
-static _Thread_local int killed_here;
+static void wait_for_killed(void) {
+  for (int i = 0; i < killed.count; i++) {
+    struct pollfd ended = {.fd = killed.pidfd[i], .events = POLLIN};
+    poll(&ended, 1, 5000);
+    close(killed.pidfd[i]);
+  }
+}
+
 static int kill_one(int dir, const char *name) {
   int group = openat(dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (group < 0) return 0;
-  killed_here += kill_listed(group);
+  kill_listed(group);
   close(group);
   return 0;
 }
 
-/* v1: frozen, nothing can fork between the reading of the list and the killing. */
+/* v1: frozen, nothing can fork between the reading of the list and the killing, and no pid is used again. */
 static int kill_v1(int group, int frozen) {
   for (int i = 0; i < TRIES; i++) {
+    killed.count = killed.total = 0;
     if (frozen) write_at(group, "freezer.state", "FROZEN");
-    killed_here = kill_listed(group);
+    kill_listed(group);
     each_below(group, 0, kill_one);
     if (frozen) write_at(group, "freezer.state", "THAWED");
-    if (killed_here == 0) return 0;
-    pause_ms();
+    wait_for_killed();
+    if (killed.total == 0) return 0;
+    if (killed.count < killed.total) pause_ms();
   }
   return -EBUSY;
 }

@@ -38,9 +38,9 @@ enum spec_occurs { SPEC_ONE, SPEC_MAYBE, SPEC_MANY };
   X(NAMESPACES, 5, 1, 0, ONE)      /* CLONE_NEW* flags */                                                   \
   X(HOSTNAME, 6, 0, 1, MAYBE)      /* host name */                                                          \
   X(SHIM_GROUP, 7, 0, 1, MANY)     /* file that the shim writes "0" to, to join its own cgroup */           \
-  X(GROUP, 8, 1, 2, MANY)          /* SPEC_GROUP_* flags; directory, file to join by */                     \
-  X(GROUP_FILE, 9, 1, 2, MANY)     /* SPEC_GROUP_FILE_*; file, value: of the GROUP before it */             \
-  X(OOM_FILE, 10, 0, 1, MAYBE)     /* file with a line "oom_kill N" */                                      \
+  X(GROUP, 8, 1, 2, MANY)          /* SPEC_GROUP_* flags; directory that the group, named by ID, is in; file to join by */ \
+  X(GROUP_FILE, 9, 1, SPEC_ANY, MANY) /* SPEC_GROUP_FILE_*; file, values written one by one: of the GROUP before it */ \
+  X(OOM_FILE, 10, 0, 1, MAYBE)     /* file of the GROUP before it, with a line "oom_kill N" */              \
   X(DEVICE_RULE, 11, 4, 0, MANY)   /* v2 allow-list: type (0 any, 'b', 'c'), major, minor (-1: any), access bits */ \
   X(ROOT, 12, 1, SPEC_ANY, ONE)    /* SPEC_ROOT_*; directory that layers are relative to, layers, top first */ \
   X(MOUNT, 13, 2, SPEC_ANY, MANY)  /* MOUNT_ATTR_*, SPEC_MOUNT_*; target, file system, then its options */  \
@@ -77,6 +77,7 @@ enum spec_type {
 #define SPEC_MOUNT_OPTIONAL 4u  /* a kernel without the file system is fine */
 #define SPEC_MOUNT_RECURSIVE 8u
 #define SPEC_MOUNT_RELATIVE 16u /* the source is a FILE of this spec, not a path */
+#define SPEC_MOUNT_GROUP 32u    /* the source is the directory of a GROUP, without the group's own name */
 #define SPEC_FLAG_NO_NEW_PRIVILEGES 1u
 #define SPEC_FLAG_STDIN 2u      /* keep stdin open for attach */
 #define SPEC_FLAG_TTY 4u

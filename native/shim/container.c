@@ -111,7 +111,8 @@ static void take_stdio(struct child *child) {
   if (syscall(SYS_close_range, ERROR_FD + 1, ~0u, 0)) child_fail(child, STAGE_SHIM, "close_range");
 }
 
-static void wait_for_go(const struct child *child) {
+/* For the next byte on the go pipe. */
+static void wait_for_shim(const struct child *child) {
   char byte;
   ssize_t got;
   while ((got = read(child->go, &byte, 1)) < 0 && errno == EINTR)
@@ -126,19 +127,20 @@ _Noreturn void child_run(struct child *child) {
   reset_signals();
   setsid();
   umask(0);
+  syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0); /* not the agent's; kernels without keys are fine */
+  apply_limits(child);
+  child_mount_root(child);
+  wait_for_shim(child); /* it has made the groups meanwhile */
   child_join_groups(child);
   /* Only now: the namespace's root is the group one is in, and on v1 a later join would show the host's path. */
   spec_find(child->spec, SPEC_NAMESPACES, &record);
   if ((spec_number(&record, 0) & CLONE_NEWCGROUP) && unshare(CLONE_NEWCGROUP))
     child_fail(child, STAGE_GROUP, "cgroup namespace");
-  syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0); /* not the agent's; kernels without keys are fine */
-  apply_limits(child);
-  child_mount_root(child);
   child_mounts(child);
   pivot(child);
   if (spec_find(child->spec, SPEC_HOSTNAME, &record) && sethostname(record.string, strlen(record.string)))
     child_fail(child, STAGE_HOSTNAME, record.string);
-  wait_for_go(child);
+  wait_for_shim(child); /* the agent has made the network */
   apply_sysctls(child);
   umask(022);
   take_stdio(child);
@@ -165,11 +167,13 @@ static int make_pipes(struct pipes *pipes) {
 }
 
 static int open_group(const struct spec *spec) {
+  char path[GROUP_PATH_MAX];
   uint32_t offset = 0;
   struct spec_record record;
   while (spec_next(spec, &offset, &record))
-    if (record.type == SPEC_GROUP && (spec_number(&record, 0) & SPEC_GROUP_CLONE_INTO))
-      return open(spec_string(&record, 0), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (record.type == SPEC_GROUP && (spec_number(&record, 0) & SPEC_GROUP_CLONE_INTO) &&
+        group_path(spec, record.string, "", path) == 0)
+      return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   return -1;
 }
 

@@ -34,7 +34,7 @@ int container_create(struct container *container, struct failure *failure);
 struct child {
   const struct spec *spec;
   int data_dir, run_dir;
-  int go, error;
+  int go, error;              /* go: one byte when the groups are made, one when the network is */
   int stdio[3];
   int root;                   /* of the container's tree, once mounted */
   int sysctl;                 /* sys of the container's own proc, once mounted */
@@ -49,6 +49,11 @@ void child_become_user(const struct child *child, const char **home);
 _Noreturn void child_exec(const struct child *child, const char *home);
 
 /* ---- cgroups, on either side. 0, or -1 with errno set and `*culprit` the path */
+#define GROUP_PATH_MAX 1024u
+/* `file` ("" for the group itself) of the group that this container has in `parent`. */
+int group_path(const struct spec *spec, const char *parent, const char *file, char path[GROUP_PATH_MAX]);
+/* A descriptor of OOM_FILE, or -1. */
+int groups_open_oom(const struct spec *spec);
 /* Makes the groups that are cloned into (v2) or joined by writing (v1). */
 int groups_make(const struct spec *spec, int clone_into, const char **culprit);
 void groups_remove(const struct spec *spec);

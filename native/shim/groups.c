@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "container.h"
+#include "text.h"
 
 int write_file(int dir, const char *path, const char *value) {
   int fd = openat(dir, path, O_WRONLY | O_CLOEXEC);
@@ -19,7 +20,32 @@ int write_file(int dir, const char *path, const char *value) {
   return -1;
 }
 
+int group_path(const struct spec *spec, const char *parent, const char *file, char path[GROUP_PATH_MAX]) {
+  struct spec_record id;
+  struct text text;
+  spec_find(spec, SPEC_ID, &id);
+  text_init(&text, path, GROUP_PATH_MAX);
+  text_add(&text, parent);
+  text_add(&text, "/");
+  text_add(&text, id.string);
+  if (*file) text_add(&text, "/");
+  text_add(&text, file);
+  if (text.cut) errno = ENAMETOOLONG;
+  return text.cut ? -1 : 0;
+}
+
+static int write_values(int group, const struct spec_record *record) {
+  const char *file = record->string, *value = file;
+  for (uint32_t i = 1; i < record->string_count; i++) {
+    value = spec_string_after(value);
+    if (write_file(group, file, value) == 0) continue;
+    return errno == ENOENT && (spec_number(record, 0) & SPEC_GROUP_FILE_OPTIONAL) ? 0 : -1;
+  }
+  return 0;
+}
+
 int groups_make(const struct spec *spec, int clone_into, const char **culprit) {
+  static char path[GROUP_PATH_MAX];
   uint32_t offset = 0;
   struct spec_record record;
   int group = -1, result = 0;
@@ -28,14 +54,13 @@ int groups_make(const struct spec *spec, int clone_into, const char **culprit) {
       if (group >= 0) close(group);
       group = -1;
       if (!!(spec_number(&record, 0) & SPEC_GROUP_CLONE_INTO) != clone_into) continue;
-      *culprit = spec_string(&record, 0);
-      if (mkdir(*culprit, 0755) && errno != EEXIST) return -1;
-      group = open(*culprit, O_PATH | O_DIRECTORY | O_CLOEXEC);
+      *culprit = path;
+      if (group_path(spec, record.string, "", path) || (mkdir(path, 0755) && errno != EEXIST)) return -1;
+      group = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
       if (group < 0) return -1;
     } else if (record.type == SPEC_GROUP_FILE && group >= 0) {
-      *culprit = spec_string(&record, 0);
-      result = write_file(group, *culprit, spec_string(&record, 1));
-      if (result && errno == ENOENT && (spec_number(&record, 0) & SPEC_GROUP_FILE_OPTIONAL)) result = 0;
+      *culprit = record.string;
+      result = write_values(group, &record);
     }
   }
   int error = errno;
@@ -44,9 +69,21 @@ int groups_make(const struct spec *spec, int clone_into, const char **culprit) {
   return result;
 }
 
+int groups_open_oom(const struct spec *spec) {
+  char path[GROUP_PATH_MAX];
+  uint32_t offset = 0;
+  struct spec_record record;
+  const char *parent = 0;
+  while (spec_next(spec, &offset, &record)) {
+    if (record.type == SPEC_GROUP) parent = record.string;
+    if (record.type == SPEC_OOM_FILE && parent && group_path(spec, parent, record.string, path) == 0)
+      return open(path, O_RDONLY | O_CLOEXEC);
+  }
+  return -1;
+}
+
 void child_join_groups(const struct child *child) {
-  const char *culprit = "";
-  if (groups_make(child->spec, 0, &culprit)) child_fail(child, STAGE_GROUP, culprit);
+  char path[GROUP_PATH_MAX];
   uint32_t offset = 0;
   struct spec_record record;
   while (spec_next(child->spec, &offset, &record)) {
@@ -55,13 +92,15 @@ void child_join_groups(const struct child *child) {
      * "0" is the writer itself, and this process has one thread: the kernel then takes no global lock.
      * Any other pid would wait for an RCU grace period, 10 to 20 ms on an idle machine.
      */
-    if (write_file(AT_FDCWD, spec_string(&record, 1), "0")) child_fail(child, STAGE_GROUP, spec_string(&record, 1));
+    if (group_path(child->spec, record.string, spec_string(&record, 1), path) || write_file(AT_FDCWD, path, "0"))
+      child_fail(child, STAGE_GROUP, path);
   }
 }
 
 void groups_remove(const struct spec *spec) {
+  char path[GROUP_PATH_MAX];
   uint32_t offset = 0;
   struct spec_record record;
-  while (spec_next(spec, &offset, &record))
-    if (record.type == SPEC_GROUP) rmdir(spec_string(&record, 0)); /* what a container made below: the agent's */
+  while (spec_next(spec, &offset, &record)) /* what a container made below its group is the agent's to remove */
+    if (record.type == SPEC_GROUP && group_path(spec, record.string, "", path) == 0) rmdir(path);
 }

@@ -201,10 +201,13 @@ static void join_own_groups(void) {
       fail_here(STAGE_GROUP, record.string);
 }
 
-static void open_oom_file(void) {
-  struct spec_record record;
-  if (shim.container.oom < 0 && spec_find(&shim.spec, SPEC_OOM_FILE, &record))
-    shim.container.oom = open(record.string, O_RDONLY | O_CLOEXEC);
+static void make_groups(void) {
+  const char *culprit = "";
+  if (groups_make(&shim.spec, 0, &culprit)) fail_here(STAGE_GROUP, culprit);
+  shim.container.oom = groups_open_oom(&shim.spec);
+  /* The child joins them; should it have ended, its pipe tells why. */
+  ssize_t ignored = write(shim.container.go, "c", 1);
+  (void)ignored;
 }
 
 /* ---- the loop */
@@ -233,10 +236,7 @@ _Noreturn static void run(void) {
     if (fds[0].revents) read_stream(&shim.container.output, &shim.out);
     if (fds[1].revents) read_stream(&shim.container.error_output, &shim.err);
     log_flush(&shim.log);
-    if (fds[2].revents) {
-      open_oom_file();
-      read_outcome();
-    }
+    if (fds[2].revents) read_outcome();
     for (nfds_t i = 5; i < count; i++)
       if (fds[i].revents) server_serve(&shim, of[i]);
     if (fds[3].revents) server_accept(&shim);
@@ -269,7 +269,8 @@ int main(void) {
   shim.state = SHIM_CREATED;
   uint32_t pid = (uint32_t)shim.container.pid;
   server_tell(&shim, FRAME_CREATED, &pid, 4);
-  /* The agent now makes the network, the child its mounts; ours can go on meanwhile. */
+  /* The agent now makes the network, the child its mounts; meanwhile the groups are made. */
+  make_groups();
   join_own_groups();
   if (server_listen(&shim)) fail_here(STAGE_SHIM, "shim.sock");
   run();

@@ -163,6 +163,11 @@ static void do_mount(struct child *child, const struct spec_record *record) {
 static void do_bind(struct child *child, const struct spec_record *record) {
   uint64_t flags = spec_number(record, 1);
   const char *target_path = record->string, *source = spec_string(record, 1);
+  char group[GROUP_PATH_MAX];
+  if (flags & SPEC_MOUNT_GROUP) {
+    if (group_path(child->spec, source, "", group)) child_fail(child, STAGE_MOUNT, source);
+    source = group;
+  }
   unsigned recursive = flags & SPEC_MOUNT_RECURSIVE ? AT_RECURSIVE : 0;
   int from = flags & SPEC_MOUNT_RELATIVE ? child->run_dir : AT_FDCWD;
   int tree = sys_open_tree(from, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive);

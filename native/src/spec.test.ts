@@ -2,7 +2,15 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, expect, test } from 'vitest';
-import { encodeSpec, SPEC_FLAGS, SPEC_MAGIC, SPEC_SCHEMA, SPEC_VERSION, type SpecRecord } from './spec.js';
+import {
+  encodeRecords,
+  joinSpec,
+  SPEC_FLAGS,
+  SPEC_MAGIC,
+  SPEC_SCHEMA,
+  SPEC_VERSION,
+  type SpecRecord,
+} from './spec.js';
 
 const NATIVE = fileURLToPath(new URL('..', import.meta.url));
 const header = readFileSync(`${NATIVE}include/spec.h`, 'utf8');
@@ -38,6 +46,8 @@ test('both sides have the same constants', () => {
     expect([name, Number(line?.[1])]).toEqual([name, value]);
   }
 });
+
+const encodeSpec = (records: readonly SpecRecord[]) => joinSpec([encodeRecords(records)]);
 
 /** The least a spec has, and more. */
 const aSpec = (...more: SpecRecord[]): SpecRecord[] => [
@@ -81,6 +91,14 @@ test('the shim reads what was written here, record by record', () => {
       ].join('\t'),
     ),
   );
+});
+
+test('parts made once can be joined again and again', () => {
+  const whole = aSpec({ name: 'MASK', strings: ['x'.repeat(100_000)] });
+  const [head, tail] = [encodeRecords(whole.slice(0, 5)), encodeRecords(whole.slice(5))];
+
+  expect(joinSpec([head, tail])).toEqual(encodeSpec(whole));
+  expect(dump(joinSpec([head, tail]))).toHaveLength(whole.length);
 });
 
 test('a NUL in a string, and a specification too large, are refused by name', () => {

@@ -16,7 +16,7 @@ export const SPEC_SCHEMA = {
   HOSTNAME: [6, 0, 1, 'MAYBE'],
   SHIM_GROUP: [7, 0, 1, 'MANY'],
   GROUP: [8, 1, 2, 'MANY'],
-  GROUP_FILE: [9, 1, 2, 'MANY'],
+  GROUP_FILE: [9, 1, undefined, 'MANY'],
   OOM_FILE: [10, 0, 1, 'MAYBE'],
   DEVICE_RULE: [11, 4, 0, 'MANY'],
   ROOT: [12, 1, undefined, 'ONE'],
@@ -51,6 +51,7 @@ export const SPEC_FLAGS = {
   MOUNT_OPTIONAL: 4,
   MOUNT_RECURSIVE: 8,
   MOUNT_RELATIVE: 16,
+  MOUNT_GROUP: 32,
   FLAG_NO_NEW_PRIVILEGES: 1,
   FLAG_STDIN: 2,
   FLAG_TTY: 4,
@@ -65,56 +66,80 @@ export interface SpecRecord {
   readonly blob?: Uint8Array;
 }
 
+/** Records in their bytes. Made once, they go into any number of specs. */
+export interface SpecPart {
+  readonly bytes: Buffer;
+  readonly count: number;
+}
+
 const HEADER = 16;
 const RECORD = 16;
 
-/**
- * A container's spec as bytes for the shim.
- *
- * @throws ClusterError `invalidArgument` when a string holds a NUL or the whole is over 8 MiB
- */
-export function encodeSpec(records: readonly SpecRecord[]): Buffer {
-  const sizes = records.map(recordSize);
-  const size = sizes.reduce((sum, each) => sum + each, HEADER);
-  if (size > SPEC_SIZE_MAX) throw invalid(`the container's specification is ${size} bytes: at most 8 MiB`);
-  const bytes = Buffer.alloc(size);
-  bytes.writeUInt32LE(SPEC_MAGIC, 0);
-  bytes.writeUInt32LE(SPEC_VERSION, 4);
-  bytes.writeUInt32LE(size, 8);
-  bytes.writeUInt32LE(records.length, 12);
-  let offset = HEADER;
-  records.forEach((record, index) => {
-    writeRecord(bytes, offset, record, sizes[index]!);
-    offset += sizes[index]!;
-  });
-  return bytes;
+/** Where records are written before they are copied out; grows, and is used over and over. */
+let scratch = Buffer.alloc(64 * 1024);
+
+/** @throws ClusterError `invalidArgument` when a string holds a NUL, or it all would be over 8 MiB */
+export function encodeRecords(records: readonly SpecRecord[]): SpecPart {
+  let at = 0;
+  for (const record of records) at = writeRecord(at, record);
+  return { bytes: Buffer.from(scratch.subarray(0, at)), count: records.length };
 }
 
-function recordSize({ name, numbers = [], strings = [], blob }: SpecRecord): number {
-  const [, numberCount, stringCount] = SPEC_SCHEMA[name];
+/** A container's spec for the shim, its records in the order of the parts. */
+export function joinSpec(parts: readonly SpecPart[]): Buffer {
+  const size = parts.reduce((sum, { bytes }) => sum + bytes.length, HEADER);
+  if (size > SPEC_SIZE_MAX) throw tooLarge(size);
+  const header = Buffer.alloc(HEADER);
+  header.writeUInt32LE(SPEC_MAGIC, 0);
+  header.writeUInt32LE(SPEC_VERSION, 4);
+  header.writeUInt32LE(size, 8);
+  header.writeUInt32LE(
+    parts.reduce((sum, { count }) => sum + count, 0),
+    12,
+  );
+  return Buffer.concat([header, ...parts.map(({ bytes }) => bytes)], size);
+}
+
+/** Writes one record into the scratch space. Returns where the next one begins. */
+function writeRecord(offset: number, { name, numbers = [], strings = [], blob }: SpecRecord): number {
+  const [type, numberCount, stringCount] = SPEC_SCHEMA[name];
   if (numbers.length !== numberCount || (stringCount !== undefined && strings.length !== stringCount))
     throw new Error(`${name}: ${numbers.length} numbers and ${strings.length} strings`);
   if (strings.length > STRINGS_MAX) throw invalid(`${name}: more than ${STRINGS_MAX} entries`);
-  let size = RECORD + 8 * numbers.length + (blob?.length ?? 0);
-  for (const string of strings) {
-    if (string.includes('\0')) throw invalid(`${name}: ${JSON.stringify(string)} holds a NUL character`);
-    size += Buffer.byteLength(string) + 1;
-  }
-  return (size + 7) & ~7;
-}
-
-function writeRecord(bytes: Buffer, offset: number, record: SpecRecord, size: number): void {
-  const { name, numbers = [], strings = [], blob } = record;
-  bytes.writeUInt16LE(SPEC_SCHEMA[name][0], offset);
-  bytes.writeUInt16LE(numbers.length, offset + 2);
-  bytes.writeUInt32LE(strings.length, offset + 4);
-  bytes.writeUInt32LE(blob?.length ?? 0, offset + 8);
-  bytes.writeUInt32LE(size, offset + 12);
-  let at = offset + RECORD;
-  for (const number of numbers) at = bytes.writeBigUInt64LE(BigInt.asUintN(64, BigInt(number)), at);
+  let at = reserve(offset, RECORD + 8 * numbers.length + (blob?.length ?? 0)) + RECORD;
+  for (const number of numbers) at = scratch.writeBigUInt64LE(BigInt.asUintN(64, BigInt(number)), at);
   if (blob) {
-    bytes.set(blob, at);
+    scratch.set(blob, at);
     at += blob.length;
   }
-  for (const string of strings) at += bytes.write(string, at) + 1;
+  for (const string of strings) at = writeString(at, string, name);
+  const end = reserve(at, 8) + ((8 - (at & 7)) & 7);
+  scratch.fill(0, at, end);
+  scratch.writeUInt16LE(type, offset);
+  scratch.writeUInt16LE(numbers.length, offset + 2);
+  scratch.writeUInt32LE(strings.length, offset + 4);
+  scratch.writeUInt32LE(blob?.length ?? 0, offset + 8);
+  scratch.writeUInt32LE(end - offset, offset + 12);
+  return end;
 }
+
+function writeString(at: number, string: string, name: SpecRecordName): number {
+  if (string.includes('\0')) throw invalid(`${name}: ${JSON.stringify(string)} holds a NUL character`);
+  // At most three bytes for each UTF-16 unit.
+  const end = reserve(at, 3 * string.length + 1) + scratch.write(string, at);
+  scratch[end] = 0;
+  return end + 1;
+}
+
+/** Makes room for `size` bytes at `at`; returns `at`. */
+function reserve(at: number, size: number): number {
+  const needed = at + size;
+  if (needed <= scratch.length) return at;
+  if (needed > 4 * SPEC_SIZE_MAX) throw tooLarge(needed);
+  const larger = Buffer.alloc(2 ** Math.ceil(Math.log2(needed)));
+  scratch.copy(larger, 0, 0, at);
+  scratch = larger;
+  return at;
+}
+
+const tooLarge = (size: number) => invalid(`the container's specification is ${size} bytes: at most 8 MiB`);

@@ -1,5 +1,4 @@
 import { stat } from 'node:fs/promises';
-import { encodeSpec } from '@tessera/native';
 import { delay } from '@tessera/shared/env';
 import { ClusterError, invalid } from '@tessera/shared/errors';
 import type { ContainerStatus, Task } from '@tessera/shared/model';
@@ -9,7 +8,6 @@ import type { Controller, ExitStatus } from '../executor.js';
 import { Container } from './container.js';
 import type { ExecutorParts } from './container-executor.js';
 import { writeRecord } from './container-record.js';
-import { compileSpec } from './container-spec.js';
 import { parseSignal } from './signals.js';
 
 const DEFAULT_STOP_GRACE_MS = 10_000;
@@ -64,20 +62,7 @@ export class ContainerController implements Controller {
       dnsSearch: spec.dnsSearch,
       dnsOptions: spec.dnsOptions,
     });
-    this.#spec = encodeSpec(
-      compileSpec({
-        id,
-        task,
-        image,
-        dataDir,
-        runDir,
-        hostname,
-        networkFiles,
-        cgroups: parts.host.cgroups,
-        host: parts.facts,
-        seccomp: parts.seccomp,
-      }),
-    );
+    this.#spec = parts.compiler.compile({ id, task, image, dataDir, runDir, hostname, networkFiles });
     const record = {
       id,
       taskId: task.id,

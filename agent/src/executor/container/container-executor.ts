@@ -12,7 +12,7 @@ import { type CgroupDriver, openCgroups } from './cgroups/index.js';
 import { Container, type ContainerHost } from './container.js';
 import { ContainerController, sandboxOf } from './container-controller.js';
 import { type ContainerRecord, readRecord } from './container-record.js';
-import type { HostFacts } from './container-spec.js';
+import { type HostFacts, SpecCompiler } from './container-spec.js';
 import { SegmentTaskLogs } from './logs/segment-task-logs.js';
 import { defaultFilter } from './seccomp/filter.js';
 
@@ -34,12 +34,11 @@ export interface ContainerExecutorOptions {
 /** What controllers share. */
 export interface ExecutorParts {
   readonly host: ContainerHost;
-  readonly facts: HostFacts;
+  readonly compiler: SpecCompiler;
   readonly images: ImageStore;
   readonly network: ContainerNetwork | undefined;
   /** All that are on this host, by task id. */
   readonly containers: Map<string, Container>;
-  readonly seccomp: (capabilities: ReadonlySet<string>) => Uint8Array | undefined;
   newContainerId(): string;
   dataDir(id: string): string;
   runDir(id: string): string;
@@ -66,11 +65,10 @@ export class ContainerExecutor implements Executor {
     const { images, network, random, clock, logger } = options;
     this.#parts = {
       host: { clock, logger, cgroups, bootId: facts.bootId },
-      facts,
+      compiler: new SpecCompiler(cgroups, facts, defaultFilter),
       images,
       network,
       containers: new Map(),
-      seccomp: defaultFilter,
       newContainerId: () => newHexId(random),
       dataDir: (id) => `${options.dataDir}/containers/${id}`,
       runDir: (id) => `${options.runDir}/containers/${id}`,

@@ -1,11 +1,12 @@
-import { SPEC_FLAGS, type SpecRecord } from '@tessera/native';
+import { encodeRecords, joinSpec, SPEC_FLAGS, type SpecPart, type SpecRecord } from '@tessera/native';
 import { invalid } from '@tessera/shared/errors';
-import type { Mount, Task, TaskSpec } from '@tessera/shared/model';
+import type { ContainerSpec, Mount, Task, TaskSpec } from '@tessera/shared/model';
 import type { LocalImage, Snapshot } from '../../image/image-store.js';
 import type { NetworkFiles } from '../../network/container-network.js';
 import { capabilityMask, containerCapabilities } from './capabilities.js';
 import type { CgroupDriver, GroupLimits } from './cgroups/index.js';
-import { DEFAULT_DEVICES, MOUNT_ATTR, PROPAGATION, protectedPaths, systemMounts } from './file-tree.js';
+import { DEFAULT_DEVICES, protectedPaths, systemMounts } from './file-tree.js';
+import { MOUNT_ATTR, PROPAGATION } from './mount-flags.js';
 import { commandOf, environmentOf, refuseUnimplemented, rlimits, sysctls } from './process-spec.js';
 
 /** CLONE_NEW*: mount, cgroup, uts, ipc, pid, net. */
@@ -35,44 +36,87 @@ export interface ContainerInputs {
   readonly runDir: string;
   readonly hostname: string;
   readonly networkFiles: NetworkFiles;
-  readonly cgroups: CgroupDriver;
-  readonly host: HostFacts;
-  /** Filter for a set of capabilities, as BPF; undefined: none. */
-  readonly seccomp: (capabilities: ReadonlySet<string>) => Uint8Array | undefined;
 }
 
-/** Everything the shim needs to make this container. @throws ClusterError naming the field it cannot honour */
-export function compileSpec(inputs: ContainerInputs): SpecRecord[] {
-  const { id, task, image, cgroups, host, hostname } = inputs;
-  const spec = task.spec?.container;
-  if (!task.spec || !spec) throw invalid(`task ${task.id} has no container specification`);
-  refuseUnimplemented(spec);
-  const { privileged } = spec;
-  const capabilities = containerCapabilities({ add: spec.capAdd, drop: spec.capDrop, privileged });
-  const filter = privileged ? undefined : inputs.seccomp(capabilities);
-  const log = logBounds(task.spec);
+/** Filter for a set of capabilities, as BPF; undefined: none. */
+export type FilterSource = (capabilities: ReadonlySet<string>) => Uint8Array | undefined;
+
+/** Different limits and capability sets that are kept ready; services have few of them. */
+const PARTS_MAX = 256;
+
+/**
+ * Compiles what the shim needs to make a container. Most of it is the same for all, or for all of a service, and is
+ * kept in its bytes.
+ */
+export class SpecCompiler {
+  readonly #parts = new Map<string, SpecPart>();
+
+  constructor(
+    private readonly cgroups: CgroupDriver,
+    private readonly host: HostFacts,
+    private readonly seccomp: FilterSource,
+  ) {}
+
+  /** @throws ClusterError naming the field that cannot be honoured */
+  compile(inputs: ContainerInputs): Buffer {
+    const { task } = inputs;
+    const spec = task.spec?.container;
+    if (!task.spec || !spec) throw invalid(`task ${task.id} has no container specification`);
+    refuseUnimplemented(spec);
+    const { privileged } = spec;
+    const limits = groupLimits(task.spec);
+    return joinSpec([
+      encodeRecords(ownRecords(inputs, task.spec, spec)),
+      this.#part(`groups ${privileged} ${JSON.stringify(limits)}`, () =>
+        this.cgroups.records(limits, privileged ? [{ type: 'a', access: 'rwm' }] : DEFAULT_DEVICES),
+      ),
+      this.#part(`mounts ${privileged}`, () => [
+        { name: 'BOOT', strings: [this.host.bootId] },
+        { name: 'NAMESPACES', numbers: [NAMESPACES] },
+        ...systemMounts({ cgroups: this.cgroups.mounts(), shmBytes: SHM_BYTES, privileged }),
+      ]),
+      encodeRecords([
+        ...networkFileRecords(inputs.networkFiles, inputs.hostname),
+        ...userMounts(spec.mounts),
+      ]),
+      this.#part(`masks ${privileged}`, () => (privileged ? [] : protectedPaths(this.host.cpus))),
+      this.#part(`sysctls ${JSON.stringify(spec.sysctls)}`, () => sysctls(spec)),
+      this.#part(`limits ${JSON.stringify(spec.ulimits)}`, () => rlimits(spec.ulimits, this.host.hardNofile)),
+      this.#part(`rights ${privileged} ${spec.capAdd} - ${spec.capDrop}`, () => this.#rights(spec)),
+    ]);
+  }
+
+  #rights({ capAdd, capDrop, privileged }: ContainerSpec): SpecRecord[] {
+    const capabilities = containerCapabilities({ add: capAdd, drop: capDrop, privileged });
+    const filter = privileged ? undefined : this.seccomp(capabilities);
+    return [
+      { name: 'CAPABILITIES', numbers: [capabilityMask(capabilities, this.host.capabilities), 0] },
+      ...(filter ? [{ name: 'SECCOMP', numbers: [0], blob: filter } as const] : []),
+    ];
+  }
+
+  #part(key: string, make: () => SpecRecord[]): SpecPart {
+    let part = this.#parts.get(key);
+    if (!part) {
+      part = encodeRecords(make());
+      if (this.#parts.size >= PARTS_MAX) this.#parts.clear();
+      this.#parts.set(key, part);
+    }
+    return part;
+  }
+}
+
+/** What no two containers share. */
+function ownRecords(inputs: ContainerInputs, task: TaskSpec, spec: ContainerSpec): SpecRecord[] {
+  const { id, image, hostname } = inputs;
+  const log = logBounds(task);
   return [
     { name: 'ID', strings: [id] },
     { name: 'DIRS', strings: [inputs.dataDir, inputs.runDir] },
-    { name: 'BOOT', strings: [host.bootId] },
     { name: 'LOG', numbers: [log.segmentBytes, log.segmentCount] },
-    { name: 'NAMESPACES', numbers: [NAMESPACES] },
     { name: 'HOSTNAME', strings: [hostname] },
-    ...cgroups.records(
-      id,
-      groupLimits(task.spec),
-      privileged ? [{ type: 'a', access: 'rwm' }] : DEFAULT_DEVICES,
-    ),
     rootRecord(image.layers, spec.readOnly),
-    ...systemMounts({ cgroups: cgroups.mounts(), shmBytes: SHM_BYTES, privileged }),
-    ...networkFileRecords(inputs.networkFiles, hostname),
-    ...userMounts(spec.mounts),
-    ...(privileged ? [] : protectedPaths(host.cpus)),
-    ...sysctls(spec),
-    ...rlimits(spec.ulimits, host.hardNofile),
     ...(spec.oomScoreAdj ? [{ name: 'OOM_SCORE', numbers: [spec.oomScoreAdj] } as const] : []),
-    { name: 'CAPABILITIES', numbers: [capabilityMask(capabilities, host.capabilities), 0] },
-    ...(filter ? [{ name: 'SECCOMP', numbers: [0], blob: filter } as const] : []),
     { name: 'USER', strings: [spec.user || image.config.user] },
     ...(spec.groups.length > 0 ? [{ name: 'GROUPS', strings: spec.groups } as const] : []),
     { name: 'CWD', strings: [absolute(spec.dir || image.config.workingDir || '/', 'dir')] },

@@ -1,11 +1,10 @@
 import { SPEC_FLAGS, type SpecRecord } from '@tessera/native';
 import type { DeviceRule } from './cgroups/index.js';
+import { MOUNT_ATTR } from './mount-flags.js';
 
 // What every container's file tree has, as Docker makes it. Source: OCI runtime specification, config-linux.md;
 // moby, oci/defaults.go.
 
-export const MOUNT_ATTR = { RDONLY: 0x1, NOSUID: 0x2, NODEV: 0x4, NOEXEC: 0x8 } as const;
-export const PROPAGATION = { private: 1 << 18, slave: 1 << 19 } as const;
 const { RDONLY, NOSUID, NODEV, NOEXEC } = MOUNT_ATTR;
 const { MOUNT_SYSTEM } = SPEC_FLAGS;
 

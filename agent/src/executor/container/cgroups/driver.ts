@@ -38,8 +38,8 @@ export interface CgroupDriver {
   readonly mode: 'v1' | 'v2' | 'hybrid';
   /** Makes the parent and its parts `shims` and `containers`. May be repeated. */
   prepare(): Promise<void>;
-  /** Records that make the shim join its group, and its container one with these limits. */
-  records(containerId: string, limits: GroupLimits, devices: readonly DeviceRule[]): SpecRecord[];
+  /** Records that make the shim join its group, and its container one of its own with these limits. */
+  records(limits: GroupLimits, devices: readonly DeviceRule[]): SpecRecord[];
   /** The container's directories, one per hierarchy, for their removal. */
   paths(containerId: string): string[];
   /** Kills everything in the container's group, until it is empty. */
@@ -50,6 +50,6 @@ export interface CgroupDriver {
   list(): Promise<string[]>;
   /** Removes the parent and its parts, if no container is left. For labs and tests. */
   removeParent(): Promise<void>;
-  /** File systems that show a container its own groups, read-only. */
+  /** Mounts that show a container its own groups, read-only. */
   mounts(): SpecRecord[];
 }

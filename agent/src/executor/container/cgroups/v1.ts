@@ -1,9 +1,19 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { clear, killGroup, SPEC_FLAGS, type SpecRecord } from '@tessera/native';
 import { ClusterError } from '@tessera/shared/errors';
+import { MOUNT_ATTR } from '../mount-flags.js';
 import type { CgroupDriver, DeviceRule, GroupLimits, GroupUsage } from './driver.js';
 import type { CgroupLayout, Hierarchy } from './hierarchies.js';
-import { CPU_PERIOD_US, counter, MOUNT_READONLY, quotaUs, swapLimit } from './values.js';
+import {
+  CPU_PERIOD_US,
+  counter,
+  file,
+  fileOfLines,
+  groupMount,
+  quotaUs,
+  READONLY_MOUNT,
+  swapLimit,
+} from './values.js';
 
 /** cgroup v1 and hybrid: one hierarchy per controller. Source: Documentation/admin-guide/cgroup-v1. */
 export class CgroupV1 implements CgroupDriver {
@@ -44,16 +54,14 @@ export class CgroupV1 implements CgroupDriver {
     await writeFile(`${above}/cgroup.clone_children`, '1');
   }
 
-  records(containerId: string, limits: GroupLimits, devices: readonly DeviceRule[]): SpecRecord[] {
+  records(limits: GroupLimits, devices: readonly DeviceRule[]): SpecRecord[] {
     const records: SpecRecord[] = [];
     for (const { mountPoint, controllers } of this.#hierarchies) {
       const parent = `${mountPoint}${this.#parent}`;
-      const group = `${parent}/containers/${containerId}`;
       records.push({ name: 'SHIM_GROUP', strings: [`${parent}/shims/tasks`] });
-      records.push({ name: 'GROUP', numbers: [0], strings: [group, `${group}/tasks`] });
+      records.push({ name: 'GROUP', numbers: [0], strings: [`${parent}/containers`, 'tasks'] });
       for (const controller of controllers) records.push(...files(controller, limits, devices));
-      if (controllers.includes('memory'))
-        records.push({ name: 'OOM_FILE', strings: [`${group}/memory.oom_control`] });
+      if (controllers.includes('memory')) records.push({ name: 'OOM_FILE', strings: ['memory.oom_control'] });
     }
     return records;
   }
@@ -118,20 +126,19 @@ export class CgroupV1 implements CgroupDriver {
   }
 
   mounts(): SpecRecord[] {
-    const flags = SPEC_FLAGS.MOUNT_SYSTEM;
-    const top: SpecRecord = {
-      name: 'MOUNT',
-      numbers: [MOUNT_READONLY & ~1, flags],
-      strings: ['/sys/fs/cgroup', 'tmpfs', 'mode=755', 'size=64k'],
-    };
-    const each = this.#hierarchies.map(
-      ({ controllers }): SpecRecord => ({
+    const top = '/sys/fs/cgroup';
+    return [
+      {
         name: 'MOUNT',
-        numbers: [MOUNT_READONLY, flags | SPEC_FLAGS.MOUNT_OPTIONAL],
-        strings: [`/sys/fs/cgroup/${controllers.join(',')}`, 'cgroup', ...controllers],
-      }),
-    );
-    return [top, ...each, { name: 'READONLY', strings: ['/sys/fs/cgroup'] }];
+        numbers: [READONLY_MOUNT & ~MOUNT_ATTR.RDONLY, SPEC_FLAGS.MOUNT_SYSTEM],
+        strings: [top, 'tmpfs', 'mode=755', 'size=64k'],
+      },
+      // Bound, not mounted anew: a mount of a hierarchy in a new cgroup namespace makes a whole superblock.
+      ...this.#hierarchies.map(({ mountPoint, controllers }) =>
+        groupMount(`${top}/${controllers.join(',')}`, `${mountPoint}${this.#parent}/containers`),
+      ),
+      { name: 'READONLY', strings: [top] },
+    ];
   }
 
   #path(controller: string, containerId: string): string | undefined {
@@ -139,12 +146,6 @@ export class CgroupV1 implements CgroupDriver {
     return hierarchy && `${hierarchy.mountPoint}${this.#parent}/containers/${containerId}`;
   }
 }
-
-const file = (name: string, value: string | number, optional = false): SpecRecord => ({
-  name: 'GROUP_FILE',
-  numbers: [optional ? SPEC_FLAGS.GROUP_FILE_OPTIONAL : 0],
-  strings: [name, String(value)],
-});
 
 function files(controller: string, limits: GroupLimits, devices: readonly DeviceRule[]): SpecRecord[] {
   const { nanoCpus, cpuShares, memoryBytes, memoryReservationBytes, pids } = limits;
@@ -169,7 +170,7 @@ function files(controller: string, limits: GroupLimits, devices: readonly Device
       return pids ? [file('pids.max', pids)] : [];
     case 'devices':
       // An allow-list: first everything is denied.
-      return [file('devices.deny', 'a'), ...devices.map((rule) => file('devices.allow', deviceLine(rule)))];
+      return [file('devices.deny', 'a'), fileOfLines('devices.allow', devices.map(deviceLine))];
     default:
       return [];
   }

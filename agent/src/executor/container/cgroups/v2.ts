@@ -2,7 +2,7 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { clear, killGroup, SPEC_FLAGS, type SpecRecord } from '@tessera/native';
 import { ClusterError } from '@tessera/shared/errors';
 import type { CgroupDriver, DeviceRule, GroupLimits, GroupUsage } from './driver.js';
-import { CPU_PERIOD_US, counter, MOUNT_READONLY, quotaUs, swapLimit } from './values.js';
+import { CPU_PERIOD_US, counter, file, groupMount, quotaUs, swapLimit } from './values.js';
 
 /** Controllers we pass on to our groups, where the kernel and those above us give them. */
 const CONTROLLERS = ['cpu', 'cpuset', 'io', 'memory', 'pids'];
@@ -41,13 +41,16 @@ export class CgroupV2 implements CgroupDriver {
     await writeFile(`${this.#root}/agent/cgroup.procs`, String(process.pid));
   }
 
-  records(containerId: string, limits: GroupLimits, devices: readonly DeviceRule[]): SpecRecord[] {
-    const group = this.#path(containerId);
+  records(limits: GroupLimits, devices: readonly DeviceRule[]): SpecRecord[] {
     return [
       { name: 'SHIM_GROUP', strings: [`${this.#root}/shims/cgroup.procs`] },
-      { name: 'GROUP', numbers: [SPEC_FLAGS.GROUP_CLONE_INTO], strings: [group, `${group}/cgroup.procs`] },
+      {
+        name: 'GROUP',
+        numbers: [SPEC_FLAGS.GROUP_CLONE_INTO],
+        strings: [`${this.#root}/containers`, 'cgroup.procs'],
+      },
       ...files(limits),
-      { name: 'OOM_FILE', strings: [`${group}/memory.events`] },
+      { name: 'OOM_FILE', strings: ['memory.events'] },
       ...devices.map(deviceRecord),
     ];
   }
@@ -97,13 +100,7 @@ export class CgroupV2 implements CgroupDriver {
   }
 
   mounts(): SpecRecord[] {
-    return [
-      {
-        name: 'MOUNT',
-        numbers: [MOUNT_READONLY, SPEC_FLAGS.MOUNT_SYSTEM],
-        strings: ['/sys/fs/cgroup', 'cgroup2'],
-      },
-    ];
+    return [groupMount('/sys/fs/cgroup', `${this.#root}/containers`)];
   }
 
   #path(containerId: string): string {
@@ -125,12 +122,6 @@ async function enableControllers(path: string): Promise<void> {
     });
   }
 }
-
-const file = (name: string, value: string | number, optional = false): SpecRecord => ({
-  name: 'GROUP_FILE',
-  numbers: [optional ? SPEC_FLAGS.GROUP_FILE_OPTIONAL : 0],
-  strings: [name, String(value)],
-});
 
 function files({
   nanoCpus,

@@ -1,3 +1,6 @@
+import { SPEC_FLAGS, type SpecRecord } from '@tessera/native';
+import { MOUNT_ATTR, PROPAGATION } from '../mount-flags.js';
+
 // Values that both cgroup versions share.
 
 /** The period quotas are given in: Docker's, and the kernel's default. */
@@ -10,8 +13,28 @@ export const quotaUs = (nanoCpus: number): number =>
 /** Swap a container may use beside its memory: as much again, as Docker has it. */
 export const swapLimit = (memoryBytes: number): number => memoryBytes;
 
-/** MOUNT_ATTR_RDONLY | NOSUID | NODEV | NOEXEC of mount_setattr(2). */
-export const MOUNT_READONLY = 0x1 | 0x2 | 0x4 | 0x8;
+export const READONLY_MOUNT = MOUNT_ATTR.RDONLY | MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV | MOUNT_ATTR.NOEXEC;
+
+/** Shows a container its group in `parent` at `target`, read-only. */
+export const groupMount = (target: string, parent: string): SpecRecord => ({
+  name: 'BIND',
+  numbers: [READONLY_MOUNT, SPEC_FLAGS.MOUNT_SYSTEM | SPEC_FLAGS.MOUNT_GROUP, PROPAGATION.private],
+  strings: [target, parent],
+});
+
+/** A file of the group before it, written once. @param optional not every kernel has it */
+export const file = (name: string, value: string | number, optional = false): SpecRecord => ({
+  name: 'GROUP_FILE',
+  numbers: [optional ? SPEC_FLAGS.GROUP_FILE_OPTIONAL : 0],
+  strings: [name, String(value)],
+});
+
+/** A file that takes one line in each write. */
+export const fileOfLines = (name: string, lines: readonly string[]): SpecRecord => ({
+  name: 'GROUP_FILE',
+  numbers: [0],
+  strings: [name, ...lines],
+});
 
 /** The number after `key ` at the beginning of a line; 0 when there is none. */
 export function counter(content: string, key: string): number {
