@@ -72,24 +72,16 @@ static int sealed_image(const char *path, char exec_path[64], rt_error *err) {
   return result;
 }
 
-static int sealed_spec(const void *spec, int size) {
-  int fd = new_memfd("spec", 0);
-  if (fd < 0) return -1;
-  if (write(fd, spec, (size_t)size) == size && fcntl(fd, F_ADD_SEALS, SEALS) == 0) return fd;
-  int status = errno ? errno : EIO;
-  close(fd);
-  errno = status;
-  return -1;
-}
-
 /* Node leaves SIGPIPE ignored and may have closed 0 to 2: the new process gets all of that anew. */
-static int spawn(const char *exec_path, const char *id, int spec, int control, pid_t *pid) {
+static int spawn(const char *exec_path, int control, pid_t *pid) {
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
   sigset_t all, none;
   sigfillset(&all);
   sigemptyset(&none);
-  char *const argv[] = {(char *)"ts-shim", (char *)id, NULL};
+  /* Room for the container's id, which it writes there when it knows it, for people who run ps. */
+  char *const argv[] = {(char *)"ts-shim", (char *)"----------------------------------------------------------------",
+                        NULL};
   char *const environment[] = {NULL};
 
   int status = posix_spawn_file_actions_init(&actions);
@@ -99,9 +91,8 @@ static int spawn(const char *exec_path, const char *id, int spec, int control, p
     if (!status) status = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR, 0);
     if (!status) status = posix_spawn_file_actions_adddup2(&actions, 0, 1);
     if (!status) status = posix_spawn_file_actions_adddup2(&actions, 0, 2);
-    if (!status) status = posix_spawn_file_actions_adddup2(&actions, spec, 3);
-    if (!status) status = posix_spawn_file_actions_adddup2(&actions, control, 4);
-    if (!status) status = posix_spawn_file_actions_addclosefrom_np(&actions, 5);
+    if (!status) status = posix_spawn_file_actions_adddup2(&actions, control, 3);
+    if (!status) status = posix_spawn_file_actions_addclosefrom_np(&actions, 4);
     if (!status) status = posix_spawnattr_setsigdefault(&attributes, &all);
     if (!status) status = posix_spawnattr_setsigmask(&attributes, &none);
     if (!status)
@@ -114,7 +105,7 @@ static int spawn(const char *exec_path, const char *id, int spec, int control, p
   return status;
 }
 
-/* Out of the way of 3 and 4, which the file actions write to. */
+/* Out of the way of 3, which the file actions write to. */
 static int high_copy(int fd) {
   int copy = fcntl(fd, F_DUPFD_CLOEXEC, 10);
   int status = errno;
@@ -123,21 +114,15 @@ static int high_copy(int fd) {
   return copy;
 }
 
-int rt_shim_spawn(const char *path, const char *id, const void *spec, int size, int fds[2], rt_error *err) {
+int rt_shim_spawn(const char *path, int fds[2], rt_error *err) {
   char exec_path[64];
   int pair[2], result = sealed_image(path, exec_path, err);
   if (result < 0) return result;
-  int spec_fd = sealed_spec(spec, size);
-  if (spec_fd < 0) return rt_fail(err, errno, "handing over the spec");
-  spec_fd = high_copy(spec_fd);
-  if (spec_fd < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair)) {
-    int status = errno;
-    if (spec_fd >= 0) close(spec_fd);
-    return rt_fail(err, status, "control socket");
-  }
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair))
+    return rt_fail(err, errno, "control socket");
   pid_t pid = -1;
   int theirs = high_copy(pair[1]);
-  int status = theirs < 0 ? errno : spawn(exec_path, id, spec_fd, theirs, &pid);
+  int status = theirs < 0 ? errno : spawn(exec_path, theirs, &pid);
   /* Not reaped before it is waited for, so the pid is still its own. */
   int pidfd = status ? -1 : (int)syscall(SYS_pidfd_open, pid, 0);
   if (!status && pidfd < 0) {
@@ -145,7 +130,6 @@ int rt_shim_spawn(const char *path, const char *id, const void *spec, int size, 
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
   }
-  close(spec_fd);
   if (theirs >= 0) close(theirs);
   if (status) {
     close(pair[0]);
@@ -154,6 +138,28 @@ int rt_shim_spawn(const char *path, const char *id, const void *spec, int size, 
   fds[0] = pair[0];
   fds[1] = pidfd;
   return pid;
+}
+
+static int send_descriptor(int socket, int fd) {
+  union {
+    struct cmsghdr header;
+    char space[CMSG_SPACE(sizeof(int))];
+  } control = {.header = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))}};
+  memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+  struct iovec byte = {.iov_base = "s", .iov_len = 1};
+  struct msghdr message = {
+      .msg_iov = &byte, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+  return sendmsg(socket, &message, MSG_NOSIGNAL) == 1 ? 0 : -1;
+}
+
+int rt_shim_begin(int socket, const void *spec, int size, rt_error *err) {
+  int fd = new_memfd("spec", 0);
+  if (fd < 0) return rt_fail(err, errno, "handing over the spec");
+  errno = EIO;
+  int result = write(fd, spec, (size_t)size) != size || fcntl(fd, F_ADD_SEALS, SEALS) || send_descriptor(socket, fd);
+  int status = errno;
+  close(fd);
+  return result ? rt_fail(err, status, "handing over the spec") : 0;
 }
 
 int rt_shim_connect(const char *run_dir, int fds[2], rt_error *err) {

@@ -132,11 +132,12 @@ RT_API int rt_syncfs(const char *path, rt_error *err);
 /* ---- shim_spawn.c ---- */
 
 /*
- * Starts a container's shim from a sealed copy of `path`, with `spec` (include/spec.h) and a connected socket
- * (docs/shim-protocol.md). Returns its pid, and in `fds` this end of the socket, non-blocking, and a pidfd.
- * Takes about a millisecond.
+ * Starts a shim from a sealed copy of `path`; it waits for its spec, and ends when the other end of its socket does.
+ * Returns its pid, and in `fds` this end of the socket, non-blocking, and a pidfd. Takes some tenths of a millisecond.
  */
-RT_API int rt_shim_spawn(const char *path, const char *id, const void *spec, int size, int fds[2], rt_error *err);
+RT_API int rt_shim_spawn(const char *path, int fds[2], rt_error *err);
+/* Hands a shim its spec (include/spec.h), sealed; from then on it speaks docs/shim-protocol.md. */
+RT_API int rt_shim_begin(int socket, const void *spec, int size, rt_error *err);
 /*
  * Connects to the shim that listens in `run_dir`. Returns its pid as the kernel gives it, and `fds` as above. The pidfd
  * is the shim's once an answer has come over the socket. ECONNREFUSED, ENOENT: there is none.

@@ -1,6 +1,6 @@
 /*
  * ts-shim: one per container. It makes the container's first process, keeps its log, answers on its socket, and
- * writes down how it ended. Started by the agent with the spec as descriptor 3 and a connected socket as 4.
+ * writes down how it ended. Started by the agent with a connected socket as descriptor 3, over which its spec comes.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -20,7 +21,7 @@
 #include "sys.h"
 #include "text.h"
 
-enum { SPEC_FD = 3, CONTROL_FD = 4 };
+enum { CONTROL_FD = 3 };
 
 static struct shim shim;
 
@@ -170,18 +171,44 @@ static void read_outcome(void) {
 
 /* ---- set-up */
 
-static void read_spec(void) {
+/* The spec's descriptor, with one byte; until it comes there is nothing to do. Nobody there any more: neither are we. */
+static int receive_spec(void) {
+  union {
+    struct cmsghdr header;
+    char space[CMSG_SPACE(sizeof(int))];
+  } control = {0};
+  char byte;
+  struct iovec into = {.iov_base = &byte, .iov_len = 1};
+  struct msghdr message = {.msg_iov = &into, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+  struct pollfd readable = {.fd = CONTROL_FD, .events = POLLIN};
+  while (poll(&readable, 1, -1) < 0)
+    ;
+  if (recvmsg(CONTROL_FD, &message, MSG_CMSG_CLOEXEC) != 1) _exit(0);
+  int fd;
+  if (control.header.cmsg_type != SCM_RIGHTS || control.header.cmsg_len != CMSG_LEN(sizeof fd)) _exit(1);
+  memcpy(&fd, CMSG_DATA(&control.header), sizeof fd);
+  return fd;
+}
+
+static void read_spec(int fd) {
   struct stat found;
   const char *reason = "";
-  if (fstat(SPEC_FD, &found)) fail_here(STAGE_SPEC, "its descriptor");
-  void *data = mmap(0, (size_t)found.st_size, PROT_READ, MAP_PRIVATE, SPEC_FD, 0);
+  if (fstat(fd, &found)) fail_here(STAGE_SPEC, "its descriptor");
+  void *data = mmap(0, (size_t)found.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
   if (data == MAP_FAILED) fail_here(STAGE_SPEC, "mapping");
   errno = EPROTO;
   if (spec_open(&shim.spec, data, (size_t)found.st_size, &reason)) {
     shim.spec.data = 0;
     fail_here(STAGE_SPEC, reason);
   }
-  close(SPEC_FD);
+  close(fd);
+}
+
+/* Into the place that was kept free for it. */
+static void show_id(char *place) {
+  struct spec_record id;
+  spec_find(&shim.spec, SPEC_ID, &id);
+  if (strlen(id.string) <= strlen(place)) strcpy(place, id.string);
 }
 
 static void open_directories(void) {
@@ -245,7 +272,7 @@ _Noreturn static void run(void) {
   }
 }
 
-int main(void) {
+int main(int argc, char **argv) {
   struct spec_record limits;
   struct failure failure;
   prctl(PR_SET_NAME, "ts-shim");
@@ -259,8 +286,10 @@ int main(void) {
   shim.err.stream = LOG_STDERR;
   for (uint32_t i = 0; i < CLIENTS_MAX; i++) shim.clients[i].fd = -1;
   fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC);
+  int spec = receive_spec();
   server_adopt(&shim, CONTROL_FD);
-  read_spec();
+  read_spec(spec);
+  if (argc == 2) show_id(argv[1]);
   open_directories();
   spec_find(&shim.spec, SPEC_LOG, &limits);
   log_init(&shim.log, shim.container.data_dir, spec_number(&limits, 0), spec_number(&limits, 1));

@@ -7,10 +7,9 @@ const once = <T extends (...args: never[]) => unknown>(make: () => T) => {
   return () => (value ??= make());
 };
 const functions = {
-  spawn: once(() =>
-    declare(
-      'int rt_shim_spawn(const char *path, const char *id, const void *spec, int size, _Out_ int *fds, _Out_ rt_error *err)',
-    ),
+  spawn: once(() => declare('int rt_shim_spawn(const char *path, _Out_ int *fds, _Out_ rt_error *err)')),
+  begin: once(() =>
+    declare('int rt_shim_begin(int socket, const void *spec, int size, _Out_ rt_error *err)'),
   ),
   connect: once(() =>
     declare('int rt_shim_connect(const char *run_dir, _Out_ int *fds, _Out_ rt_error *err)'),
@@ -53,13 +52,14 @@ export interface ShimProcess {
 
 const processOf = (pid: number, fds: Int32Array): ShimProcess => ({ pid, socket: fds[0]!, pidfd: fds[1]! });
 
-export async function spawnShim(id: string, spec: Buffer): Promise<ShimProcess> {
+export async function spawnShim(): Promise<ShimProcess> {
   const fds = new Int32Array(2);
-  return processOf(
-    await callAsync(functions.spawn(), artefactPath('ts-shim'), id, spec, spec.length, fds),
-    fds,
-  );
+  return processOf(await callAsync(functions.spawn(), artefactPath('ts-shim'), fds), fds);
 }
+
+/** Hands a waiting shim its spec. */
+export const beginShim = (socket: number, spec: Buffer): number =>
+  call(functions.begin(), socket, spec, spec.length);
 
 /** @throws ClusterError `notFound` or another kind when no shim listens in `runDir` */
 export function connectShim(runDir: string): ShimProcess {

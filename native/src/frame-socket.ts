@@ -37,9 +37,14 @@ export class FrameSocket {
 
   /** Sends a frame whole. A peer that does not take it counts as gone. */
   send(frame: Buffer): void {
+    this.handOver((fd) => call(send!, fd, frame, frame.length));
+  }
+
+  /** For what is sent besides frames. A peer that does not take it counts as gone. */
+  handOver(write: (fd: number) => void): void {
     if (this.#isClosed) return;
     try {
-      call(send!, this.fd, frame, frame.length);
+      write(this.fd);
     } catch {
       this.close();
     }

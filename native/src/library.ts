@@ -20,11 +20,6 @@ export function artefactPath(name: string): string {
 // Mirrors native/include/rt.h. A change on either side belongs in the same commit.
 koffi.struct('rt_error', { status: 'int', message: koffi.array('char', 256, 'String') });
 
-interface NativeError {
-  status: number;
-  message: string;
-}
-
 let library: ReturnType<typeof koffi.load> | undefined;
 
 /** Declares one function of libcore.so, loading it at the first call. Its last parameter is the error. */
@@ -44,10 +39,13 @@ export class NativeCallError extends ClusterError {
   }
 }
 
+/** An rt_error in its bytes: read only when a call has failed, which is rare. */
+const ERROR_BYTES = 4 + 256;
+const callError = Buffer.alloc(ERROR_BYTES);
+
 /** Calls a function that cannot block, on this thread. Returns its result, 0 or more. */
 export function call(symbol: NativeFunction, ...args: unknown[]): number {
-  const error: NativeError = { status: 0, message: '' };
-  return check(symbol(...args, error), error);
+  return check(symbol(...args, callError), callError);
 }
 
 /**
@@ -55,7 +53,7 @@ export function call(symbol: NativeFunction, ...args: unknown[]): number {
  * koffi refuses more than 256 under way: callers that can have many bound themselves.
  */
 export function callAsync(symbol: NativeFunction, ...args: unknown[]): Promise<number> {
-  const error: NativeError = { status: 0, message: '' };
+  const error = Buffer.alloc(ERROR_BYTES);
   return new Promise((resolve, reject) => {
     symbol.async(...args, error, (failure: Error | null, result: number) => {
       if (failure) return reject(failure);
@@ -68,10 +66,11 @@ export function callAsync(symbol: NativeFunction, ...args: unknown[]): Promise<n
   });
 }
 
-function check(result: number, error: NativeError): number {
+function check(result: number, error: Buffer): number {
   if (result >= 0) return result;
   const errno = -result;
-  throw new NativeCallError(errno, errnoName(errno), error.message);
+  const end = error.indexOf(0, 4);
+  throw new NativeCallError(errno, errnoName(errno), error.toString('utf8', 4, end < 4 ? ERROR_BYTES : end));
 }
 
 const ERRNO_NAMES = new Map(Object.entries(koffi.os.errno).map(([name, number]) => [number, name]));

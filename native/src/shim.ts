@@ -2,7 +2,14 @@ import { closeSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { ClusterError } from '@tessera/shared/errors';
 import koffi from 'koffi';
-import { connectShim, reapProcess, type ShimProcess, signalProcess, spawnShim } from './container-calls.js';
+import {
+  beginShim,
+  connectShim,
+  reapProcess,
+  type ShimProcess,
+  signalProcess,
+  spawnShim,
+} from './container-calls.js';
 import { FrameSocket } from './frame-socket.js';
 import { encodeFrame, FRAMES, type Frame, SHIM_PROTOCOL, SHIM_STATES, STAGES, type Stage } from './frames.js';
 import { errnoName } from './library.js';
@@ -81,9 +88,14 @@ export class Shim {
     );
   }
 
-  /** Starts a shim for the container `id`; it tells at once whether it could make the namespaces. */
-  static async spawn(id: string, spec: Buffer): Promise<Shim> {
-    return new Shim(await spawnShim(id, spec));
+  /** Starts a shim that waits for its container's spec. It ends with its agent, until it has one. */
+  static async spawn(): Promise<Shim> {
+    return new Shim(await spawnShim());
+  }
+
+  /** Hands over the spec: the shim makes the namespaces, and tells at once whether it could. */
+  begin(spec: Buffer): void {
+    this.#socket.handOver((fd) => beginShim(fd, spec));
   }
 
   /**

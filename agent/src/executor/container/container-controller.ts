@@ -54,15 +54,6 @@ export class ContainerController implements Controller {
     const spec = task.spec!.container!;
     const hostname = spec.hostname || id.slice(0, 12);
     const [dataDir, runDir] = [parts.dataDir(id), parts.runDir(id)];
-    const networkFiles = parts.networkFiles({
-      hostname,
-      attachments: task.networks,
-      extraHosts: spec.hosts,
-      dnsServers: spec.dnsServers,
-      dnsSearch: spec.dnsSearch,
-      dnsOptions: spec.dnsOptions,
-    });
-    this.#spec = parts.compiler.compile({ id, task, image, dataDir, runDir, hostname, networkFiles });
     const record = {
       id,
       taskId: task.id,
@@ -75,6 +66,17 @@ export class ContainerController implements Controller {
     };
     this.#container = new Container(parts.host, record, dataDir, runDir);
     parts.containers.set(task.id, this.#container);
+    // First of all, since it takes longest; the rest is done beside it.
+    this.#container.warmUp();
+    const networkFiles = parts.networkFiles({
+      hostname,
+      attachments: task.networks,
+      extraHosts: spec.hosts,
+      dnsServers: spec.dnsServers,
+      dnsSearch: spec.dnsSearch,
+      dnsOptions: spec.dnsOptions,
+    });
+    this.#spec = parts.compiler.compile({ id, task, image, dataDir, runDir, hostname, networkFiles });
     await writeRecord(dataDir, runDir, record);
   }
 

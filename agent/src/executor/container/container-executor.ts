@@ -158,11 +158,8 @@ export class ContainerExecutor implements Executor {
   }
 
   async #dispose(container: Container): Promise<void> {
-    await container.remove();
-    await Promise.all([
-      this.options.network?.detach(container.id),
-      this.options.images.release(container.id),
-    ]);
+    const { network, images } = this.options;
+    await Promise.all([container.remove(), network?.detach(container.id), images.release(container.id)]);
     const { containers } = this.#parts;
     if (containers.get(container.record.taskId) === container) containers.delete(container.record.taskId);
   }

@@ -13,7 +13,7 @@ export interface ContainerHost {
 }
 
 type Life =
-  | { readonly kind: 'prepared' }
+  | { readonly kind: 'prepared'; readonly shim?: Promise<Shim> }
   | { readonly kind: 'starting' }
   | { readonly kind: 'running'; readonly shim: Shim; readonly pid: number; readonly startedAtMs: number }
   | { readonly kind: 'ended'; readonly status: ExitStatus; readonly startedAtMs: number };
@@ -60,6 +60,14 @@ export class Container {
     return this.#life;
   }
 
+  /** Starts the shim, which then waits: this takes longer than all that is to be done before the start. */
+  warmUp(): void {
+    if (this.#life.kind !== 'prepared' || this.#life.shim) return;
+    const shim = Shim.spawn();
+    shim.catch(() => {}); // the start tells
+    this.#life = { kind: 'prepared', shim };
+  }
+
   /**
    * Runs the command. `attach` joins the namespaces of the given pid to their networks meanwhile.
    *
@@ -67,11 +75,13 @@ export class Container {
    */
   async start(spec: Buffer, attach: (pid: number) => Promise<void>, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
+    const waiting = this.#life.kind === 'prepared' ? this.#life.shim : undefined;
     this.#life = { kind: 'starting' };
-    const shim = await Shim.spawn(this.id, spec);
+    const shim = await (waiting ?? Shim.spawn());
     const onAbort = () => shim.kill();
     signal.addEventListener('abort', onAbort, { once: true });
     try {
+      shim.begin(spec);
       const pid = await shim.created;
       if (pid !== undefined) {
         await attach(pid);
@@ -185,6 +195,10 @@ export class Container {
     if (this.#life.kind === 'running') {
       await this.signal(9);
       await this.ended;
+    } else if (this.#life.kind === 'prepared' && this.#life.shim) {
+      const shim = await this.#life.shim.catch(() => undefined);
+      this.#life = { kind: 'prepared' };
+      if (shim) await this.#abandon(shim);
     }
     // The shim, if it has just ended, removes the groups meanwhile; what it left is removed here.
     await Promise.all([clear([], [this.runDir, this.dataDir]), this.#shimGone]);
