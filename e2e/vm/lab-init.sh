@@ -22,8 +22,9 @@ cd /repo
 export LD_LIBRARY_PATH=/repo/.cache/vm/lib
 # The serial console is no terminal to draw on.
 export CI=true NO_COLOR=1
-bash /repo/.cache/vm/command.sh </dev/null 2>&1
-echo "LAB-EXIT $?"
+# Through a pipe: programs that see a terminal draw on it, and the serial line is slow.
+bash /repo/.cache/vm/command.sh </dev/null 2>&1 | cat
+echo "LAB-EXIT ${PIPESTATUS[0]}"
 sync
 echo o >/proc/sysrq-trigger
 while :; do sleep 1; done
