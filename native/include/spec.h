@@ -72,6 +72,7 @@ enum spec_type {
 #define SPEC_GROUP_CLONE_INTO 1u  /* v2: the process is cloned into it; else it writes "0" to the file */
 #define SPEC_GROUP_FILE_OPTIONAL 1u /* a kernel without the file is fine */
 #define SPEC_ROOT_READONLY 1u
+#define SPEC_ROOT_PARTS 2u        /* overlayfs takes layers one by one (Linux 6.5) */
 #define SPEC_MOUNT_FILE 1u      /* the target is a file */
 #define SPEC_MOUNT_SYSTEM 2u    /* the target is ours to make: no symbolic link on its way is followed */
 #define SPEC_MOUNT_OPTIONAL 4u  /* a kernel without the file system is fine */

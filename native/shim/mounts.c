@@ -87,10 +87,11 @@ void child_mount_root(struct child *child) {
   if (chdir(root.string)) child_fail(child, STAGE_ROOT, root.string);
 
   /* It covers the container's own directory, in this namespace alone: one more directory is not needed. */
-  int mount = overlay_by_parts(&root, upper, work);
-  if (mount >= 0) {
-    if (sys_move_mount(mount, child->data_dir)) child_fail(child, STAGE_ROOT, dirs.string);
-  } else if (errno == EINVAL || errno == ENOSYS) {
+  int mount = -1;
+  if (spec_number(&root, 0) & SPEC_ROOT_PARTS) {
+    mount = overlay_by_parts(&root, upper, work);
+    if (mount >= 0 && sys_move_mount(mount, child->data_dir)) child_fail(child, STAGE_ROOT, dirs.string);
+  } else {
     mount = overlay_by_options(&root, upper, work, dirs.string);
   }
   if (mount < 0) child_fail(child, STAGE_ROOT, dirs.string);

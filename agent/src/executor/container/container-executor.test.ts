@@ -211,14 +211,17 @@ describe('the inside of a container', () => {
   });
 
   test('secrets of the host are masked, and what could change it is read-only', async () => {
-    const { stdout, stderr } = await shell(
-      'wc -c < /proc/keys; ls /proc/acpi /sys/firmware; echo 1 > /proc/sys/kernel/hostname; touch /sys/fs/cgroup/x; echo a > /sys/fs/cgroup/devices/devices.allow; echo 1 > /proc/irq/default_smp_affinity; mount -t tmpfs none /tmp; mkdir /sys/fs/cgroup/memory/x',
+    const { stdout } = await shell(
+      [
+        'wc -c < /proc/keys; ls /proc/acpi /sys/firmware',
+        'for file in /proc/sys/kernel/hostname /proc/irq/default_smp_affinity /sys/kernel/uevent_seqnum /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/*/cgroup.procs; do',
+        '  test -e $file && echo 1 2>/dev/null > $file && echo "wrote $file"; done',
+        'mkdir /sys/fs/cgroup/x /sys/fs/cgroup/memory/x 2>/dev/null && echo "made a group"',
+        'mount -t tmpfs none /tmp 2>/dev/null && echo mounted; true',
+      ].join('\n'),
     );
 
     expect(stdout).toBe('0\n/proc/acpi:\n\n/sys/firmware:\n');
-    expect(
-      stderr.match(/Read-only file system|denied|permitted|No such file/g)?.length,
-    ).toBeGreaterThanOrEqual(6);
   });
 
   test('devices outside the allow-list cannot be opened, even when their node can be made', async () => {

@@ -1,5 +1,5 @@
 import { mkdir, readdir, readFile } from 'node:fs/promises';
-import { availableParallelism } from 'node:os';
+import { availableParallelism, release } from 'node:os';
 import { clear } from '@tessera/native';
 import { type Clock, type Logger, newHexId, type Random } from '@tessera/shared/env';
 import type { Task } from '@tessera/shared/model';
@@ -180,9 +180,16 @@ async function readHostFacts(): Promise<HostFacts> {
   return {
     bootId: bootId.trim(),
     cpus: availableParallelism(),
+    overlayParts: isAtLeast(release(), 6, 5),
     capabilities: parsePermitted(status),
     hardNofile: nofile === undefined || nofile === 'unlimited' ? 1_048_576 : Number(nofile),
   };
+}
+
+/** @param kernel as uname gives it: `6.1.0-18-cloud-amd64` */
+function isAtLeast(kernel: string, major: number, minor: number): boolean {
+  const [ours = 0, minors = 0] = kernel.split('.').map(Number.parseFloat);
+  return ours > major || (ours === major && minors >= minor);
 }
 
 /** For a container without networks. Source: moby, libnetwork's /etc/hosts. */

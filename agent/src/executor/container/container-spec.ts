@@ -20,6 +20,8 @@ export interface HostFacts {
   /** The agent's own permitted capabilities. */
   readonly capabilities: bigint;
   readonly hardNofile: number;
+  /** Whether overlayfs takes layers one by one (Linux 6.5). */
+  readonly overlayParts: boolean;
 }
 
 /** Docker's json-file options `max-size` and `max-file`, in our terms. */
@@ -66,7 +68,10 @@ export class SpecCompiler {
     const { privileged } = spec;
     const limits = groupLimits(task.spec);
     return joinSpec([
-      encodeRecords(ownRecords(inputs, task.spec, spec)),
+      encodeRecords([
+        ...ownRecords(inputs, task.spec, spec),
+        rootRecord(inputs.image.layers, spec.readOnly, this.host.overlayParts),
+      ]),
       this.#part(`groups ${privileged} ${JSON.stringify(limits)}`, () =>
         this.cgroups.records(limits, privileged ? [{ type: 'a', access: 'rwm' }] : DEFAULT_DEVICES),
       ),
@@ -115,7 +120,6 @@ function ownRecords(inputs: ContainerInputs, task: TaskSpec, spec: ContainerSpec
     { name: 'DIRS', strings: [inputs.dataDir, inputs.runDir] },
     { name: 'LOG', numbers: [log.segmentBytes, log.segmentCount] },
     { name: 'HOSTNAME', strings: [hostname] },
-    rootRecord(image.layers, spec.readOnly),
     ...(spec.oomScoreAdj ? [{ name: 'OOM_SCORE', numbers: [spec.oomScoreAdj] } as const] : []),
     { name: 'USER', strings: [spec.user || image.config.user] },
     ...(spec.groups.length > 0 ? [{ name: 'GROUPS', strings: spec.groups } as const] : []),
@@ -137,7 +141,7 @@ export function groupLimits(spec: TaskSpec): GroupLimits {
 }
 
 /** Layers top first, by names relative to the directory they share: 127 of them must fit a page of mount options. */
-export function rootRecord(layers: readonly Snapshot[], readOnly: boolean): SpecRecord {
+export function rootRecord(layers: readonly Snapshot[], readOnly: boolean, parts: boolean): SpecRecord {
   const paths = layers.map(({ shortPath }) => shortPath).reverse();
   const first = paths[0];
   if (first === undefined) throw invalid('the image has no layers');
@@ -146,7 +150,7 @@ export function rootRecord(layers: readonly Snapshot[], readOnly: boolean): Spec
     base = base.slice(0, base.lastIndexOf('/', base.length - 2) + 1);
   return {
     name: 'ROOT',
-    numbers: [readOnly ? SPEC_FLAGS.ROOT_READONLY : 0],
+    numbers: [(readOnly ? SPEC_FLAGS.ROOT_READONLY : 0) | (parts ? SPEC_FLAGS.ROOT_PARTS : 0)],
     strings: [base, ...paths.map((path) => path.slice(base.length))],
   };
 }
