@@ -3,7 +3,9 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { clear } from '@tessera/native';
 import { systemClock } from '@tessera/shared/env';
+import { readLayout } from '../executor/container/index.js';
 import type { StartSite } from './start-site.js';
 
 const NATIVE = fileURLToPath(new URL('../../../native/', import.meta.url));
@@ -59,7 +61,8 @@ export function startRuntime(site: StartSite, name: 'crun' | 'runc'): Contestant
     .find((candidate) => existsSync(candidate));
   if (!path) return undefined;
   buildBench();
-  const state = join(site.dir, `${name}-state`);
+  const state = join(site.run, name);
+  const lanes = new Set<string>();
   return {
     name,
     samplesMs: [],
@@ -70,6 +73,7 @@ export function startRuntime(site: StartSite, name: 'crun' | 'runc'): Contestant
         this,
         Array.from({ length: concurrency }, (_, index) => {
           const lane = `${site.name}${name[0]}${index}`;
+          lanes.add(lane);
           const bundle = makeBundle(site, path, lane);
           // crun 1.8 refuses the hybrid layout, so it gets a mount namespace in which the v2 tree is covered.
           const hide =
@@ -92,6 +96,11 @@ export function startRuntime(site: StartSite, name: 'crun' | 'runc'): Contestant
     },
     async close() {
       rmSync(state, { recursive: true, force: true });
+      const { hierarchies } = await readLayout();
+      const groups = [...lanes].flatMap((lane) =>
+        hierarchies.map(({ mountPoint }) => `${mountPoint}/${site.name}-${lane}`),
+      );
+      await clear(groups, []);
     },
   };
 }

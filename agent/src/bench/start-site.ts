@@ -1,11 +1,13 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, copyFileSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** Where containers are started for measuring: a network namespace with a bridge, and a root file system. */
 export class StartSite {
   readonly lower: string;
   readonly work: string;
+  /** On tmpfs, as /run is: for what does not outlive a boot, ours and the peers'. */
+  readonly run: string;
   readonly netns: string;
   readonly bridge = 'br0';
 
@@ -16,6 +18,9 @@ export class StartSite {
   ) {
     this.lower = makeRoot(join(dir, 'lower'));
     this.work = join(dir, 'work');
+    this.run = join('/dev/shm', name);
+    mkdirSync(this.work);
+    mkdirSync(this.run);
     this.netns = `/run/netns/${name}`;
     execFileSync('ip', ['netns', 'add', name]);
     execFileSync('ip', ['-n', name, 'link', 'add', this.bridge, 'type', 'bridge']);
@@ -24,6 +29,7 @@ export class StartSite {
 
   close(): void {
     execFileSync('ip', ['netns', 'delete', this.name]);
+    rmSync(this.run, { recursive: true, force: true });
   }
 }
 

@@ -1,6 +1,6 @@
 // npm run bench -- start [--count 200] [-c 1] [--json]
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -25,7 +25,6 @@ const concurrency = Number(values.concurrency);
 const rounds = Number(values.rounds);
 
 const dir = mkdtempSync(join(tmpdir(), 'ts-bench-'));
-mkdirSync(join(dir, 'work'));
 const site = new StartSite(dir, `tsb${randomBytes(2).toString('hex')}`);
 const contestants: Contestant[] = [];
 const notes: string[] = [];
