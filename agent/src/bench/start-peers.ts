@@ -1,14 +1,14 @@
 import { execFile, execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { clear } from '@tessera/native';
 import { systemClock } from '@tessera/shared/env';
-import { readLayout } from '../executor/container/index.js';
 import type { StartSite } from './start-site.js';
 
 const NATIVE = fileURLToPath(new URL('../../../native/', import.meta.url));
+const CGROUPS = '/sys/fs/cgroup';
 const run = promisify(execFile);
 
 /** Somebody who starts and removes containers. */
@@ -96,10 +96,9 @@ export function startRuntime(site: StartSite, name: 'crun' | 'runc'): Contestant
     },
     async close() {
       rmSync(state, { recursive: true, force: true });
-      const { hierarchies } = await readLayout();
-      const groups = [...lanes].flatMap((lane) =>
-        hierarchies.map(({ mountPoint }) => `${mountPoint}/${site.name}-${lane}`),
-      );
+      // Also in hierarchies that we leave alone, such as name=systemd.
+      const tops = ['', ...readdirSync(CGROUPS).map((hierarchy) => `/${hierarchy}`)];
+      const groups = [...lanes].flatMap((lane) => tops.map((top) => `${CGROUPS}${top}/${site.name}-${lane}`));
       await clear(groups, []);
     },
   };
