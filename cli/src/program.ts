@@ -55,6 +55,10 @@ export async function createProgram(
     if (!words.includes(name)) continue;
     const { verbs: list } = await verbs();
     for (const verb of list) verb(noun, lazy);
+    noun.showHelpAfterError(`See "tsctl ${name} --help".`);
+    for (const command of noun.commands) {
+      command.showHelpAfterError(`See "tsctl ${name} ${command.name()} --help".`);
+    }
   }
   const { verbs } = await import('./commands/system/index.js');
   for (const verb of verbs) verb(program, lazy);

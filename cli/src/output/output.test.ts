@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { parseBytes, parseCount, parseCpus, parseDuration, parseSince } from './parse.js';
+import { parseBytes, parseCount, parseCpus, parseDuration, parseSince, parseWords } from './parse.js';
 import { formatTable } from './table.js';
 import { compileTemplate } from './template.js';
 import { binarySize, decimalSize, humanDuration } from './units.js';
@@ -56,6 +56,14 @@ describe('flags are read as docker reads them', () => {
     const parse = parseCpus('--limit-cpu');
     expect([parse('0.2'), parse('4'), parse('0.000000001')]).toEqual([200_000_000, 4_000_000_000, 1]);
     expect(() => parse('half')).toThrow('--limit-cpu');
+  });
+
+  test('words are split as a shell does, without expansions', () => {
+    const parse = parseWords('--entrypoint');
+    expect(parse(' sh  -c "echo \\"a b\\" c\\n" ')).toEqual(['sh', '-c', 'echo "a b" c\\n']);
+    expect(parse(`a'b c'd\\ e "" '\\'`)).toEqual(['ab cd e', '', '\\']);
+    expect(parse('')).toEqual([]);
+    for (const open of ['"a', "a 'b", 'a\\']) expect(() => parse(open)).toThrow('close the quotes');
   });
 
   test('durations', () => {

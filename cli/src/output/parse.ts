@@ -80,3 +80,29 @@ export function parseSince(flag: string, value: string, nowMs: number): string {
   }
   return (atMs / 1000).toFixed(3);
 }
+
+/**
+ * Words of a command line, as a shell without expansions splits them: quotes of both kinds, and a backslash before
+ * what it makes ordinary.
+ */
+export const parseWords =
+  (flag: string) =>
+  (value: string): string[] => {
+    const words: string[] = [];
+    let rest = value.trimStart();
+    while (rest !== '') {
+      const [word] = /^(?:[^\s"'\\]|\\.|"(?:[^"\\]|\\.)*"|'[^']*')+(?=\s|$)/s.exec(rest) ?? [];
+      if (word === undefined) throw badFlag(flag, value, 'close the quotes');
+      words.push(unquote(word));
+      rest = rest.slice(word.length).trimStart();
+    }
+    return words;
+  };
+
+const unquote = (word: string): string =>
+  word.replace(
+    /\\(.)|"((?:[^"\\]|\\.)*)"|'([^']*)'/gs,
+    (_, escaped?: string, double?: string, single?: string) =>
+      // Within double quotes a backslash stands for itself, except before a quote or another one (POSIX 2.2.3).
+      escaped ?? double?.replace(/\\(["\\])/g, '$1') ?? single ?? '',
+  );

@@ -1,5 +1,6 @@
 import type { ServiceSpecJson } from '@tessera/shared/docker-api';
 import type { Verb } from '../../cli.js';
+import { badFlag } from '../../cli-error.js';
 import { awaitConverged } from './converge.js';
 import { addListFlags } from './list-flags.js';
 import { SpecDraft } from './spec-draft.js';
@@ -41,13 +42,17 @@ function newSpec(name: string, mode: string, image: string, args: readonly strin
   return {
     Name: name,
     TaskTemplate: { ContainerSpec: { Image: image, ...(args.length > 0 ? { Args: args } : {}) } },
-    Mode: mode === 'replicated' ? { Replicated: { Replicas: 1 } } : ({ [capitalKey(mode)]: {} } as object),
+    Mode: modeOf(mode),
   };
 }
 
-/** `global` as `Global`, `replicated-job` as `ReplicatedJob`: the API says which of them there are. */
-const capitalKey = (mode: string): string =>
-  mode
-    .split('-')
-    .map((word) => word.slice(0, 1).toUpperCase() + word.slice(1))
-    .join('');
+function modeOf(mode: string): NonNullable<ServiceSpecJson['Mode']> {
+  switch (mode) {
+    case 'replicated':
+      return { Replicated: { Replicas: 1 } };
+    case 'global':
+      return { Global: {} };
+    default:
+      throw badFlag('--mode', mode, 'give replicated or global');
+  }
+}

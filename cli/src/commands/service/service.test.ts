@@ -136,7 +136,10 @@ describe('service create', () => {
     ],
     [['--ulimit', 'nofile'], 'for "--ulimit" flag: write NAME=SOFT[:HARD]'],
     [['--mount', 'type=bind,target=/x,foo=1'], "'foo' is not known"],
-    [['--publish', '80'], "unknown option '--publish'"],
+    [['--publish', '80'], 'unknown option \'--publish\'\nSee "tsctl service create --help".'],
+    [['--mode', 'weird'], 'invalid argument "weird" for "--mode" flag: give replicated or global'],
+    [['--mode', 'global', '--replicas', '3'], 'for "--replicas" flag: a global service has one task'],
+    [['--entrypoint', 'sh -c "unended'], 'for "--entrypoint" flag: close the quotes'],
   ])('refuses %s with exit code 125', async (flags, message) => {
     const outcome = await api.tsctl('service', 'create', ...flags, 'busybox');
 

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { badFlag } from '../../cli-error.js';
-import { parseBytes, parseCount, parseCpus, parseDuration } from '../../output/parse.js';
+import { parseBytes, parseCount, parseCpus, parseDuration, parseWords } from '../../output/parse.js';
 import type { SpecDraft } from './spec-draft.js';
 
 /** A flag with one value, and what it does to a spec. */
@@ -33,6 +33,9 @@ const number = (
 /** Flags that `service create` and `service update` share. Each is named and meant as docker's. */
 const SPEC_FLAGS: readonly SpecFlag[] = [
   number(parseCount, '--replicas <number>', 'number of tasks', ({ spec }, value) => {
+    if (spec.Mode && !spec.Mode.Replicated) {
+      throw badFlag('--replicas', String(value), 'a global service has one task on each node; leave it out');
+    }
     spec.Mode = { Replicated: { Replicas: value } };
   }),
   number(parseCpus, '--limit-cpu <cpus>', 'most CPUs a task may use', ({ limits }, value) => {
@@ -70,7 +73,7 @@ const SPEC_FLAGS: readonly SpecFlag[] = [
     container.Dir = value;
   }),
   text('--entrypoint <command>', "replaces the image's entry point", ({ container }, value) => {
-    container.Command = value === '' ? [] : value.split(/\s+/);
+    container.Command = parseWords('--entrypoint')(value);
   }),
   flag('-t, --tty', 'a terminal for the container', ({ container }, value) => {
     container.TTY = value;

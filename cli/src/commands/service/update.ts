@@ -1,5 +1,6 @@
 import type { NetworkJson, ServiceJson } from '@tessera/shared/docker-api';
 import type { Cli, Verb } from '../../cli.js';
+import { parseWords } from '../../output/parse.js';
 import { awaitConverged } from './converge.js';
 import { addListChangeFlags } from './list-flags.js';
 import { SpecDraft } from './spec-draft.js';
@@ -36,7 +37,7 @@ export const update: Verb = (noun, cli) => {
     applyFlags(draft, flags);
     applyLists(draft, { ...flags, ...(await resolveNetworks(cli, flags)) });
     if (flags.image !== undefined) draft.container.Image = flags.image;
-    if (flags.args !== undefined) draft.container.Args = splitWords(flags.args);
+    if (flags.args !== undefined) draft.container.Args = parseWords('--args')(flags.args);
     if (flags.force) draft.task.ForceUpdate = (draft.task.ForceUpdate ?? 0) + 1;
 
     await updateService(cli, service, draft.spec, flags.rollback);
@@ -72,13 +73,4 @@ async function resolveNetworks(
     ...(networkAdd ? { networkAdd: await Promise.all(networkAdd.map(resolve)) } : {}),
     ...(networkRm ? { networkRm: await Promise.all(networkRm.map(resolve)) } : {}),
   };
-}
-
-/** Words of a command line, with single and double quotes. */
-export function splitWords(text: string): string[] {
-  const words: string[] = [];
-  for (const [, double, single, bare] of text.matchAll(/"((?:[^"\\]|\\.)*)"|'([^']*)'|(\S+)/g)) {
-    words.push(double?.replace(/\\(.)/g, '$1') ?? single ?? bare ?? '');
-  }
-  return words;
 }
