@@ -101,7 +101,7 @@ function buildDaemon(config: Config, logger: Logger): Daemon {
   const sources: DescriptionSources = {
     hostname: config.hostname,
     dataDir: config.dataDir,
-    capacity: parseCapacity(config.capacity, readCapacity()),
+    capacity: parseCapacity(config.capacity, readCapacity(config.cgroupParent)),
     peerListenAddr: config.peerAddr,
   };
   const daemon: Daemon = new Daemon({

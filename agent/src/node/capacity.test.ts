@@ -8,11 +8,10 @@ const host = (files: Record<string, string>) => (path: string) => {
   if (content === undefined) throw new Error(`ENOENT ${path}`);
   return content;
 };
-const V1 = '5:memory:/slice\n4:cpu,cpuacct:/slice\n3:pids:/slice\n0::/';
 
 describe('what a node offers', () => {
   test('is the host where its group is not limited', () => {
-    expect(readCapacity(host({ '/proc/self/cgroup': '0::/' }))).toEqual({
+    expect(readCapacity('/tessera', host({}))).toEqual({
       nanoCpus: availableParallelism() * 1e9,
       memoryBytes: totalmem(),
       pids: 32_768,
@@ -21,8 +20,8 @@ describe('what a node offers', () => {
 
   test("is its group's limits on v2", () => {
     const capacity = readCapacity(
+      '/slice/tessera',
       host({
-        '/proc/self/cgroup': '0::/slice',
         '/sys/fs/cgroup/slice/cpu.max': '50000 100000',
         '/sys/fs/cgroup/slice/memory.max': '1048576',
         '/sys/fs/cgroup/slice/pids.max': '100',
@@ -34,16 +33,16 @@ describe('what a node offers', () => {
 
   test("is its group's limits on v1, where absent ones are huge or negative", () => {
     const limited = readCapacity(
+      '/slice',
       host({
-        '/proc/self/cgroup': V1,
         '/sys/fs/cgroup/cpu/slice/cpu.cfs_quota_us': '150000',
         '/sys/fs/cgroup/cpu/slice/cpu.cfs_period_us': '100000',
         '/sys/fs/cgroup/memory/slice/memory.limit_in_bytes': '2097152',
       }),
     );
     const free = readCapacity(
+      '/slice',
       host({
-        '/proc/self/cgroup': V1,
         '/sys/fs/cgroup/cpu/slice/cpu.cfs_quota_us': '-1',
         '/sys/fs/cgroup/cpu/slice/cpu.cfs_period_us': '100000',
         '/sys/fs/cgroup/memory/slice/memory.limit_in_bytes': '9223372036854771712',
@@ -59,6 +58,21 @@ describe('what a node offers', () => {
       pids: 32_768,
     });
   });
+});
+
+test('the least of all groups from the top down counts, and only the processors given to them', () => {
+  const capacity = readCapacity(
+    '/a/b',
+    host({
+      '/sys/fs/cgroup/memory.max': '4096',
+      '/sys/fs/cgroup/a/memory.max': '8192',
+      '/sys/fs/cgroup/a/b/memory.max': 'max',
+      '/sys/fs/cgroup/a/b/cpuset.cpus.effective': '1',
+      '/sys/fs/cgroup/pids/a/pids.max': '9',
+    }),
+  );
+
+  expect(capacity).toEqual({ nanoCpus: 1e9, memoryBytes: 4096, pids: 9 });
 });
 
 test('a capacity given replaces what was read, part by part', () => {

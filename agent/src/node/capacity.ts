@@ -24,39 +24,55 @@ export function cgroupModeOf(mountInfo: string): CgroupMode {
 }
 
 /**
- * What this node offers: the host's CPUs, memory and pids, or less where the agent's own group is limited.
+ * What this node offers: the host's CPUs, memory and pids, or less where the group that containers lie in, or one
+ * above it, is limited. Within a container the topmost group is the container's own, so its limits count too.
+ *
+ * @param parent of the containers' groups, below each mount point: `/tessera`
  */
-export function readCapacity(readFile: (path: string) => string = readText): Resources {
-  const groups = ownGroups(readFile('/proc/self/cgroup'));
-  const v1 = (controller: string, file: string) =>
-    numberIn(readFile, join(CGROUP_ROOT, controller, groups.get(controller) ?? '/', file));
-  const v2 = (file: string) => readOr(readFile, join(CGROUP_ROOT, groups.get('') ?? '/', file));
-
-  const [quota2, period2] = (v2('cpu.max') ?? 'max').split(' ');
-  const quota = finite(quota2) ?? v1('cpu', 'cpu.cfs_quota_us');
-  const period = finite(period2) ?? v1('cpu', 'cpu.cfs_period_us') ?? 100_000;
-  const cpus = availableParallelism();
-  const nanoCpus = quota !== undefined && quota > 0 ? Math.min(cpus, quota / period) * 1e9 : cpus * 1e9;
-
-  const memoryLimit = finite(v2('memory.max')) ?? v1('memory', 'memory.limit_in_bytes');
-  const pidsLimit = finite(v2('pids.max')) ?? v1('pids', 'pids.max');
+export function readCapacity(parent: string, readFile: (path: string) => string = readText): Resources {
+  const parts = parent.split('/').filter(Boolean);
+  const groups = ['', ...parts.map((_, index) => parts.slice(0, index + 1).join('/'))];
+  /** The least of a file's values from the top down; v2's file, else v1's. */
+  const least = (controller: string, v2: string, v1: string, parse: (text: string) => number | undefined) =>
+    Math.min(
+      ...groups.flatMap((group) => {
+        const text =
+          readOr(readFile, join(CGROUP_ROOT, group, v2)) ??
+          readOr(readFile, join(CGROUP_ROOT, controller, group, v1));
+        const value = text === undefined ? undefined : parse(text);
+        return value === undefined || value <= 0 ? [] : [value];
+      }),
+      Number.POSITIVE_INFINITY,
+    );
+  const quota1 = groups.flatMap((group) => {
+    const path = join(CGROUP_ROOT, 'cpu', group);
+    const quota = numberIn(readFile, join(path, 'cpu.cfs_quota_us'));
+    const period = numberIn(readFile, join(path, 'cpu.cfs_period_us')) ?? 100_000;
+    return quota === undefined || quota <= 0 ? [] : [quota / period];
+  });
+  const quota2 = least('cpu', 'cpu.max', '', (text) => {
+    const [quota, period] = text.split(' ');
+    return finite(quota) === undefined ? undefined : finite(quota)! / (finite(period) ?? 100_000);
+  });
+  const allowed = least('cpuset', 'cpuset.cpus.effective', 'cpuset.effective_cpus', countIn);
+  const cpus = Math.min(availableParallelism(), allowed, quota2, ...quota1);
   const pidMax = Number(readFile('/proc/sys/kernel/pid_max'));
   return {
-    nanoCpus: Math.floor(nanoCpus),
-    memoryBytes: Math.min(totalmem(), memoryLimit ?? Number.POSITIVE_INFINITY),
-    pids: Math.min(pidMax, pidsLimit ?? Number.POSITIVE_INFINITY),
+    nanoCpus: Math.floor(cpus * 1e9),
+    memoryBytes: Math.min(totalmem(), least('memory', 'memory.max', 'memory.limit_in_bytes', finite)),
+    pids: Math.min(pidMax, least('pids', 'pids.max', 'pids.max', finite)),
   };
 }
 
-/** Paths of this process's groups by controller; the v2 tree's is under the empty name. */
-function ownGroups(text: string): Map<string, string> {
-  const groups = new Map<string, string>();
-  for (const line of text.split('\n')) {
-    const [, controllers, ...path] = line.split(':');
-    if (controllers === undefined) continue;
-    for (const controller of controllers.split(',')) groups.set(controller, path.join(':'));
-  }
-  return groups;
+/** How many a list such as `0-3,8` names. */
+function countIn(list: string): number {
+  return list
+    .split(',')
+    .filter(Boolean)
+    .reduce((sum, part) => {
+      const [first, last] = part.split('-').map(Number);
+      return sum + (last ?? first!) - first! + 1;
+    }, 0);
 }
 
 const readText = (path: string): string => readFileSync(path, 'utf8').trim();
