@@ -143,13 +143,12 @@ export const serviceSpec = strictObject({
   )
     .superRefine((mode, context) => {
       // `"GlobalJob": {}` has no content, yet it is meant.
-      for (const key of ['ReplicatedJob', 'GlobalJob']) {
-        if (mode[key] === undefined || mode[key] === null) continue;
-        context.addIssue({
-          code: 'custom',
-          path: [key],
-          message: 'jobs are not supported yet; use Replicated',
-        });
+      for (const [key, content] of Object.entries(mode)) {
+        if (key === 'Replicated' || key === 'Global' || content === undefined || content === null) continue;
+        const message = key.endsWith('Job')
+          ? 'jobs are not supported yet; use Replicated'
+          : 'is not a mode; use Replicated or Global';
+        context.addIssue({ code: 'custom', path: [key], message });
       }
       if (mode.Replicated && mode.Global) {
         context.addIssue({ code: 'custom', path: [], message: 'give Replicated or Global, not both' });

@@ -85,7 +85,8 @@ describe('what is not honoured is refused by name', () => {
       },
       'Resources.Reservations.GenericResources',
     ],
-    ['jobs', { ...withContainer({}), Mode: { GlobalJob: {} } }, 'Mode.GlobalJob'],
+    ['jobs', { ...withContainer({}), Mode: { GlobalJob: {} } }, 'Mode.GlobalJob: jobs are not supported'],
+    ['an unknown mode', { ...withContainer({}), Mode: { Weird: {} } }, 'Mode.Weird: is not a mode'],
     [
       'plugins',
       { TaskTemplate: { ...withContainer({}).TaskTemplate, Runtime: 'plugin' } },
