@@ -1,7 +1,7 @@
 import { newId } from '@tessera/shared/env';
 import { ClusterError, invalid } from '@tessera/shared/errors';
 import { Network, type NetworkSpec } from '@tessera/shared/model';
-import { formatBlock, overlap } from '../allocator/ipv4.js';
+import { formatBlock, overlap, parseBlock } from '../allocator/ipv4.js';
 import { type AddressPool, parsePool } from '../allocator/subnets.js';
 import type { Transaction, View } from '../store/view.js';
 import { getNetwork } from './lookup.js';
@@ -35,6 +35,7 @@ export class Networks {
     validateNetworkSpec(spec);
     const id = newId(random);
     const pools = spec.ipam.map(parsePool);
+    refuseReserved(pools);
     await store.read();
 
     return store.update((tx) => {
@@ -149,6 +150,25 @@ function validateOptions(options: Readonly<Record<string, string>>): void {
     const mtu = Number(value);
     if (!Number.isInteger(mtu) || mtu < MTU_MIN || mtu > MTU_MAX) {
       throw invalid(`Options.${key}: '${value}' must be a number from ${MTU_MIN} to ${MTU_MAX}`);
+    }
+  }
+}
+
+/** No container could be reached at these, whatever its routes. Source: RFC 6890. */
+const RESERVED = [
+  { block: parseBlock('0.0.0.0/8', 'reserved'), meaning: 'this network' },
+  { block: parseBlock('127.0.0.0/8', 'reserved'), meaning: 'loopback' },
+  { block: parseBlock('169.254.0.0/16', 'reserved'), meaning: 'link-local' },
+  { block: parseBlock('224.0.0.0/3', 'reserved'), meaning: 'multicast or reserved' },
+];
+
+function refuseReserved(pools: readonly AddressPool[]): void {
+  for (const { subnet } of pools) {
+    const hit = RESERVED.find(({ block }) => overlap(block, subnet));
+    if (hit) {
+      throw invalid(
+        `IPAM.Config.Subnet: ${formatBlock(subnet)} has ${hit.meaning} addresses (${formatBlock(hit.block)}); choose a private subnet such as 10.3.0.0/24`,
+      );
     }
   }
 }
