@@ -1,4 +1,4 @@
-import { ClusterError, invalid } from '@tessera/shared/errors';
+import { ClusterError, errorText, invalid } from '@tessera/shared/errors';
 import type { Resources, ServiceSpec, TaskSpec } from '@tessera/shared/model';
 import { parseConstraints } from '../constraints/index.js';
 import { validateContainer, validateLogDriver } from './container-validation.js';
@@ -8,6 +8,8 @@ const NANO_CPUS_MIN = 1_000_000;
 const MEMORY_BYTES_MIN = 4 * 1024 * 1024;
 const NAME_LENGTH_MAX = 63;
 const NAME = /^[a-zA-Z0-9](?:[-_a-zA-Z0-9]*[a-zA-Z0-9])?$/;
+/** What a resolver of DNS names passes on, dots and underscores too. */
+const ALIAS = /^[a-zA-Z0-9_](?:[-_.a-zA-Z0-9]{0,252}[a-zA-Z0-9_])?$/;
 const REPLICAS_MAX = 100_000;
 
 /**
@@ -50,11 +52,23 @@ function validateTask(task: TaskSpec): void {
   if (limits?.nanoCpus && reservations && reservations.nanoCpus > limits.nanoCpus) {
     throw invalid('Resources.Reservations.NanoCPUs: must not exceed Resources.Limits.NanoCPUs');
   }
-  parseConstraints(task.placement?.constraints ?? []);
-  const seen = new Set<string>();
-  for (const { networkId } of task.networks) {
-    if (seen.has(networkId)) throw invalid(`Networks: ${networkId} is attached twice; name it once`);
-    seen.add(networkId);
+  for (const constraint of task.placement?.constraints ?? []) validateConstraint(constraint);
+  for (const alias of task.networks.flatMap(({ aliases }) => aliases)) {
+    if (!ALIAS.test(alias)) {
+      throw invalid(
+        `Networks.Aliases: '${alias}' cannot be asked for as a name: use letters, digits, '-', '_' and '.'`,
+      );
+    }
+  }
+}
+
+function validateConstraint(expression: string): void {
+  try {
+    parseConstraints([expression]);
+  } catch (error) {
+    throw invalid(
+      `Placement.Constraints: '${expression}': ${errorText(error)}; write it as node.labels.disk==ssd`,
+    );
   }
 }
 

@@ -120,8 +120,14 @@ function resolveReferences(tx: Transaction, spec: ServiceSpec, before?: ServiceS
   const task = spec.task;
   if (!task?.container) throw invalid('TaskTemplate.ContainerSpec: a service needs a container');
 
+  const attached = new Set<string>();
   const networks = task.networks.map((attachment) => {
     const network = getNetwork(tx, attachment.networkId);
+    // By id: a network's name and its id are one network.
+    if (attached.has(network.id)) {
+      throw invalid(`TaskTemplate.Networks: ${attachment.networkId} is attached twice; name it once`);
+    }
+    attached.add(network.id);
     if (network.spec?.driver !== 'overlay') {
       throw invalid(
         `network ${attachment.networkId} cannot be used with services. Only overlay networks can`,

@@ -88,7 +88,7 @@ describe('creating a service', () => {
         TaskTemplate: { ...spec('a').TaskTemplate, Placement: { Constraints: ['node.role>worker'] } },
       },
       400,
-      'constraint expected one operator',
+      "Placement.Constraints: 'node.role>worker': constraint expected one operator",
     ],
     [
       'a relative bind',
@@ -120,6 +120,24 @@ describe('creating a service', () => {
     expect(answer.status).toBe(status);
     expect(answer.body.message).toContain(message);
     expect(api.store.view().services.size).toBe(0);
+  });
+
+  test('refuses an alias that is no name', async () => {
+    await api.call('POST', '/networks/create', { Name: 'shop' });
+
+    const answer = await create(spec('a', { Networks: [{ Target: 'shop', Aliases: ['bad alias'] }] }));
+
+    expect(answer.status).toBe(400);
+    expect(answer.body.message).toContain("Networks.Aliases: 'bad alias'");
+  });
+
+  test('refuses one network by its name and its id', async () => {
+    const { body: network } = await api.call('POST', '/networks/create', { Name: 'shop' });
+
+    const answer = await create(spec('a', { Networks: [{ Target: 'shop' }, { Target: network.Id }] }));
+
+    expect(answer.status).toBe(400);
+    expect(answer.body.message).toContain('is attached twice');
   });
 
   test('refuses a body that is not JSON, or not said to be', async () => {
