@@ -22,6 +22,8 @@ export interface ControlContext {
   readonly localNode: LocalNode;
   /** The node this manager runs on. */
   readonly nodeId: string;
+  /** HOST:PORT that agents and other managers reach this manager by. */
+  readonly managerAddr: string;
   /** The node of the manager that leads, as far as this one knows. */
   readonly leaderId: () => string | undefined;
   readonly clock: Clock;

@@ -126,6 +126,7 @@ async function serve(parts: Parts): Promise<void> {
     authority,
     localNode: localNode(join(config.runDir, 'tsd.sock')),
     nodeId: identity.nodeId,
+    managerAddr: config.advertiseAddr,
     leaderId: () => store.view().leaderId,
     clock,
     random,

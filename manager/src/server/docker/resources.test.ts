@@ -64,6 +64,18 @@ describe('networks', () => {
       403,
       'Pool overlaps with other one',
     ],
+    [
+      'loopback addresses',
+      { Name: 'a', IPAM: { Config: [{ Subnet: '127.0.0.0/24' }] } },
+      400,
+      '127.0.0.0/24 has loopback addresses',
+    ],
+    [
+      'multicast addresses',
+      { Name: 'a', IPAM: { Config: [{ Subnet: '239.1.0.0/24' }] } },
+      400,
+      'choose a private subnet',
+    ],
     ['what is no subnet', { Name: 'a', IPAM: { Config: [{ Subnet: '10.1.0.0' }] } }, 400, 'subnet'],
     [
       'a gateway outside',
@@ -251,6 +263,14 @@ describe('the cluster', () => {
       status: 503,
       body: { message: expect.stringContaining('already part of') },
     });
+  });
+
+  test('is joined at the address of this manager, before its own agent has registered', async () => {
+    await api.store.update((tx) => tx.delete('nodeStatuses', 'node-1'));
+
+    const { body } = await api.call('GET', '/info');
+
+    expect(body.Swarm.RemoteManagers).toEqual([{ NodeID: 'node-1', Addr: '10.0.0.1:2377' }]);
   });
 
   test('is never shown with its tokens in info', async () => {

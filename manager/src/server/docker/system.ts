@@ -36,7 +36,7 @@ export function systemRoutes(context: ControlContext, dataDir: string): Route[] 
             cgroupMode: description?.cgroupMode ?? '',
             dataDir,
           },
-          swarmInfo(view, context.nodeId),
+          swarmInfo(view, context),
           countTasks(view, context.nodeId),
         ),
       );
@@ -44,7 +44,7 @@ export function systemRoutes(context: ControlContext, dataDir: string): Route[] 
   ];
 }
 
-function swarmInfo(view: View, nodeId: string): SwarmInfo {
+function swarmInfo(view: View, { nodeId, managerAddr }: ControlContext): SwarmInfo {
   const status = view.nodeStatuses.get(nodeId);
   const managers = [...view.nodes.all()].filter(({ role }) => role === 'manager');
   const cluster = view.cluster ? swarmToDocker(view.cluster) : undefined;
@@ -56,7 +56,8 @@ function swarmInfo(view: View, nodeId: string): SwarmInfo {
     Error: '',
     RemoteManagers: managers.map(({ id }) => ({
       NodeID: id,
-      Addr: view.nodeStatuses.get(id)?.managerAddr ?? '',
+      // Its own it knows, though its agent may not have registered yet: `cluster init` prints it.
+      Addr: id === nodeId ? managerAddr : (view.nodeStatuses.get(id)?.managerAddr ?? ''),
     })),
     Nodes: view.nodes.size,
     Managers: managers.length,

@@ -55,6 +55,7 @@ export class ApiFixture {
       random: new SeededRandom(7),
       logger: silentLogger,
       nodeId: 'node-1',
+      managerAddr: '10.0.0.1:2377',
       leaderId: () => 'node-1',
       dataDir: '/var/lib/tessera',
       streams: { requestStream: (...args) => openStream(fixture!, ...args) },
