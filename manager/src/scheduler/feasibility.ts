@@ -22,7 +22,8 @@ export class Checks {
 
   /** The first filter that turns the node down; undefined when none does. */
   refusalOf(entry: NodeEntry): Filter | undefined {
-    return this.#checks.find(({ accepts }) => !accepts(entry))?.filter;
+    for (const { filter, accepts } of this.#checks) if (!accepts(entry)) return filter;
+    return undefined;
   }
 
   /** Whether a node that all filters let pass still fits after another task of the group was put on it. */

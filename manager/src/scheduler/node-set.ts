@@ -36,6 +36,8 @@ const GROWTH = 64;
 export class NodeSet {
   readonly #indexes = new Map<string, number>();
   readonly #entries: (NodeEntry | undefined)[] = [];
+  /** The same in order of node id; undefined when a node has come or gone since. */
+  #sorted: NodeEntry[] | undefined;
   readonly #freeIndexes: number[] = [];
   readonly #shares = new Map<string, Share>();
   /** Tasks per service on each node, by index. */
@@ -79,10 +81,11 @@ export class NodeSet {
   }
 
   /** In order of node id, so that ties fall the same way on every manager. */
-  entries(): NodeEntry[] {
-    return this.#entries
+  entries(): readonly NodeEntry[] {
+    this.#sorted ??= this.#entries
       .filter((entry) => entry !== undefined)
       .sort((a, b) => (a.node.id < b.node.id ? -1 : 1));
+    return this.#sorted;
   }
 
   get(nodeId: string): NodeEntry | undefined {
@@ -122,11 +125,20 @@ export class NodeSet {
     if (!node) {
       // The index is used again only once no task counts on it any more.
       if (known !== undefined) this.#entries[known] = undefined;
+      this.#sorted = undefined;
       this.#release(id);
       return;
     }
     const index = known ?? this.#newIndex(id);
-    this.#entries[index] = { index, node, status: view.nodeStatuses.get(id) };
+    this.#putEntry({ index, node, status: view.nodeStatuses.get(id) });
+  }
+
+  #putEntry(entry: NodeEntry): void {
+    const before = this.#entries[entry.index];
+    this.#entries[entry.index] = entry;
+    if (!this.#sorted) return;
+    if (before) this.#sorted[positionOf(this.#sorted, entry.node.id)] = entry;
+    else this.#sorted = undefined;
   }
 
   #release(id: string): void {
@@ -213,6 +225,18 @@ export class NodeSet {
     else counts.delete(node);
     if (counts.size === 0) this.#perService.delete(serviceId);
   }
+}
+
+/** Where the node with this id lies among the sorted entries. */
+function positionOf(sorted: readonly NodeEntry[], nodeId: string): number {
+  let low = 0;
+  let high = sorted.length - 1;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (sorted[middle]!.node.id < nodeId) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 function shareOf(task: Task, node: number, view: View): Share {

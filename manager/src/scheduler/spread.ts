@@ -15,19 +15,20 @@ export interface Score {
 
 interface Candidate {
   readonly entry: NodeEntry;
-  readonly score: Score;
+  /** The score as one number, and behind it the place in the order of ids. */
+  readonly rank: number;
+  readonly order: number;
 }
 
-const compareCandidates = (a: Candidate, b: Candidate): number =>
-  compareScores(a.score, b.score) || (a.entry.node.id < b.entry.node.id ? -1 : 1);
+const compareCandidates = (a: Candidate, b: Candidate): number => a.rank - b.rank || a.order - b.order;
 
-export function compareScores(a: Score, b: Score): number {
-  return (
-    a.failing - b.failing ||
-    a.serviceTasks - b.serviceTasks ||
-    a.tasks - b.tasks ||
-    a.imageMissing - b.imageMissing
-  );
+/** More tasks than one node can run; keeps the parts of a rank apart, and the whole below 2^53. */
+const TASKS_MAX = 2 ** 20;
+
+/** The score as one number, in the same order: millions of them are compared. */
+export function rankOf({ failing, serviceTasks, tasks, imageMissing }: Score): number {
+  const counts = Math.min(serviceTasks, TASKS_MAX - 1) * TASKS_MAX + Math.min(tasks, TASKS_MAX - 1);
+  return failing * 2 ** 42 + counts * 2 + imageMissing;
 }
 
 export interface ScoreContext {
@@ -40,8 +41,9 @@ export function scorer(task: Task, spec: TaskSpec, context: ScoreContext): (entr
   const { nodes, view, nowMs } = context;
   const container = spec.container;
   const digest = container?.imageDigest || (container && view.images.byName(container.image)?.id) || '';
+  const avoided = nodes.failures.nodesAvoidedBy(task.serviceId, nowMs);
   return (entry) => ({
-    failing: nodes.failures.keepsFailing(task.serviceId, entry.node.id, nowMs) ? 1 : 0,
+    failing: avoided.size > 0 && avoided.has(entry.node.id) ? 1 : 0,
     serviceTasks: nodes.taskCountOf(task.serviceId, entry),
     tasks: nodes.taskCount(entry),
     imageMissing: digest && entry.status?.imageDigests.includes(digest) ? 0 : 1,
@@ -68,19 +70,20 @@ export class Spread {
     countsOf: (entry: NodeEntry) => number,
     all: readonly NodeEntry[] = entries,
   ) {
-    for (const entry of all) this.#serviceTasks += countsOf(entry);
     const [preference, ...rest] = preferences;
     if (preference === undefined) {
       this.#leaf = new Heap(
         compareCandidates,
-        entries.map((entry) => ({ entry, score: score(entry) })),
+        entries.map((entry, order) => ({ entry, order, rank: rankOf(score(entry)) })),
       );
       return;
     }
     const branches = groupBy(entries, (entry) => labelOf(entry, preference));
     const everyone = groupBy(all, (entry) => labelOf(entry, preference));
     for (const value of [...branches.keys()].sort()) {
-      this.#branches.push(new Spread(branches.get(value)!, rest, score, countsOf, everyone.get(value)!));
+      const branch = new Spread(branches.get(value)!, rest, score, countsOf, everyone.get(value)!);
+      for (const entry of everyone.get(value)!) branch.#serviceTasks += countsOf(entry);
+      this.#branches.push(branch);
     }
   }
 
@@ -94,7 +97,7 @@ export class Spread {
       const best = this.#leaf.pop();
       if (!best) return undefined;
       const fitsMore = place(best.entry);
-      if (fitsMore) this.#leaf.push({ entry: best.entry, score: this.score(best.entry) });
+      if (fitsMore) this.#leaf.push({ ...best, rank: rankOf(this.score(best.entry)) });
       this.#serviceTasks++;
       return best.entry;
     }
