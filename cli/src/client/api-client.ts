@@ -24,6 +24,11 @@ export class ApiClient {
     this.#signal = signal;
   }
 
+  /** Whether the endpoint is this host's, as far as that can be told. */
+  get isLocal(): boolean {
+    return this.#endpoint.kind === 'unix';
+  }
+
   get<T>(path: string, query: Query = {}): Promise<T> {
     return this.call<T>('GET', path, { query });
   }

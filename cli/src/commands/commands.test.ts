@@ -52,6 +52,32 @@ describe('cluster', () => {
     expect(api.calls[0]?.body).toMatchObject({ RemoteAddrs: ['10.0.0.1:2377'], JoinToken: 'TSWT-1-w' });
   });
 
+  test('leave waits until the host has left, while the API changes hands', async () => {
+    const looks = ['active', 'active', 'gone', 'refused', 'inactive'];
+    api.on('POST /swarm/leave', {}).on('GET /info', (_, response) => {
+      const look = looks.shift();
+      if (look === 'gone') response.destroy();
+      else if (look === 'refused') reply(response, 503, { message: 'not running yet' });
+      else return { Swarm: { LocalNodeState: look } };
+    });
+
+    const outcome = await api.tsctl('cluster', 'leave', '--force');
+
+    expect(outcome).toEqual({ code: 0, stdout: 'Node left the cluster.\n', stderr: '' });
+    expect(api.calls[0]?.query.get('force')).toBe('1');
+    expect(looks).toEqual([]);
+  });
+
+  test('leave that is refused says why, and waits for nothing', async () => {
+    api.on('POST /swarm/leave', (_, response) => reply(response, 503, { message: 'use --force' }));
+
+    expect(await api.tsctl('cluster', 'leave')).toMatchObject({
+      code: 1,
+      stderr: 'Error response from daemon: use --force\n',
+    });
+    expect(api.calls).toHaveLength(1);
+  });
+
   test('join without a token is wrong usage', async () => {
     expect(await api.tsctl('cluster', 'join', '10.0.0.1:2377')).toMatchObject({ code: 125 });
   });
