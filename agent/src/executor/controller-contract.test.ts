@@ -1,4 +1,4 @@
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { delay, systemClock } from '@tessera/shared/env';
 import { processIdentity } from '@tessera/shared/process';
@@ -18,6 +18,7 @@ controllerContract('fake', async (): Promise<ContractHost> => {
   return {
     executor: new FakeExecutor(host),
     longTask: newTask,
+    listens: async () => {},
     endingTask(exitCode) {
       const task = newTask();
       return { task, release: async () => host.exit(task.id, exitCode) };
@@ -34,6 +35,7 @@ controllerContract('real', async (): Promise<ContractHost> => {
   return {
     executor: rig.executor,
     longTask: () => rig.task(['sh', '-c', "trap 'exit 143' TERM; while :; do sleep 0.05; done"]),
+    listens: hasHandler,
     endingTask(exitCode) {
       const task = rig.task(['sh', '-c', `trap 'exit ${exitCode}' USR1; while :; do sleep 0.02; done`]);
       return { task, release: endBySignal };
@@ -42,6 +44,15 @@ controllerContract('real', async (): Promise<ContractHost> => {
     containerCount: async () => (existsSync(containers) ? readdirSync(containers).length : 0),
   };
 });
+
+const SIGTERM_BIT = 1n << 14n;
+
+/** Until the container's first process catches SIGTERM (proc(5), SigCgt). */
+async function hasHandler(controller: Controller): Promise<void> {
+  const { pid } = controller.status()!;
+  const caught = () => /^SigCgt:\s*(\w+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? '0';
+  while ((BigInt(`0x${caught()}`) & SIGTERM_BIT) === 0n) await delay(systemClock, 10);
+}
 
 /** The first process of a container ignores what it has no handler for yet: the signal is sent until it is heard. */
 async function endBySignal(controller: Controller): Promise<void> {

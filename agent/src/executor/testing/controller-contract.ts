@@ -7,6 +7,8 @@ export interface ContractHost {
   readonly executor: Executor;
   /** A task whose command runs until it is stopped, and ends with 143 on SIGTERM. */
   longTask(): Task;
+  /** Resolves once what runs a long task would hear SIGTERM: a first process ignores it until it has a handler. */
+  listens(controller: Controller): Promise<void>;
   /** A task whose command ends with this code, by itself, once `release` is called on what runs it. */
   endingTask(exitCode: number): { readonly task: Task; release(controller: Controller): Promise<void> };
   /** The executor of the next agent on this host; the one of before is not used any more. */
@@ -88,6 +90,7 @@ export function controllerContract(name: string, open: () => Promise<ContractHos
     test('shuts down what runs, and says the same when asked again', async () => {
       const host = await open();
       const controller = await started(host, host.longTask());
+      await host.listens(controller);
 
       const exit = await controller.shutdown(signal);
 
@@ -179,6 +182,7 @@ export function controllerContract(name: string, open: () => Promise<ContractHos
       await next.recover(new Set([task.id]));
       const adopted = next.controller(task);
 
+      await host.listens(adopted);
       expect(await adopted.shutdown(signal)).toMatchObject({ exitCode: 143 });
       await adopted.remove();
       expect(await host.containerCount()).toBe(0);
