@@ -10,7 +10,7 @@ import { ContainerExecutor } from './container-executor.js';
 import { openRig, type Rig, readLog } from './testing/rig.js';
 
 // Processes of Node are started here, which takes seconds on a busy machine.
-vi.setConfig({ testTimeout: 60_000 });
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });
 
 const { signal } = new AbortController();
 const AGENT = fileURLToPath(new URL('./testing/agent-process.ts', import.meta.url));
@@ -155,7 +155,7 @@ test('an agent killed in the middle of starts leaves nothing that its successor 
     await controller.remove();
     expect(await rig.executor.cgroups.list()).toEqual([]);
   }
-}, 120_000);
+});
 
 test('a killed shim takes its container with it, recorded as 137 "shim lost"', async () => {
   const controller = rig.executor.controller(rig.task(['sh', '-c', 'sleep 1000 & sleep 1000 & wait']));
