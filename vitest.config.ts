@@ -38,9 +38,9 @@ export default defineConfig({
           // What faces the kernel; run by `npm run test:vm` in a machine with pure cgroup v2 and a stock kernel.
           name: 'vm',
           include: [
-            'native/src/{daemon,spec,unpack}.test.ts',
+            'native/src/daemon.test.ts',
             'agent/src/executor/container/*.test.ts',
-            'agent/src/image/{unpack,local-image-store}.test.ts',
+            'agent/src/image/local-image-store.test.ts',
             'agent/src/network/*.kernel.test.ts',
           ],
           // An emulated machine is ten times slower than this one.
