@@ -70,6 +70,7 @@ enum spec_type {
 };
 
 #define SPEC_GROUP_CLONE_INTO 1u  /* v2: the process is cloned into it; else it writes "0" to the file */
+#define SPEC_GROUP_SHARED 2u      /* v1: the directory itself is the group, for all containers: nothing is limited there */
 #define SPEC_GROUP_FILE_OPTIONAL 1u /* a kernel without the file is fine */
 #define SPEC_ROOT_READONLY 1u
 #define SPEC_ROOT_PARTS 2u        /* overlayfs takes layers one by one (Linux 6.5) */

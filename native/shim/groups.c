@@ -20,6 +20,17 @@ int write_file(int dir, const char *path, const char *value) {
   return -1;
 }
 
+static int join_path(const struct spec *spec, const struct spec_record *group, char path[GROUP_PATH_MAX]) {
+  struct text text;
+  const char *file = spec_string(group, 1);
+  if (!(spec_number(group, 0) & SPEC_GROUP_SHARED)) return group_path(spec, group->string, file, path);
+  text_init(&text, path, GROUP_PATH_MAX);
+  text_add(&text, group->string);
+  text_add(&text, "/");
+  text_add(&text, file);
+  return 0;
+}
+
 int group_path(const struct spec *spec, const char *parent, const char *file, char path[GROUP_PATH_MAX]) {
   struct spec_record id;
   struct text text;
@@ -54,6 +65,7 @@ int groups_make(const struct spec *spec, int clone_into, const char **culprit) {
       if (group >= 0) close(group);
       group = -1;
       if (!!(spec_number(&record, 0) & SPEC_GROUP_CLONE_INTO) != clone_into) continue;
+      if (spec_number(&record, 0) & SPEC_GROUP_SHARED) continue;
       *culprit = path;
       if (group_path(spec, record.string, "", path) || (mkdir(path, 0755) && errno != EEXIST)) return -1;
       group = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -92,7 +104,7 @@ void child_join_groups(const struct child *child) {
      * "0" is the writer itself, and this process has one thread: the kernel then takes no global lock.
      * Any other pid would wait for an RCU grace period, 10 to 20 ms on an idle machine.
      */
-    if (group_path(child->spec, record.string, spec_string(&record, 1), path) || write_file(AT_FDCWD, path, "0"))
+    if (join_path(child->spec, &record, path) || write_file(AT_FDCWD, path, "0"))
       child_fail(child, STAGE_GROUP, path);
   }
 }
@@ -102,5 +114,7 @@ void groups_remove(const struct spec *spec) {
   uint32_t offset = 0;
   struct spec_record record;
   while (spec_next(spec, &offset, &record)) /* what a container made below its group is the agent's to remove */
-    if (record.type == SPEC_GROUP && group_path(spec, record.string, "", path) == 0) rmdir(path);
+    if (record.type == SPEC_GROUP && !(spec_number(&record, 0) & SPEC_GROUP_SHARED) &&
+        group_path(spec, record.string, "", path) == 0)
+      rmdir(path);
 }

@@ -101,10 +101,16 @@ export class Shim {
   /**
    * Finds the shim that an earlier agent started, and makes sure that the pidfd is its own.
    *
+   * @param patience aborted when a shim that does not answer is to be given up: it is then killed
    * @throws ClusterError `notFound` or another kind when no shim answers in `runDir`
    */
-  static async connect(runDir: string): Promise<{ readonly shim: Shim; readonly state: ShimState }> {
+  static async connect(
+    runDir: string,
+    patience: AbortSignal,
+  ): Promise<{ readonly shim: Shim; readonly state: ShimState }> {
     const shim = new Shim(connectShim(runDir));
+    const giveUp = () => shim.kill();
+    patience.addEventListener('abort', giveUp, { once: true });
     try {
       const { state, startTime } = await shim.#subscribe();
       // An answer after the opening of the pidfd shows that the pid was not reused before it.
@@ -114,6 +120,8 @@ export class Shim {
     } catch (error) {
       shim.release();
       throw error;
+    } finally {
+      patience.removeEventListener('abort', giveUp);
     }
   }
 

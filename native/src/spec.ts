@@ -44,6 +44,7 @@ export type SpecRecordName = keyof typeof SPEC_SCHEMA;
 
 export const SPEC_FLAGS = {
   GROUP_CLONE_INTO: 1,
+  GROUP_SHARED: 2,
   GROUP_FILE_OPTIONAL: 1,
   ROOT_READONLY: 1,
   ROOT_PARTS: 2,

@@ -18,8 +18,11 @@ type Life =
   | { readonly kind: 'running'; readonly shim: Shim; readonly pid: number; readonly startedAtMs: number }
   | { readonly kind: 'ended'; readonly status: ExitStatus; readonly startedAtMs: number };
 
-export const LOST: Omit<ExitStatus, 'finishedAtMs'> = { exitCode: 137, oomKilled: false, error: 'shim lost' };
-export const RESTARTED: Omit<ExitStatus, 'finishedAtMs'> = {
+/** How long a shim may take to answer an agent that has just started, among hundreds and under full load. */
+const ANSWER_MS = 60_000;
+
+const LOST: Omit<ExitStatus, 'finishedAtMs'> = { exitCode: 137, oomKilled: false, error: 'shim lost' };
+const RESTARTED: Omit<ExitStatus, 'finishedAtMs'> = {
   exitCode: 255,
   oomKilled: false,
   error: 'host was restarted',
@@ -153,7 +156,7 @@ export class Container {
     if (this.record.bootId !== this.host.bootId)
       return this.#end(await this.#declare(RESTARTED), run?.startedAtMs ?? 0);
 
-    const found = await Shim.connect(this.runDir).catch(() => undefined);
+    const found = await this.#findShim();
     if (found?.state.state === 'running') {
       // Its run record is written right after the start; until then its own time is the best there is.
       const startedAtMs =
@@ -172,6 +175,19 @@ export class Container {
     if (late) return this.#end(late, ran?.startedAtMs ?? 0);
     if (ran) return this.#end(await this.#declareLost(), ran.startedAtMs);
     await this.host.cgroups.kill(this.id);
+  }
+
+  /** Undefined when there is none, or it does not answer for so long that it counts as lost. */
+  async #findShim() {
+    const patience = new AbortController();
+    const cancel = this.host.clock.after(ANSWER_MS, () => patience.abort());
+    try {
+      return await Shim.connect(this.runDir, patience.signal);
+    } catch {
+      return undefined;
+    } finally {
+      cancel();
+    }
   }
 
   #end(status: ExitStatus, startedAtMs: number): void {

@@ -59,7 +59,8 @@ export class CgroupV1 implements CgroupDriver {
     for (const { mountPoint, controllers } of this.#hierarchies) {
       const parent = `${mountPoint}${this.#parent}`;
       records.push({ name: 'SHIM_GROUP', strings: [`${parent}/shims/tasks`] });
-      records.push({ name: 'GROUP', numbers: [0], strings: [`${parent}/containers`, 'tasks'] });
+      const flags = isShared(controllers) ? SPEC_FLAGS.GROUP_SHARED : 0;
+      records.push({ name: 'GROUP', numbers: [flags], strings: [`${parent}/containers`, 'tasks'] });
       for (const controller of controllers) records.push(...files(controller, limits, devices));
       if (controllers.includes('memory')) records.push({ name: 'OOM_FILE', strings: ['memory.oom_control'] });
     }
@@ -134,11 +135,16 @@ export class CgroupV1 implements CgroupDriver {
         strings: [top, 'tmpfs', 'mode=755', 'size=64k'],
       },
       // Bound, not mounted anew: a mount of a hierarchy in a new cgroup namespace makes a whole superblock.
-      ...this.#hierarchies.map(({ mountPoint, controllers }) =>
+      ...this.#own().map(({ mountPoint, controllers }) =>
         groupMount(`${top}/${controllers.join(',')}`, `${mountPoint}${this.#parent}/containers`),
       ),
       { name: 'READONLY', strings: [top] },
     ];
+  }
+
+  /** Those in which each container has a group of its own. */
+  #own(): readonly Hierarchy[] {
+    return this.#hierarchies.filter(({ controllers }) => !isShared(controllers));
   }
 
   #path(controller: string, containerId: string): string | undefined {
@@ -146,6 +152,9 @@ export class CgroupV1 implements CgroupDriver {
     return hierarchy && `${hierarchy.mountPoint}${this.#parent}/containers/${containerId}`;
   }
 }
+
+/** No limit of ours lies in cpuset: its containers share a group, and each start is spared making one. */
+const isShared = (controllers: readonly string[]): boolean => controllers.every((name) => name === 'cpuset');
 
 function files(controller: string, limits: GroupLimits, devices: readonly DeviceRule[]): SpecRecord[] {
   const { nanoCpus, cpuShares, memoryBytes, memoryReservationBytes, pids } = limits;
