@@ -20,6 +20,10 @@ export function findUnsettled(
   for (const task of view.tasks.all()) {
     if (!view.services.get(task.serviceId)) found.push(`task ${task.id} has no service`);
   }
+  for (const { nodeId } of view.nodeStatuses.all())
+    if (!view.nodes.get(nodeId)) found.push(`status of node ${nodeId} is left over`);
+  for (const { nodeId } of view.sessions.all())
+    if (!view.nodes.get(nodeId)) found.push(`session of node ${nodeId} is left over`);
   for (const { taskId } of view.taskStatuses.all())
     if (!view.tasks.get(taskId)) found.push(`status of ${taskId} is left over`);
   for (const { task } of containers.all()) {

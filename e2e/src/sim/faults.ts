@@ -28,6 +28,7 @@ export class Faults {
     else if (dice < 0.48) await this.#killManager();
     else if (dice < 0.52) this.#pauseLeader();
     else if (dice < 0.58) this.#troubleStore();
+    else if (dice < 0.61) await this.#replaceNode();
   }
 
   /** Mends everything at once. */
@@ -40,6 +41,14 @@ export class Faults {
       agent.heal();
       agent.powerOn();
     }
+  }
+
+  /** As a user does with a host that is not coming back: its node is removed, another host joins. */
+  async #replaceNode(): Promise<void> {
+    const agent = this.#pick([...this.simulation.agents.values()].filter(({ isDisowned }) => !isDisowned));
+    if (!agent) return;
+    await this.simulation.removeNode(agent);
+    await this.simulation.addNode();
   }
 
   #killHost(): void {

@@ -40,7 +40,9 @@ export class Rules {
   /** Called when a container begins to run, before it is counted. */
   onStart(container: Container): void {
     const { task, nodeId } = container;
+    if (this.#isDisowned(nodeId)) return;
     for (const other of this.options.containers().atAddressesOf(task)) {
+      if (this.#isDisowned(other.nodeId)) continue;
       this.#break(
         `address of task ${task.id} on ${nodeId} is that of ${other.task.id}, which runs on ${other.nodeId}`,
       );
@@ -92,7 +94,8 @@ export class Rules {
     }
     if (after && !view.specs.get(`${after.serviceId}/${after.specVersion}`))
       this.#break(`task ${id} has no template`);
-    if (before && !after && before.state !== 'orphaned' && this.options.containers().isRunning(id)) {
+    const isGivenUp = before?.state === 'orphaned' || this.#isDisowned(before?.nodeId ?? '');
+    if (before && !after && !isGivenUp && this.options.containers().isRunning(id)) {
       // Its addresses are free from here on.
       this.#break(`task ${id} is deleted while its container runs on ${before.nodeId}`);
     }
@@ -154,12 +157,17 @@ export class Rules {
     return older.specVersion !== newer.specVersion && !newer.supersedes.includes(older.id);
   }
 
+  #isDisowned(nodeId: string): boolean {
+    return this.options.agents.get(nodeId)?.isDisowned ?? false;
+  }
+
   #isSettled(nodeId: string): boolean {
     return this.#isReachableFor(nodeId, SETTLED_MS);
   }
 
   #isReachableFor(nodeId: string, forMs: number): boolean {
-    const sinceMs = this.options.agents.get(nodeId)?.reachableSinceMs;
+    const agent = this.options.agents.get(nodeId);
+    const sinceMs = agent?.isDisowned ? undefined : agent?.reachableSinceMs;
     return sinceMs !== undefined && this.options.nowMs() - sinceMs >= forMs;
   }
 

@@ -56,7 +56,10 @@ export class SimAgent {
   #isCut = false;
   /** Since when the host is up, linked and has a session; undefined while it is not. */
   #sessionSinceMs: number | undefined;
+  /** It has been told that it is no longer part of the cluster, and has let go of everything. */
   isRemoved = false;
+  /** The user has removed its node, whether it knows or not: nobody counts on what still runs there. */
+  isDisowned = false;
 
   constructor(private readonly options: SimAgentOptions) {
     this.nodeId = options.nodeId;

@@ -210,10 +210,7 @@ export class Simulation {
   }
 
   async #buildCluster(): Promise<void> {
-    const ids = Array.from(
-      { length: this.options.nodeCount },
-      (_, index) => `node-${String(index + 1).padStart(3, '0')}`,
-    );
+    const ids = Array.from({ length: this.options.nodeCount }, (_, index) => nodeIdOf(index));
     await this.#store.update((tx) => {
       tx.put(
         'cluster',
@@ -233,30 +230,47 @@ export class Simulation {
     });
     for (let done = 0; done < ids.length; done += 50) {
       await this.#store.update((tx) => {
-        for (const [index, id] of ids.slice(done, done + 50).entries()) {
-          tx.put('nodes', Node.fromPartial({ id, name: id, labels: { zone: ['a', 'b', 'c'][index % 3]! } }));
-        }
+        for (const [index, id] of ids.slice(done, done + 50).entries())
+          tx.put('nodes', nodeOf(id, done + index));
       });
     }
     for (let index = 0; index < this.options.managerCount; index++) await this.addManager();
-    for (const id of ids) {
-      const agent = new SimAgent({
-        nodeId: id,
-        capacity: Resources.fromPartial({
-          nanoCpus: NODE_NANO_CPUS,
-          memoryBytes: NODE_MEMORY_BYTES,
-          pids: 10_000,
-        }),
-        imageDigests: [],
-        clock: this.clock,
-        random: this.random(`agent ${id}`),
-        containers: this.#containers,
-        faults: this.statusFaults,
-        managers: () => this.#managers,
-      });
-      this.agents.set(id, agent);
-      agent.powerOn();
-    }
+    for (const id of ids) this.#startAgent(id);
+  }
+
+  /** `node rm --force`: the host itself may be anywhere, and hears of it when it next speaks with a manager. */
+  async removeNode(agent: SimAgent): Promise<void> {
+    agent.isDisowned = true;
+    await this.#store.update((tx) => {
+      tx.delete('nodes', agent.nodeId);
+      tx.delete('nodeStatuses', agent.nodeId);
+    });
+  }
+
+  /** A host that joins. */
+  async addNode(): Promise<void> {
+    const id = nodeIdOf(this.agents.size);
+    await this.#store.update((tx) => tx.put('nodes', nodeOf(id, this.agents.size)));
+    this.#startAgent(id);
+  }
+
+  #startAgent(id: string): void {
+    const agent = new SimAgent({
+      nodeId: id,
+      capacity: Resources.fromPartial({
+        nanoCpus: NODE_NANO_CPUS,
+        memoryBytes: NODE_MEMORY_BYTES,
+        pids: 10_000,
+      }),
+      imageDigests: [],
+      clock: this.clock,
+      random: this.random(`agent ${id}`),
+      containers: this.#containers,
+      faults: this.statusFaults,
+      managers: () => this.#managers,
+    });
+    this.agents.set(id, agent);
+    agent.powerOn();
   }
 
   async #advance(byMs: number): Promise<void> {
@@ -282,6 +296,11 @@ export class Simulation {
     return this.clock.now() - startMs;
   }
 }
+
+const nodeIdOf = (index: number): string => `node-${String(index + 1).padStart(3, '0')}`;
+
+const nodeOf = (id: string, index: number): Node =>
+  Node.fromPartial({ id, name: id, labels: { zone: ['a', 'b', 'c'][index % 3]! } });
 
 function writtenKeys({ success, failure }: Txn, { succeeded, results }: TxnResult): string[] {
   return (succeeded ? success : failure).flatMap((op, index) => {
