@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
-import { artefactPath } from './library.js';
+import { artefactPath, callAsync, declare } from './library.js';
 
 /** Loads the library in a worker alone, and tells whether it is still mapped when that has ended. */
 const PROGRAM = `
@@ -25,4 +25,12 @@ test('the library outlives the thread that loaded it, for threads of its own run
   ]);
 
   expect(stdout).toBe('true');
+});
+
+test('more calls than koffi takes at once wait for their turn', async () => {
+  const sync = declare('int rt_syncfs(const char *path, void *err)');
+
+  const results = await Promise.all(Array.from({ length: 600 }, () => callAsync(sync, '/proc')));
+
+  expect(results.every((result) => result === 0)).toBe(true);
 });

@@ -48,22 +48,47 @@ export function call(symbol: NativeFunction, ...args: unknown[]): number {
   return check(symbol(...args, callError), callError);
 }
 
-/**
- * Calls a function that may block, on a worker thread.
- * koffi refuses more than 256 under way: callers that can have many bound themselves.
- */
+/** koffi refuses more than 256 calls under way; libuv's threads run far fewer at once in any case. */
+const ASYNC_CALLS_MAX = 192;
+let asyncCalls = 0;
+const waitingCalls: (() => void)[] = [];
+
+/** Calls a function that may block, on a worker thread; past a bound it waits for others to end, in order. */
 export function callAsync(symbol: NativeFunction, ...args: unknown[]): Promise<number> {
-  const error = Buffer.alloc(ERROR_BYTES);
   return new Promise((resolve, reject) => {
+    const begin = () => startCall(symbol, args, resolve, reject);
+    if (asyncCalls < ASYNC_CALLS_MAX) begin();
+    else waitingCalls.push(begin);
+  });
+}
+
+function startCall(
+  symbol: NativeFunction,
+  args: readonly unknown[],
+  resolve: (result: number) => void,
+  reject: (error: unknown) => void,
+): void {
+  const error = Buffer.alloc(ERROR_BYTES);
+  asyncCalls++;
+  try {
     symbol.async(...args, error, (failure: Error | null, result: number) => {
+      endCall();
       if (failure) return reject(failure);
       try {
         resolve(check(result, error));
-      } catch (thrown) {
-        reject(thrown as Error);
+      } catch (cause) {
+        reject(cause);
       }
     });
-  });
+  } catch (cause) {
+    endCall();
+    reject(cause);
+  }
+}
+
+function endCall(): void {
+  asyncCalls--;
+  waitingCalls.shift()?.();
 }
 
 function check(result: number, error: Buffer): number {
