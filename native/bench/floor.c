@@ -47,6 +47,7 @@ static void make_devices(void) {
 
 _Noreturn static void container(const struct round *round) {
   char byte;
+  close(round->go[1]);
   if (mount(0, "/", 0, MS_REC | MS_PRIVATE, 0)) die("private");
   mount_overlay(round->root, round->dir, round->at);
   if (chdir(round->at)) die("chdir");
@@ -97,7 +98,7 @@ static void remove_groups(const struct round *round) {
 
 static double run(struct round *round, int route, int bridge) {
   double began = now_ms();
-  char link[IFNAMSIZ], byte;
+  char link[32], byte;
   if (pipe2(round->go, O_CLOEXEC) || pipe2(round->executed, O_CLOEXEC)) die("pipe");
   struct clone_args args = {
       .flags = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET, .exit_signal = SIGCHLD};
@@ -105,7 +106,7 @@ static double run(struct round *round, int route, int bridge) {
   pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof args);
   if (pid < 0) die("clone3");
   if (pid == 0) container(round);
-  snprintf(link, sizeof link, "%.8s%u", round->name, round->number);
+  link_name(link, round->name, round->number);
   make_veth(route, link, bridge, pid);
   if (group < 0) join_v1_groups(round, pid);
   if (write(round->go[1], "g", 1) != 1) die("go");

@@ -104,6 +104,11 @@ void make_veth(int route, const char *name, int master, pid_t pid) {
   set_up(route, (int)if_nametoindex(name), master);
 }
 
+void link_name(char link[32], const char *name, unsigned number) {
+  size_t length = strlen(name);
+  snprintf(link, 32, "%s%u", length > 9 ? name + length - 9 : name, number);
+}
+
 void set_address(int route, unsigned number) {
   struct request request;
   int eth0 = (int)if_nametoindex("eth0");

@@ -11,6 +11,8 @@ void put(const char *path, const char *text);
 int route_socket(void);
 /* A veth: `name` here, up and on the bridge `master`; its peer is eth0 in the namespace of process `pid`. */
 void make_veth(int route, const char *name, int master, pid_t pid);
+/* A name for a link that no other lane has: the end of `name` and the number. */
+void link_name(char link[32], const char *name, unsigned number);
 /* In a container's namespace: lo up, eth0 with 10.99.N.M/16 and a default route. */
 void set_address(int route, unsigned number);
 /* Mounts an overlay of `lower` at `at`, which gets directories beside it for its upper part. */

@@ -29,15 +29,18 @@ static void make_namespace(const char *at, const char *link, int route, int brid
   if (pipe2(ready, O_CLOEXEC) || pipe2(go, O_CLOEXEC)) die("pipe");
   pid_t pid = fork();
   if (pid == 0) {
+    close(go[1]); /* so that the end of either one ends the other's waiting */
     if (unshare(CLONE_NEWNET) || mount("/proc/self/ns/net", at, 0, MS_BIND, 0)) die("network namespace");
     if (write(ready[1], "r", 1) != 1 || read(go[0], &byte, 1) != 1) die("pipe");
     set_address(route_socket(), number);
     _exit(0);
   }
+  close(ready[1]);
+  close(go[0]);
   if (read(ready[0], &byte, 1) != 1) die("network namespace");
   make_veth(route, link, bridge, pid);
   if (write(go[1], "g", 1) != 1 || waitpid(pid, &status, 0) != pid || status) die("network");
-  close(ready[0]), close(ready[1]), close(go[0]), close(go[1]);
+  close(ready[0]), close(go[1]);
 }
 
 static void run_command(char **command) {
@@ -67,7 +70,7 @@ int main(int argc, char **argv) {
     unsigned number = (unsigned)(i + WARM_UP);
     snprintf(id, sizeof id, "%s-%u", argv[5], number);
     snprintf(dir, sizeof dir, "%s/%s-state", argv[2], id);
-    snprintf(link, sizeof link, "%.8s%u", argv[5], number);
+    link_name(link, argv[5], number);
     double began = now_ms();
     mount_overlay(argv[1], dir, at);
     make_namespace(netns, link, route, bridge, number);

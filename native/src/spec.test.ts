@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, expect, test } from 'vitest';
@@ -15,17 +15,25 @@ import {
 const NATIVE = fileURLToPath(new URL('..', import.meta.url));
 const header = readFileSync(`${NATIVE}include/spec.h`, 'utf8');
 
+/** The machine of `npm run test:vm` has no compiler, and parsers do not care about its kernel. */
+const canBuild = spawnSync('make', ['--version']).status === 0;
+
 beforeAll(() => {
+  if (!canBuild) return;
   execFileSync('make', ['-s', '-C', NATIVE, 'build/spec-dump', 'build/shim-test'], {
     stdio: ['ignore', 'ignore', 'inherit'],
   });
 }, 180_000);
 
-test('everything in the shim that parses is clean under the sanitizers', { timeout: 180_000 }, () => {
-  const output = execFileSync(`${NATIVE}build/shim-test`, { encoding: 'utf8' });
+test.runIf(canBuild)(
+  'everything in the shim that parses is clean under the sanitizers',
+  { timeout: 180_000 },
+  () => {
+    const output = execFileSync(`${NATIVE}build/shim-test`, { encoding: 'utf8' });
 
-  expect(output).toBe('all checks passed\n');
-});
+    expect(output).toBe('all checks passed\n');
+  },
+);
 
 test('both sides have the same table of records', () => {
   const table = [...header.matchAll(/^ {2}X\((\w+), (\d+), (\d+), (\w+), (\w+)\)/gm)].map(
@@ -70,7 +78,7 @@ const aSpec = (...more: SpecRecord[]): SpecRecord[] => [
 const dump = (spec: Buffer): string[] =>
   execFileSync(`${NATIVE}build/spec-dump`, { input: spec, encoding: 'utf8' }).split('\n').filter(Boolean);
 
-test('the shim reads what was written here, record by record', () => {
+test.runIf(canBuild)('the shim reads what was written here, record by record', () => {
   const records = aSpec(
     { name: 'OOM_SCORE', numbers: [-500] },
     { name: 'SECCOMP', numbers: [0], blob: Buffer.alloc(17, 1) },
@@ -93,7 +101,7 @@ test('the shim reads what was written here, record by record', () => {
   );
 });
 
-test('parts made once can be joined again and again', () => {
+test.runIf(canBuild)('parts made once can be joined again and again', () => {
   const whole = aSpec({ name: 'MASK', strings: ['x'.repeat(100_000)] });
   const [head, tail] = [encodeRecords(whole.slice(0, 5)), encodeRecords(whole.slice(5))];
 
