@@ -41,7 +41,6 @@ export default defineConfig({
             'native/src/daemon.test.ts',
             'agent/src/executor/container/*.test.ts',
             'agent/src/image/local-image-store.test.ts',
-            'agent/src/network/*.kernel.test.ts',
           ],
           // An emulated machine is ten times slower than this one.
           testTimeout: 300_000,
