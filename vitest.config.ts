@@ -39,7 +39,7 @@ export default defineConfig({
           name: 'vm',
           include: [
             'native/src/daemon.test.ts',
-            'agent/src/executor/container/*.test.ts',
+            'agent/src/executor/container/container-executor.test.ts',
             'agent/src/image/local-image-store.test.ts',
           ],
           // An emulated machine is ten times slower than this one.
