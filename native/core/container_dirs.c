@@ -93,3 +93,13 @@ int rt_clear(const char *const *groups, const char *const *trees, rt_error *err)
   }
   return culprit ? rt_fail(err, -first, "removing %s", culprit) : 0;
 }
+
+int rt_container_discard(const char *run_dir, const char *data_dir, const char *trash, rt_error *err) {
+  int result = remove_tree(run_dir);
+  if (result < 0) return rt_fail(err, -result, "removing %s", run_dir);
+  if (rename(data_dir, trash) == 0 || errno == ENOENT) return 0;
+  /* There already, from a removal that was cut short. */
+  result = errno == ENOTEMPTY || errno == EEXIST ? remove_tree(trash) : -errno;
+  if (result == 0 && rename(data_dir, trash) && errno != ENOENT) result = -errno;
+  return result < 0 ? rt_fail(err, -result, "moving %s away", data_dir) : 0;
+}

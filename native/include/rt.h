@@ -165,6 +165,8 @@ RT_API int rt_clear(const char *const *groups, const char *const *trees, rt_erro
 /* Makes two directories, their parents being there, and a file in the first one. What exists stays. Blocks. */
 RT_API int rt_container_make(const char *data_dir, const char *run_dir, const char *name, const void *content, int size,
                              rt_error *err);
+/* Removes the second and renames the first to `trash`, on the same file system, to be cleared later. Blocks. */
+RT_API int rt_container_discard(const char *run_dir, const char *data_dir, const char *trash, rt_error *err);
 
 /* ---- daemon_spawn.c ---- */
 

@@ -21,6 +21,11 @@ const functions = {
       'int rt_container_make(const char *data_dir, const char *run_dir, const char *name, const void *content, int size, _Out_ rt_error *err)',
     ),
   ),
+  discard: once(() =>
+    declare(
+      'int rt_container_discard(const char *run_dir, const char *data_dir, const char *trash, _Out_ rt_error *err)',
+    ),
+  ),
   killGroup: once(() => declare('int rt_group_kill(const char *path, _Out_ rt_error *err)')),
   clear: once(() => declare('int rt_clear(const char **groups, const char **trees, _Out_ rt_error *err)')),
 } satisfies Record<string, () => NativeFunction>;
@@ -37,6 +42,10 @@ export function makeContainer(
 ): Promise<number> {
   return callAsync(functions.make(), dataDir, runDir, name, content, content.length);
 }
+
+/** Removes a container's run directory and moves the other one away, whole; what is missing is fine. */
+export const discardContainer = (runDir: string, dataDir: string, trash: string): Promise<number> =>
+  callAsync(functions.discard(), runDir, dataDir, trash);
 
 /** Removes cgroups and directory trees. What is missing is fine; may be repeated. */
 export const clear = (groups: readonly string[], trees: readonly string[]): Promise<number> =>

@@ -1,5 +1,5 @@
 export * from './addresses.js';
-export { clear, killGroup, makeContainer } from './container-calls.js';
+export { clear, discardContainer, killGroup, makeContainer } from './container-calls.js';
 export * from './daemon.js';
 export * from './frames.js';
 export * from './library.js';

@@ -35,6 +35,7 @@ test('containers that come and go leave no descriptor, mount, process, cgroup or
   const before = { descriptors: openDescriptors(), mounts: mounts(), children: children() };
 
   const codes = await churn(60, 8);
+  await rig.executor.idle();
 
   expect(new Set(codes)).toEqual(new Set([4]));
   expect(openDescriptors()).toBeLessThanOrEqual(before.descriptors);
@@ -43,6 +44,7 @@ test('containers that come and go leave no descriptor, mount, process, cgroup or
   expect(await rig.executor.cgroups.list()).toEqual([]);
   expect(readdirSync(`${rig.options.dataDir}/containers`)).toEqual([]);
   expect(readdirSync(`${rig.options.runDir}/containers`)).toEqual([]);
+  expect(readdirSync(`${rig.options.dataDir}/trash`)).toEqual([]);
 });
 
 test('a start that is aborted at any moment leaves nothing, and can be made again', async () => {

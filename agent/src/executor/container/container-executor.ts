@@ -15,6 +15,7 @@ import { type ContainerRecord, readRecord } from './container-record.js';
 import { type HostFacts, SpecCompiler } from './container-spec.js';
 import { SegmentTaskLogs } from './logs/segment-task-logs.js';
 import { defaultFilter } from './seccomp/filter.js';
+import { Trash } from './trash.js';
 
 export interface ContainerExecutorOptions {
   /** `<data-dir>`: containers lie in `containers/<id>` below it. */
@@ -61,10 +62,11 @@ export class ContainerExecutor implements Executor {
     private readonly options: ContainerExecutorOptions,
     cgroups: CgroupDriver,
     facts: HostFacts,
+    trash: Trash,
   ) {
     const { images, network, random, clock, logger } = options;
     this.#parts = {
-      host: { clock, logger, cgroups, bootId: facts.bootId },
+      host: { clock, logger, cgroups, bootId: facts.bootId, trash },
       compiler: new SpecCompiler(cgroups, facts, defaultFilter),
       images,
       network,
@@ -84,11 +86,17 @@ export class ContainerExecutor implements Executor {
     await cgroups.prepare();
     for (const dir of [options.dataDir, options.runDir])
       await mkdir(`${dir}/containers`, { recursive: true, mode: 0o700 });
-    return new ContainerExecutor(options, cgroups, await readHostFacts());
+    const trash = await Trash.open(`${options.dataDir}/trash`, options.clock, options.logger);
+    return new ContainerExecutor(options, cgroups, await readHostFacts(), trash);
   }
 
   get cgroups(): CgroupDriver {
     return this.#parts.host.cgroups;
+  }
+
+  /** Resolves when what was removed has been deleted to the last file; `remove` does not wait for that. */
+  idle(): Promise<void> {
+    return this.#parts.host.trash.idle();
   }
 
   controller(task: Task): Controller {

@@ -4,12 +4,14 @@ import type { ExitStatus } from '../executor.js';
 import type { CgroupDriver } from './cgroups/index.js';
 import { type ContainerRecord, readExit, readRun, writeExit } from './container-record.js';
 import { startError } from './start-error.js';
+import type { Trash } from './trash.js';
 
 export interface ContainerHost {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly cgroups: CgroupDriver;
   readonly bootId: string;
+  readonly trash: Trash;
 }
 
 type Life =
@@ -217,7 +219,7 @@ export class Container {
       if (shim) await this.#abandon(shim);
     }
     // The shim, if it has just ended, removes the groups meanwhile; what it left is removed here.
-    await Promise.all([clear([], [this.runDir, this.dataDir]), this.#shimGone]);
+    await Promise.all([this.host.trash.discard(this.id, this.runDir, this.dataDir), this.#shimGone]);
     await clear(this.host.cgroups.paths(this.id), []);
     this.#close();
   }

@@ -162,9 +162,11 @@ test('what a container leaves in its file tree can be removed, however deep or o
     'cd /; ln -s / loop; ln -s /proc/self/root out; mkdir "-rf"; touch "new\nline"; mkdir -m 0 locked; mkfifo pipe',
   ].join('; ');
   const { exitCode } = await rig.run(rig.task(['sh', '-c', script]));
+  await rig.executor.idle();
 
   expect(exitCode).toBe(0);
   expect(readdirSync(join(rig.options.dataDir, 'containers'))).toEqual([]);
+  expect(readdirSync(join(rig.options.dataDir, 'trash'))).toEqual([]);
   expect(existsSync('/proc/self/root/bin')).toBe(true);
 });
 

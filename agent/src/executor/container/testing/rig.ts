@@ -180,6 +180,7 @@ export async function openRig(
     async close() {
       const left = await executor.cgroups.list();
       await executor.recover(new Set());
+      await executor.idle();
       await executor.cgroups.removeParent();
       rmSync(dir, { recursive: true, force: true });
       if (left.length > 0) throw new Error(`cgroups left over: ${left.join(' ')}`);
