@@ -29,13 +29,15 @@ let events: string[];
 let managerArgs: string[];
 let managerRuns: boolean;
 let managerFails: boolean;
+/** What the cluster knows the manager by; undefined: where it listens. */
+let advertised: string | undefined;
 
 beforeEach(async () => {
   dir = mkdtempSync(join(tmpdir(), 'tessera-daemon-'));
   directory = new NodeDirectory(join(dir, 'node'));
   host = new FakeHost(systemClock);
   [daemons, events, managerArgs] = [[], [], []];
-  [managerRuns, managerFails] = [false, false];
+  [managerRuns, managerFails, advertised] = [false, false, undefined];
   manager = new FakeManager({ onSession: (session) => session.welcome() });
   await manager.listen(await credentialsOf(authority, 'manager', 'node-m'));
 });
@@ -66,7 +68,7 @@ function aSupervisor(onChange: (up: boolean) => void): Supervisor {
         nodeId: 'node-1',
         clusterId: 'cluster-1',
         role: 'manager',
-        managerAddrs: [manager.addr],
+        managerAddrs: [advertised ?? manager.addr],
         incarnation: 1,
       });
       managerRuns = true;
@@ -156,6 +158,26 @@ describe('a new cluster', () => {
       NodeID: 'node-1',
       NodeAddr: '127.0.0.1',
     });
+  });
+
+  test('a node reaches its own manager though nothing on this host reaches the advertised address', async () => {
+    // 203.0.113.0/24 is for documentation (RFC 5737): like the outside of a NAT, it leads nowhere.
+    advertised = '203.0.113.7:2377';
+    const daemon = aDaemon();
+    await daemon.start();
+
+    const port = manager.addr.split(':')[1];
+    await daemon.init(initBody({ ListenAddr: `0.0.0.0:${port}`, AdvertiseAddr: advertised }));
+
+    await until(() => expect(daemon.status().session?.sessionId).toBe('session-1'));
+    const session = manager.latest!;
+    await until(() => expect(session.of('register')[0]).toMatchObject({ managerAddr: advertised }));
+    session.request({
+      streamId: 'stream-1',
+      managerAddr: advertised,
+      kind: { $case: 'imageLoad', value: { quiet: true } },
+    });
+    await until(() => expect(manager.streams).toHaveLength(1));
   });
 
   test('a manager that cannot start leaves the node as it was, and its reason is told', async () => {

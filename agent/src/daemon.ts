@@ -18,6 +18,7 @@ import {
   type NodeDirectory,
   type NodeIdentity,
   type NodeSettings,
+  ownManager,
   withPort,
 } from './node/index.js';
 import { NodeAgent, type NodeParts } from './node-agent.js';
@@ -221,7 +222,7 @@ export class Daemon implements NodeBackend {
       },
       storage,
       addr: hostOf(settings.advertiseAddr),
-      managerAddr: () => (identity.role === 'manager' ? settings.advertiseAddr : undefined),
+      ownManager: ownManager(identity, settings),
       describe: (peerPort) => describe(settings, peerPort),
       clock,
       random,

@@ -86,7 +86,7 @@ function anAgent(openParts: () => Promise<NodeParts> = async () => fakeParts()):
     openParts,
     storage: new AgentDirectory(join(dir, 'agent')),
     addr: '10.0.0.2',
-    managerAddr: () => undefined,
+    ownManager: undefined,
     describe: (peerPort) =>
       NodeDescription.fromPartial({ hostname: 'host2', peerAddr: `10.0.0.2:${peerPort}` }),
     clock: systemClock,

@@ -6,7 +6,7 @@ import type { Executor } from './executor/executor.js';
 import type { TaskLogs } from './executor/task-logs.js';
 import type { ImageStore } from './image/image-store.js';
 import type { NetworkPlane } from './network/network-plane.js';
-import type { NodeDirectory, NodeIdentity } from './node/index.js';
+import { dialledAt, type NodeDirectory, type NodeIdentity, type OwnManager } from './node/index.js';
 import { SessionLoop, StatusOutbox } from './session/index.js';
 import type { AgentStorage, Registration } from './storage/index.js';
 import { SideStreams, type StreamedImages } from './streams/index.js';
@@ -33,8 +33,7 @@ export interface NodeAgentOptions {
   readonly storage: AgentStorage;
   /** The address other parts reach this node by, without a port. */
   readonly addr: string;
-  /** HOST:PORT of the manager on this node, where there is one. */
-  readonly managerAddr: () => string | undefined;
+  readonly ownManager: OwnManager | undefined;
   readonly describe: (peerPort: number) => NodeDescription;
   readonly clock: Clock;
   readonly random: Random;
@@ -164,6 +163,7 @@ export class NodeAgent {
     });
     const streams = new SideStreams({
       credentials: () => directory.credentials(),
+      dialledAt: (managerAddr) => dialledAt(this.options.ownManager, managerAddr),
       logs: parts.logs,
       images: parts.images,
       logger: logger.child({ module: 'streams' }),
@@ -174,24 +174,24 @@ export class NodeAgent {
 
   /** The manager next door first: it is here when the network is not. The others in any order. */
   #addrsToDial(): string[] {
-    const own = this.options.managerAddr();
-    const others = this.#identity.managerAddrs.filter((addr) => addr !== own);
+    const own = this.options.ownManager;
+    const others = this.#identity.managerAddrs.filter((addr) => addr !== own?.advertised);
     const shuffled = others
       .map((addr) => ({ addr, order: this.options.random.next() }))
       .sort((a, b) => a.order - b.order)
       .map(({ addr }) => addr);
-    return own ? [own, ...shuffled] : shuffled;
+    return own ? [own.local, ...shuffled] : shuffled;
   }
 
   #register(): Register {
-    const { addr, managerAddr, describe } = this.options;
+    const { addr, ownManager, describe } = this.options;
     const { peerPort, imageDigests } = this.#registration();
     return {
       description: describe(peerPort),
       addr,
       imageDigests,
       incarnation: this.#identity.incarnation,
-      managerAddr: managerAddr() ?? '',
+      managerAddr: ownManager?.advertised ?? '',
     };
   }
 

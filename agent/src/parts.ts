@@ -6,7 +6,13 @@ import type { OpenParts } from './daemon.js';
 import { ContainerExecutor } from './executor/container/index.js';
 import { LocalImageStore, PeerImageFetcher } from './image/index.js';
 import { NetworkManager } from './network/index.js';
-import type { NodeDirectory, NodeIdentity, NodeSettings } from './node/index.js';
+import {
+  dialledAt,
+  type NodeDirectory,
+  type NodeIdentity,
+  type NodeSettings,
+  ownManager,
+} from './node/index.js';
 import { ImageLocator, PeerListener } from './peers/index.js';
 
 /** The bridge over which containers reach the outside. */
@@ -33,7 +39,10 @@ export async function openParts(options: PartsOptions): Promise<OpenParts> {
   });
   const locator = new ImageLocator({
     credentials: () => directory.credentials(),
-    managerAddrs: () => directory.identity()?.managerAddrs ?? [],
+    managerAddrs: () =>
+      (directory.identity()?.managerAddrs ?? []).map((addr) =>
+        dialledAt(ownManager(identity, settings), addr),
+      ),
     clock,
   });
   images.setFetcher(

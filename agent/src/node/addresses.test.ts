@@ -54,7 +54,10 @@ test('IPv6 addresses keep their brackets', () => {
 
 test("a manager's address gets the default port, and may be a name", () => {
   expect(withPort('manager.example', 2377)).toBe('manager.example:2377');
-  expect(() => withPort('', 2377)).toThrow('the host is missing');
+  for (const bad of ['', ':2377', '10.0.0.5:99999', 'not an address', 'a:b:c'])
+    expect(() => withPort(bad, 2377), bad).toThrow(
+      `invalid remote address "${bad}": give a manager's address as HOST or HOST:PORT`,
+    );
 });
 
 test('a joining node is reached by the address from which it reaches its manager', async () => {

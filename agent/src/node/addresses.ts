@@ -70,11 +70,16 @@ export function portOf(address: string): number {
   return port;
 }
 
-/** Gives an address its default port where it has none: what a user writes after `join`. */
+/**
+ * Gives another host's address its default port where it has none: what a user writes after `join`.
+ *
+ * @throws ClusterError `invalidArgument`
+ */
 export function withPort(text: string, defaultPort: number): string {
-  const { host, port } = splitAddress(text, 'address');
-  if (!host) throw invalid(`invalid address "${text}": the host is missing`);
-  return joinAddress(host, port ?? defaultPort);
+  const parts = parseAddress(text);
+  if (!parts?.host)
+    throw invalid(`invalid remote address "${text}": give a manager's address as HOST or HOST:PORT`);
+  return joinAddress(parts.host, parts.port ?? defaultPort);
 }
 
 const hostInterfaces = (): Interfaces => networkInterfaces();
@@ -84,11 +89,17 @@ export const joinAddress = (host: string, port: number): string =>
   isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`;
 
 function splitAddress(text: string, what: string): HostAndPort {
+  const parts = parseAddress(text);
+  if (!parts) throw invalid(`invalid ${what} "${text}": use IP, IP:PORT, INTERFACE or INTERFACE:PORT`);
+  return parts;
+}
+
+/** Undefined for what is no address with an optional port. */
+function parseAddress(text: string): HostAndPort | undefined {
   if (isIP(text)) return { host: text, port: undefined };
-  const match = /^(?:\[([^\]]+)\]|([^:[\]]*))(?::(\d+))?$/.exec(text);
+  const match = /^(?:\[([^\]]+)\]|([^:[\]\s]*))(?::(\d+))?$/.exec(text);
   const port = match?.[3] === undefined ? undefined : Number(match[3]);
-  if (!match || (port !== undefined && (port < 1 || port > 65_535)))
-    throw invalid(`invalid ${what} "${text}": use IP, IP:PORT, INTERFACE or INTERFACE:PORT`);
+  if (!match || (port !== undefined && (port < 1 || port > 65_535))) return undefined;
   return { host: match[1] ?? match[2] ?? '', port };
 }
 

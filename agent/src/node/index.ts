@@ -5,3 +5,4 @@ export * from './instance-lock.js';
 export * from './join-client.js';
 export * from './manager-supervisor.js';
 export * from './node-identity.js';
+export * from './own-manager.js';

@@ -106,9 +106,8 @@ export class FrameStream {
     this.#stream.end();
   }
 
-  /** Gives the connection back, once what has been written is on its way. */
+  /** Gives the connection back, once what has been written is on its way; at once when the signal says so. */
   async close(): Promise<void> {
-    this.signal.removeEventListener('abort', this.#onAbort);
     await new Promise<void>((resolve) => {
       if (this.#stream.destroyed || this.#failure || this.signal.aborted) return resolve();
       this.#stream.once('status', () => resolve());
@@ -116,6 +115,7 @@ export class FrameStream {
       this.#stream.once('close', () => resolve());
       this.#stream.resume();
     });
+    this.signal.removeEventListener('abort', this.#onAbort);
     this.#client.close();
   }
 }

@@ -31,6 +31,7 @@ afterEach(async () => {
 function open(kind: StreamRequest['kind'], part: Partial<SideStreamsOptions>): void {
   streams = new SideStreams({
     credentials: () => workerCredentials,
+    dialledAt: (managerAddr) => managerAddr,
     logger: silentLogger,
     logs: { read: async function* () {} },
     images: { load: async () => [], remove: async () => {}, save: async function* () {} },
@@ -280,4 +281,15 @@ test('streams end with the agent', async () => {
   await streams?.close();
 
   expect(aborted).toBe(true);
+});
+
+test('an agent that stops does not wait for a manager that leaves a finished stream open', async () => {
+  open({ $case: 'imageLoad', value: { quiet: false } }, {});
+  // As by a manager that hangs: it reads, and never ends its own side.
+  await until(() => expect(manager.streams).toHaveLength(1));
+  const frames: Frame['body'][] = [];
+  manager.streams[0]!.on('data', ({ body }: Frame) => frames.push(body)).on('error', () => undefined);
+  await until(() => expect(kinds(frames)).toContain('end'));
+
+  await streams?.close();
 });

@@ -21,6 +21,8 @@ export type StreamedImages = Pick<ImageStore, 'load' | 'remove'> & {
 
 export interface SideStreamsOptions {
   readonly credentials: () => NodeCredentials;
+  /** Where a manager is reached from here that the cluster knows by this address. */
+  readonly dialledAt: (managerAddr: string) => string;
   readonly logs: TaskLogs;
   readonly images: StreamedImages;
   readonly logger: Logger;
@@ -50,7 +52,8 @@ export class SideStreams {
     const onClosing = () => stop.abort(this.#closing.signal.reason);
     this.#closing.signal.addEventListener('abort', onClosing, { once: true });
     const { streamId, managerAddr } = request;
-    const stream = new FrameStream(managerAddr, streamId, this.options.credentials(), stop.signal);
+    const { credentials, dialledAt } = this.options;
+    const stream = new FrameStream(dialledAt(managerAddr), streamId, credentials(), stop.signal);
     try {
       if (this.#underWay.size >= STREAMS_MAX)
         throw new ClusterError('resourceExhausted', `this node serves ${STREAMS_MAX} streams already`);
