@@ -1,6 +1,6 @@
 import { silentLogger } from '@tessera/shared/env';
 import { type IpamPool, Network, Service, SpecVersion, type Task } from '@tessera/shared/model';
-import { aService, aTask, aTaskSpec, FakeClock, settle } from '@tessera/shared/testing';
+import { aNode, aNodeStatus, aService, aTask, aTaskSpec, FakeClock, settle } from '@tessera/shared/testing';
 import { afterEach, expect, test } from 'vitest';
 import { runLoop } from '../loops/leader-loop.js';
 import { type MemoryStore, openMemoryStore } from '../store/testing/index.js';
@@ -65,6 +65,24 @@ test('networks get subnets that do not overlap and numbers of their own', async 
   expect(new Set(statuses.map(({ pools }) => pools[0]!.subnet)).size).toBe(3);
   expect(statuses.every(({ mtu }) => mtu === 1_450)).toBe(true);
   expect(store.view().claim(`vni/${statuses[0]!.vni}`)).toBe('network/n1');
+});
+
+test('no network gets a subnet that holds the address of a node', async () => {
+  const { store, start } = await anAllocator();
+  await store.update((tx) => {
+    tx.put('nodes', aNode({ id: 'node-1', name: 'host1' }));
+    const description = { ...aNodeStatus().description!, dataPathAddr: '10.0.2.9' };
+    tx.put('nodeStatuses', aNodeStatus({ addr: '10.0.1.7', managerAddr: '10.0.4.1:2377', description }));
+  });
+  for (const id of ['n1', 'n2']) await putNetwork(store, id);
+  await putNetwork(store, 'n3', [small('10.0.0.0/16')]);
+
+  await start().loop.idle();
+
+  const status = (id: string) => store.view().networkStatuses.get(id);
+  expect(status('n1')?.pools[0]?.subnet).toBe('10.0.3.0/24');
+  expect(status('n2')?.pools[0]?.subnet).toBe('10.0.5.0/24');
+  expect(status('n3')?.error).toContain('10.0.0.0/16 holds 10.0.1.7, the address of node host1');
 });
 
 test('a subnet that overlaps another one is refused, and given once that one is gone', async () => {

@@ -2,6 +2,7 @@ import { ClusterError } from '@tessera/shared/errors';
 import { type Network, NetworkStatus } from '@tessera/shared/model';
 import type { Transaction } from '../store/view.js';
 import { subnetOf } from './address-book.js';
+import { hostAddresses, hostBlock, hostOverlap } from './host-addresses.js';
 import { type Block, formatBlock, overlap } from './ipv4.js';
 import {
   type AddressPool,
@@ -62,22 +63,24 @@ function decide(tx: Transaction, network: Network): NetworkStatus {
 
 function choosePools(tx: Transaction, network: Network): AddressPool[] {
   const taken = takenSubnets(tx, network.id);
+  const hosts = hostAddresses(tx);
   const wanted = (network.spec?.ipam ?? []).filter(({ subnet }) => subnet !== '').map(parsePool);
   for (const [index, pool] of wanted.entries()) {
     const others = [...taken, ...wanted.slice(0, index).map(({ subnet }) => ({ name: 'itself', subnet }))];
     const hit = others.find(({ subnet }) => overlap(subnet, pool.subnet));
     if (hit) throw overlapError(pool.subnet, hit);
+    const host = hostOverlap(pool.subnet, hosts);
+    if (host) throw new ClusterError('conflict', host);
   }
   if (wanted.length > 0) return wanted;
 
   const spec = tx.cluster?.spec;
   const pools = spec && spec.defaultAddrPools.length > 0 ? spec.defaultAddrPools : POOLS_DEFAULT;
   const prefix = spec?.subnetSize || SUBNET_SIZE_DEFAULT;
-  const subnet = chooseSubnet(
-    pools,
-    prefix,
-    taken.map((other) => other.subnet),
-  );
+  const subnet = chooseSubnet(pools, prefix, [
+    ...taken.map((other) => other.subnet),
+    ...hosts.map(hostBlock),
+  ]);
   return [parsePool({ subnet: formatBlock(subnet), gateway: '', ipRange: '' })];
 }
 

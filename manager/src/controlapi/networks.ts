@@ -1,6 +1,7 @@
 import { newId } from '@tessera/shared/env';
 import { ClusterError, invalid } from '@tessera/shared/errors';
 import { Network, type NetworkSpec } from '@tessera/shared/model';
+import { hostAddresses, hostOverlap } from '../allocator/host-addresses.js';
 import { formatBlock, overlap, parseBlock } from '../allocator/ipv4.js';
 import { type AddressPool, parsePool } from '../allocator/subnets.js';
 import type { Transaction, View } from '../store/view.js';
@@ -175,6 +176,7 @@ function refuseReserved(pools: readonly AddressPool[]): void {
 
 /** Docker says at once when a subnet is taken; the allocator would only say it later. */
 function refuseOverlap(view: View, wanted: readonly AddressPool[]): void {
+  const hosts = hostAddresses(view);
   for (const [index, { subnet }] of wanted.entries()) {
     const hit = [
       ...takenPools(view),
@@ -186,6 +188,8 @@ function refuseOverlap(view: View, wanted: readonly AddressPool[]): void {
         `Pool overlaps with other one on this address space: ${formatBlock(subnet)} and ${formatBlock(hit.pool.subnet)} of network ${hit.name}; choose another subnet`,
       );
     }
+    const host = hostOverlap(subnet, hosts);
+    if (host) throw new ClusterError('permissionDenied', host);
   }
 }
 

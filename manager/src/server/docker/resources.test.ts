@@ -65,6 +65,12 @@ describe('networks', () => {
       'Pool overlaps with other one',
     ],
     [
+      "a host's address",
+      { Name: 'a', IPAM: { Config: [{ Subnet: '10.0.0.0/29' }] } },
+      403,
+      'Pool overlaps with other one on this address space: 10.0.0.0/29 holds 10.0.0.1, the address of node host1',
+    ],
+    [
       'loopback addresses',
       { Name: 'a', IPAM: { Config: [{ Subnet: '127.0.0.0/24' }] } },
       400,
