@@ -79,8 +79,8 @@ export function planNetwork(
 /**
  * The devices that belong to nothing: of an earlier life, or something else under a name of ours.
  *
- * @param ports of the containers that are here, whatever networks they are on; undefined until those of before have
- *   been adopted, and then nobody's port is a leftover
+ * @param ports of the containers that are here, whatever networks they are on; undefined: ports are left alone, as
+ *   until the containers of before have been adopted
  */
 export function planLeftovers(
   desired: readonly FabricNetwork[],

@@ -60,6 +60,8 @@ export class HostKernel {
   #dataPathMtu: number | undefined;
   /** Until containers of an earlier life have been claimed, nothing of theirs is a leftover. */
   #adopted = false;
+  /** Whether an earlier life may have left something: the pass after the adoption takes it away. */
+  #sweepDue = false;
 
   constructor(private readonly options: HostOptions) {
     this.#host = options.hostNetns === undefined ? OWN_NETNS : openNetns(options.hostNetns);
@@ -101,8 +103,9 @@ export class HostKernel {
       }
     });
     this.#adopted = true;
-    // Now the fabric's leftovers are known; the next pass takes them away.
+    // Now leftovers are known; the next pass takes them away.
     this.#fabricDone = undefined;
+    this.#sweepDue = true;
     return adopted;
   }
 
@@ -132,14 +135,16 @@ export class HostKernel {
     if (nat && verify) attempt('host', () => this.#nat.ensure(this.#overlayFacts()));
     // Most changes are of endpoints' states, and touch containers alone. Reading the fabric back costs milliseconds.
     const fabric = JSON.stringify(desired.overlays);
-    if (verify || fabric !== this.#fabricDone) {
-      this.#reconcileFabric(attempt);
+    const sweep = verify || this.#sweepDue;
+    if (sweep || fabric !== this.#fabricDone) {
+      this.#reconcileFabric(attempt, sweep);
       this.#fabricDone = failures.length === 0 ? fabric : undefined;
     }
-    if (verify) {
+    if (sweep && this.#adopted) {
       attempt('host', () => this.#removeNatLeftovers());
-      if (this.#adopted) attempt('host', () => this.#mendGuard());
+      attempt('host', () => this.#mendGuard());
     }
+    if (failures.length === 0) this.#sweepDue = false;
     const ended = verify ? this.#releaseEnded() : [];
     const outer = verify && { fabric: dumpLinks(this.#fabric), host: dumpLinks(this.#host) };
     for (const { containerId, virtuals, forget } of desired.containers) {
@@ -181,13 +186,14 @@ export class HostKernel {
     if (this.#host !== OWN_NETNS) closeSync(this.#host);
   }
 
-  #reconcileFabric(attempt: (subject: string, work: () => readonly string[]) => void): void {
+  /** @param sweep take ports that are nobody's away too. Else they are about to end with their namespaces: faster. */
+  #reconcileFabric(attempt: (subject: string, work: () => readonly string[]) => void, sweep: boolean): void {
     const mtu = this.#overlayMtu();
     const networks = this.#overlays.map((overlay) => this.#fabricNetwork(overlay, mtu));
     const places = { fabric: this.#fabric, host: this.#host };
     const links = dumpLinks(this.#fabric);
     const ports = new Set([...this.#containers.values()].flatMap(portsOf).map(({ name }) => name));
-    const leftovers = planLeftovers(networks, links, this.#adopted ? ports : undefined);
+    const leftovers = planLeftovers(networks, links, this.#adopted && sweep ? ports : undefined);
     attempt('host', () => {
       changeNetwork(inNetns(this.#fabric, leftovers));
       return leftovers.map(({ name }) => `leftover ${name}`);
@@ -216,7 +222,6 @@ export class HostKernel {
   }
 
   #removeNatLeftovers(): string[] {
-    if (!this.#adopted) return [];
     const known = new Set(Array.from(this.#containers.keys(), natPortName));
     const leftovers = dumpLinks(this.#host).filter(
       ({ name, kind }) => kind === 'veth' && name.startsWith('tn-') && !known.has(name),

@@ -85,9 +85,18 @@ export class ContainerController implements Controller {
     // After a crash between the two: what was prepared then has been cleared away.
     if (!this.#spec) await this.prepare(signal);
     const container = this.#container!;
-    const attach = (pid: number) => this.parts.network?.attach(sandboxOf(container, pid), signal);
-    await container.start(this.#spec!, async (pid) => attach(pid), signal);
+    const { network } = this.parts;
+    const attach = async (pid: number) => network?.attach(sandboxOf(container, pid), signal);
+    try {
+      await container.start(this.#spec!, attach, signal);
+    } catch (error) {
+      // It may have been attached before its command was found missing.
+      await this.parts.detach(container);
+      throw error;
+    }
     this.#spec = undefined;
+    // Its names, addresses and links must not outlive it until it is removed, which may be much later.
+    void container.ended.then(() => this.parts.detach(container));
   }
 
   async wait(signal: AbortSignal): Promise<ExitStatus> {

@@ -44,6 +44,8 @@ export interface ExecutorParts {
   dataDir(id: string): string;
   runDir(id: string): string;
   networkFiles(spec: Parameters<ContainerNetwork['files']>[0]): NetworkFiles;
+  /** Its networks let go of a container that has ended or could not start. May be repeated; never rejects. */
+  detach(container: Container): Promise<void>;
   /** Takes a container off this host, with all that others keep for it. May be repeated. */
   dispose(container: Container): Promise<void>;
 }
@@ -75,6 +77,7 @@ export class ContainerExecutor implements Executor {
       dataDir: (id) => `${options.dataDir}/containers/${id}`,
       runDir: (id) => `${options.runDir}/containers/${id}`,
       networkFiles: (spec) => network?.files(spec) ?? loopbackFiles(spec.hostname, spec.extraHosts),
+      detach: (container) => this.#detach(container),
       dispose: (container) => this.#dispose(container),
     };
     this.logs = new SegmentTaskLogs((taskId) => this.#parts.containers.get(taskId));
@@ -129,6 +132,7 @@ export class ContainerExecutor implements Executor {
     for (const container of live) {
       this.#adopted.set(container.record.taskId, container);
       this.#parts.containers.set(container.record.taskId, container);
+      void container.ended.then(() => this.#detach(container));
     }
   }
 
@@ -162,6 +166,14 @@ export class ContainerExecutor implements Executor {
   #holdImage({ imageId, id }: ContainerRecord, logger: Logger): void {
     this.options.images.ensure(imageId, id, new AbortController().signal).catch((error: unknown) => {
       logger.warn({ error }, 'the image of a container from before cannot be held');
+    });
+  }
+
+  /** What fails here is done by the removal, or by the network's own next look at who has ended. */
+  async #detach(container: Container): Promise<void> {
+    await this.options.network?.detach(container.id).catch((error: unknown) => {
+      const { logger } = this.#parts.host;
+      logger.warn({ 'container.id': container.id, error }, 'an ended container is still in its networks');
     });
   }
 
