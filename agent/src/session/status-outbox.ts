@@ -68,7 +68,7 @@ export class StatusOutbox implements StatusReporter {
 
   #batch(): StatusBatch {
     const statuses = [...this.#waiting.values()].slice(0, BATCH_MAX);
-    this.#underWay = { number: ++this.#number, statuses };
+    this.#underWay = { number: ++this.#number, statuses, containers: [] };
     return this.#underWay;
   }
 }

@@ -300,9 +300,9 @@ export class SimAgent {
     this.#sentInBatch.set(number, statuses);
     const delayMs = () =>
       LATENCY_MS + (random.next() < faults.lateChance ? random.next() * faults.lateMaxMs : 0);
-    this.#send({ $case: 'statuses', value: { number, statuses } }, delayMs());
+    this.#send({ $case: 'statuses', value: { number, statuses, containers: [] } }, delayMs());
     if (random.next() < faults.twiceChance) {
-      this.#send({ $case: 'statuses', value: { number, statuses } }, delayMs());
+      this.#send({ $case: 'statuses', value: { number, statuses, containers: [] } }, delayMs());
     }
   }
 

@@ -202,7 +202,11 @@ describe('sessions over TLS', () => {
     await eventually(() => session.received.map(({ body }) => body?.$case)).toContain('assignments');
     session.say({
       $case: 'statuses',
-      value: { number: 1, statuses: [{ ...aStatus('task-1'), nodeId: 'node-of-somebody-else' }] },
+      value: {
+        number: 1,
+        statuses: [{ ...aStatus('task-1'), nodeId: 'node-of-somebody-else' }],
+        containers: [],
+      },
     });
 
     await eventually(() => manager.store.view().taskStatuses.get('task-1')).toMatchObject({
@@ -222,7 +226,7 @@ describe('sessions over TLS', () => {
 
     const session = openSession(identity);
     await session.first;
-    session.say({ $case: 'statuses', value: { number: 1, statuses: [aStatus('task-1')] } });
+    session.say({ $case: 'statuses', value: { number: 1, statuses: [aStatus('task-1')], containers: [] } });
     await eventually(() => session.received.map(({ body }) => body?.$case)).toContain('statusAck');
 
     expect(manager.store.view().taskStatuses.size).toBe(0);

@@ -71,7 +71,11 @@ export class FakeAgent implements SessionTransport {
     this.#batch++;
     this.say({
       $case: 'statuses',
-      value: { number: this.#batch, statuses: statuses.map((status) => aTaskStatus(status)) },
+      value: {
+        number: this.#batch,
+        statuses: statuses.map((status) => aTaskStatus(status)),
+        containers: [],
+      },
     });
     return this.#batch;
   }

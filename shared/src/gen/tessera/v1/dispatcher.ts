@@ -23,6 +23,9 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import {
+  Container,
+  ContainerPlacement,
+  ContainerState,
   EndpointSpec_Mode,
   endpointSpec_ModeFromJSON,
   endpointSpec_ModeToJSON,
@@ -99,6 +102,7 @@ export interface StatusBatch {
   /** Numbered per session; acknowledged by StatusAck. A status is resent until then. */
   readonly number: number;
   readonly statuses: readonly TaskStatus[];
+  readonly containers: readonly ContainerState[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -182,7 +186,15 @@ export interface Assignment {
     | //
     /** this node itself: role, availability, labels */
     { readonly $case: "node"; readonly value: Node }
+    | { readonly $case: "container"; readonly value: ContainerAssignment }
     | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** A container that is placed on this node. It goes when its object has been deleted. */
+export interface ContainerAssignment {
+  readonly container: Container | undefined;
+  readonly placement: ContainerPlacement | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -319,12 +331,337 @@ export interface StreamRequest {
     | { readonly $case: "imageLoad"; readonly value: ImageLoadRequest }
     | { readonly $case: "imageRemove"; readonly value: ImageRemoveRequest }
     | { readonly $case: "imageSave"; readonly value: ImageSaveRequest }
+    | { readonly $case: "containerAttach"; readonly value: ContainerAttachRequest }
+    | { readonly $case: "containerCall"; readonly value: ContainerCallRequest }
+    | { readonly $case: "execStart"; readonly value: ExecStartRequest }
+    | { readonly $case: "containerStats"; readonly value: ContainerStatsRequest }
+    | { readonly $case: "archive"; readonly value: ArchiveRequest }
     | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/**
+ * Frames down: `data` is stdin, `end` its half-close, `resize`. Frames up: `ready` once registered, which is before
+ * any later start, then `output`. Ends when the container does, or with an error.
+ */
+export interface ContainerAttachRequest {
+  readonly containerId: string;
+  readonly stdin: boolean;
+  readonly stdout: boolean;
+  readonly stderr: boolean;
+  /** What was written before, then, if `stream`, what follows. */
+  readonly logs: boolean;
+  readonly stream: boolean;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** One question with one answer, executed at most once: `call_result`, or an error. */
+export interface ContainerCallRequest {
+  readonly containerId: string;
+  readonly call:
+    | { readonly $case: "kill"; readonly value: KillCall }
+    | { readonly $case: "resize"; readonly value: ResizeCall }
+    | { readonly $case: "top"; readonly value: TopCall }
+    | { readonly $case: "execCreate"; readonly value: ExecCreateCall }
+    | { readonly $case: "execInspect"; readonly value: ExecInspectCall }
+    | { readonly $case: "execResize"; readonly value: ResizeCall }
+    | { readonly $case: "changes"; readonly value: ChangesCall }
+    | { readonly $case: "stat"; readonly value: StatCall }
+    | { readonly $case: "commit"; readonly value: CommitCall }
+    | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface KillCall {
+  readonly signal: number;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface ResizeCall {
+  readonly rows: number;
+  readonly columns: number;
+  /** Of an exec. */
+  readonly execId: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface TopCall {
+  readonly psArgs: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface ExecCreateCall {
+  /** <node id>-independent, 64 hexadecimal digits; chosen by the manager, so that a repeated call makes one exec. */
+  readonly execId: string;
+  readonly command: readonly string[];
+  readonly env: readonly string[];
+  readonly user: string;
+  readonly dir: string;
+  readonly tty: boolean;
+  readonly attachStdin: boolean;
+  readonly attachStdout: boolean;
+  readonly attachStderr: boolean;
+  readonly privileged: boolean;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface ExecInspectCall {
+  readonly execId: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface ChangesCall {
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface StatCall {
+  readonly path: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface CommitCall {
+  readonly pause: boolean;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface ContainerCallResult {
+  readonly result:
+    | { readonly $case: "top"; readonly value: TopResult }
+    | { readonly $case: "exec"; readonly value: ExecState }
+    | { readonly $case: "changes"; readonly value: ChangesResult }
+    | { readonly $case: "stat"; readonly value: PathStat }
+    | { readonly $case: "done"; readonly value: Empty }
+    | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface TopResult {
+  readonly titles: readonly string[];
+  readonly processes: readonly TopRow[];
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface TopRow {
+  readonly columns: readonly string[];
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface ExecState {
+  readonly execId: string;
+  readonly containerId: string;
+  readonly spec: ExecCreateCall | undefined;
+  readonly running: boolean;
+  /** Unset until it has ended. */
+  readonly exitCode?: number | undefined;
+  readonly pid: number;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface ChangesResult {
+  readonly changes: readonly FileChange[];
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface FileChange {
+  readonly path: string;
+  readonly kind: FileChange_Kind;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export const FileChange_Kind = {
+  modified: "modified",
+  added: "added",
+  deleted: "deleted",
+  UNRECOGNIZED: "UNRECOGNIZED",
+} as const;
+
+export type FileChange_Kind = typeof FileChange_Kind[keyof typeof FileChange_Kind];
+
+export function fileChange_KindFromJSON(object: any): FileChange_Kind {
+  switch (object) {
+    case 0:
+    case "modified":
+      return FileChange_Kind.modified;
+    case 1:
+    case "added":
+      return FileChange_Kind.added;
+    case 2:
+    case "deleted":
+      return FileChange_Kind.deleted;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return FileChange_Kind.UNRECOGNIZED;
+  }
+}
+
+export function fileChange_KindToJSON(object: FileChange_Kind): string {
+  switch (object) {
+    case FileChange_Kind.modified:
+      return "modified";
+    case FileChange_Kind.added:
+      return "added";
+    case FileChange_Kind.deleted:
+      return "deleted";
+    case FileChange_Kind.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+export function fileChange_KindToNumber(object: FileChange_Kind): number {
+  switch (object) {
+    case FileChange_Kind.modified:
+      return 0;
+    case FileChange_Kind.added:
+      return 1;
+    case FileChange_Kind.deleted:
+      return 2;
+    case FileChange_Kind.UNRECOGNIZED:
+    default:
+      return -1;
+  }
+}
+
+export interface PathStat {
+  readonly name: string;
+  readonly sizeBytes: number;
+  /** As Go's os.FileMode, which Docker's header carries. */
+  readonly mode: number;
+  readonly modifiedAtMs: number;
+  readonly linkTarget: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** As ContainerAttachRequest, for an exec that has been created; it starts once `ready` has been sent. */
+export interface ExecStartRequest {
+  readonly containerId: string;
+  readonly execId: string;
+  readonly detach: boolean;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** `stats` frames up: one, or one each second. */
+export interface ContainerStatsRequest {
+  readonly containerId: string;
+  readonly stream: boolean;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** docker cp and export: a tar, up (`get`, `export`) or down (`put`). */
+export interface ArchiveRequest {
+  readonly containerId: string;
+  readonly verb: ArchiveRequest_Verb;
+  readonly path: string;
+  readonly noOverwriteDirNonDir: boolean;
+  readonly copyUidGid: boolean;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export const ArchiveRequest_Verb = { get: "get", put: "put", export: "export", UNRECOGNIZED: "UNRECOGNIZED" } as const;
+
+export type ArchiveRequest_Verb = typeof ArchiveRequest_Verb[keyof typeof ArchiveRequest_Verb];
+
+export function archiveRequest_VerbFromJSON(object: any): ArchiveRequest_Verb {
+  switch (object) {
+    case 0:
+    case "get":
+      return ArchiveRequest_Verb.get;
+    case 1:
+    case "put":
+      return ArchiveRequest_Verb.put;
+    case 2:
+    case "export":
+      return ArchiveRequest_Verb.export;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return ArchiveRequest_Verb.UNRECOGNIZED;
+  }
+}
+
+export function archiveRequest_VerbToJSON(object: ArchiveRequest_Verb): string {
+  switch (object) {
+    case ArchiveRequest_Verb.get:
+      return "get";
+    case ArchiveRequest_Verb.put:
+      return "put";
+    case ArchiveRequest_Verb.export:
+      return "export";
+    case ArchiveRequest_Verb.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+export function archiveRequest_VerbToNumber(object: ArchiveRequest_Verb): number {
+  switch (object) {
+    case ArchiveRequest_Verb.get:
+      return 0;
+    case ArchiveRequest_Verb.put:
+      return 1;
+    case ArchiveRequest_Verb.export:
+      return 2;
+    case ArchiveRequest_Verb.UNRECOGNIZED:
+    default:
+      return -1;
+  }
+}
+
+/** Counters as the kernel gives them, since the container's start. */
+export interface ContainerStats {
+  readonly readAtMs: number;
+  readonly cpuNanos: number;
+  readonly cpuUserNanos: number;
+  readonly cpuSystemNanos: number;
+  /** Of the whole host, as Docker's system_cpu_usage. */
+  readonly hostCpuNanos: number;
+  readonly onlineCpus: number;
+  readonly throttledPeriods: number;
+  readonly periods: number;
+  readonly throttledNanos: number;
+  readonly memoryBytes: number;
+  readonly memoryMaxBytes: number;
+  readonly memoryLimitBytes: number;
+  /** memory.stat, as it is. */
+  readonly memoryStat: { [key: string]: number };
+  readonly pids: number;
+  readonly pidsLimit: number;
+  readonly networks: readonly NetworkStats[];
+  readonly blkio: readonly BlkioStats[];
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface ContainerStats_MemoryStatEntry {
+  readonly key: string;
+  readonly value: number;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface NetworkStats {
+  readonly interface: string;
+  readonly rxBytes: number;
+  readonly rxPackets: number;
+  readonly rxErrors: number;
+  readonly rxDropped: number;
+  readonly txBytes: number;
+  readonly txPackets: number;
+  readonly txErrors: number;
+  readonly txDropped: number;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface BlkioStats {
+  readonly major: number;
+  readonly minor: number;
+  readonly operation: string;
+  readonly bytes: number;
+  readonly operations: number;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
 export interface LogsRequest {
-  /** Logs of these tasks on this node. */
+  /** Logs of these tasks on this node; a container's id stands for the container. */
   readonly taskIds: readonly string[];
   readonly follow: boolean;
   /** -1: all. */
@@ -382,7 +719,21 @@ export interface Frame {
     | //
     /** half-close: nothing more will be sent this way */
     { readonly $case: "end"; readonly value: boolean }
+    | //
+    /** registered: nothing that happens from now on is missed */
+    { readonly $case: "ready"; readonly value: boolean }
+    | { readonly $case: "output"; readonly value: Output }
+    | { readonly $case: "resize"; readonly value: ResizeCall }
+    | { readonly $case: "callResult"; readonly value: ContainerCallResult }
+    | { readonly $case: "stats"; readonly value: ContainerStats }
     | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** What a container or an exec wrote. With a TTY all of it is stdout. */
+export interface Output {
+  readonly stderr: boolean;
+  readonly data: Buffer;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -1143,7 +1494,7 @@ export const Ack: MessageFns<Ack> = {
 };
 
 function createBaseStatusBatch(): StatusBatch {
-  return { number: 0, statuses: [], _unknownFields: {} };
+  return { number: 0, statuses: [], containers: [], _unknownFields: {} };
 }
 
 export const StatusBatch: MessageFns<StatusBatch> = {
@@ -1153,6 +1504,9 @@ export const StatusBatch: MessageFns<StatusBatch> = {
     }
     for (const v of message.statuses) {
       TaskStatus.encode(v!, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.containers) {
+      ContainerState.encode(v!, writer.uint32(26).fork()).join();
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -1194,6 +1548,14 @@ export const StatusBatch: MessageFns<StatusBatch> = {
             message.statuses.push(TaskStatus.decode(reader, reader.uint32()));
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.containers.push(ContainerState.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1220,6 +1582,9 @@ export const StatusBatch: MessageFns<StatusBatch> = {
       statuses: globalThis.Array.isArray(object?.statuses)
         ? object.statuses.map((e: any) => TaskStatus.fromJSON(e))
         : [],
+      containers: globalThis.Array.isArray(object?.containers)
+        ? object.containers.map((e: any) => ContainerState.fromJSON(e))
+        : [],
     };
   },
 
@@ -1231,6 +1596,9 @@ export const StatusBatch: MessageFns<StatusBatch> = {
     if (message.statuses?.length) {
       obj.statuses = message.statuses.map((e) => TaskStatus.toJSON(e));
     }
+    if (message.containers?.length) {
+      obj.containers = message.containers.map((e) => ContainerState.toJSON(e));
+    }
     return obj;
   },
 
@@ -1241,6 +1609,7 @@ export const StatusBatch: MessageFns<StatusBatch> = {
     const message = createBaseStatusBatch() as any;
     message.number = object.number ?? 0;
     message.statuses = object.statuses?.map((e) => TaskStatus.fromPartial(e)) || [];
+    message.containers = object.containers?.map((e) => ContainerState.fromPartial(e)) || [];
     return message;
   },
 };
@@ -2283,6 +2652,9 @@ export const Assignment: MessageFns<Assignment> = {
       case "node":
         Node.encode(message.item.value, writer.uint32(58).fork()).join();
         break;
+      case "container":
+        ContainerAssignment.encode(message.item.value, writer.uint32(66).fork()).join();
+        break;
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -2364,6 +2736,14 @@ export const Assignment: MessageFns<Assignment> = {
             message.item = { $case: "node", value: Node.decode(reader, reader.uint32()) };
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.item = { $case: "container", value: ContainerAssignment.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2401,6 +2781,8 @@ export const Assignment: MessageFns<Assignment> = {
         ? { $case: "image", value: ImageHold.fromJSON(object.image) }
         : isSet(object.node)
         ? { $case: "node", value: Node.fromJSON(object.node) }
+        : isSet(object.container)
+        ? { $case: "container", value: ContainerAssignment.fromJSON(object.container) }
         : undefined,
     };
   },
@@ -2422,6 +2804,8 @@ export const Assignment: MessageFns<Assignment> = {
       obj.image = ImageHold.toJSON(message.item.value);
     } else if (message.item?.$case === "node") {
       obj.node = Node.toJSON(message.item.value);
+    } else if (message.item?.$case === "container") {
+      obj.container = ContainerAssignment.toJSON(message.item.value);
     }
     return obj;
   },
@@ -2469,7 +2853,118 @@ export const Assignment: MessageFns<Assignment> = {
         }
         break;
       }
+      case "container": {
+        if (object.item?.value !== undefined && object.item?.value !== null) {
+          message.item = { $case: "container", value: ContainerAssignment.fromPartial(object.item.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseContainerAssignment(): ContainerAssignment {
+  return { container: undefined, placement: undefined, _unknownFields: {} };
+}
+
+export const ContainerAssignment: MessageFns<ContainerAssignment> = {
+  encode(message: ContainerAssignment, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.container !== undefined) {
+      Container.encode(message.container, writer.uint32(10).fork()).join();
+    }
+    if (message.placement !== undefined) {
+      ContainerPlacement.encode(message.placement, writer.uint32(18).fork()).join();
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ContainerAssignment {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseContainerAssignment() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.container = Container.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.placement = ContainerPlacement.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ContainerAssignment {
+    return {
+      container: isSet(object.container) ? Container.fromJSON(object.container) : undefined,
+      placement: isSet(object.placement) ? ContainerPlacement.fromJSON(object.placement) : undefined,
+    };
+  },
+
+  toJSON(message: ContainerAssignment): unknown {
+    const obj: any = {};
+    if (message.container !== undefined) {
+      obj.container = Container.toJSON(message.container);
+    }
+    if (message.placement !== undefined) {
+      obj.placement = ContainerPlacement.toJSON(message.placement);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ContainerAssignment>): ContainerAssignment {
+    return ContainerAssignment.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ContainerAssignment>): ContainerAssignment {
+    const message = createBaseContainerAssignment() as any;
+    message.container = (object.container !== undefined && object.container !== null)
+      ? Container.fromPartial(object.container)
+      : undefined;
+    message.placement = (object.placement !== undefined && object.placement !== null)
+      ? ContainerPlacement.fromPartial(object.placement)
+      : undefined;
     return message;
   },
 };
@@ -3497,6 +3992,21 @@ export const StreamRequest: MessageFns<StreamRequest> = {
       case "imageSave":
         ImageSaveRequest.encode(message.kind.value, writer.uint32(50).fork()).join();
         break;
+      case "containerAttach":
+        ContainerAttachRequest.encode(message.kind.value, writer.uint32(58).fork()).join();
+        break;
+      case "containerCall":
+        ContainerCallRequest.encode(message.kind.value, writer.uint32(66).fork()).join();
+        break;
+      case "execStart":
+        ExecStartRequest.encode(message.kind.value, writer.uint32(74).fork()).join();
+        break;
+      case "containerStats":
+        ContainerStatsRequest.encode(message.kind.value, writer.uint32(82).fork()).join();
+        break;
+      case "archive":
+        ArchiveRequest.encode(message.kind.value, writer.uint32(90).fork()).join();
+        break;
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -3570,6 +4080,46 @@ export const StreamRequest: MessageFns<StreamRequest> = {
             message.kind = { $case: "imageSave", value: ImageSaveRequest.decode(reader, reader.uint32()) };
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.kind = { $case: "containerAttach", value: ContainerAttachRequest.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.kind = { $case: "containerCall", value: ContainerCallRequest.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.kind = { $case: "execStart", value: ExecStartRequest.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.kind = { $case: "containerStats", value: ContainerStatsRequest.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.kind = { $case: "archive", value: ArchiveRequest.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3616,6 +4166,24 @@ export const StreamRequest: MessageFns<StreamRequest> = {
         ? { $case: "imageSave", value: ImageSaveRequest.fromJSON(object.imageSave) }
         : isSet(object.image_save)
         ? { $case: "imageSave", value: ImageSaveRequest.fromJSON(object.image_save) }
+        : isSet(object.containerAttach)
+        ? { $case: "containerAttach", value: ContainerAttachRequest.fromJSON(object.containerAttach) }
+        : isSet(object.container_attach)
+        ? { $case: "containerAttach", value: ContainerAttachRequest.fromJSON(object.container_attach) }
+        : isSet(object.containerCall)
+        ? { $case: "containerCall", value: ContainerCallRequest.fromJSON(object.containerCall) }
+        : isSet(object.container_call)
+        ? { $case: "containerCall", value: ContainerCallRequest.fromJSON(object.container_call) }
+        : isSet(object.execStart)
+        ? { $case: "execStart", value: ExecStartRequest.fromJSON(object.execStart) }
+        : isSet(object.exec_start)
+        ? { $case: "execStart", value: ExecStartRequest.fromJSON(object.exec_start) }
+        : isSet(object.containerStats)
+        ? { $case: "containerStats", value: ContainerStatsRequest.fromJSON(object.containerStats) }
+        : isSet(object.container_stats)
+        ? { $case: "containerStats", value: ContainerStatsRequest.fromJSON(object.container_stats) }
+        : isSet(object.archive)
+        ? { $case: "archive", value: ArchiveRequest.fromJSON(object.archive) }
         : undefined,
     };
   },
@@ -3636,6 +4204,16 @@ export const StreamRequest: MessageFns<StreamRequest> = {
       obj.imageRemove = ImageRemoveRequest.toJSON(message.kind.value);
     } else if (message.kind?.$case === "imageSave") {
       obj.imageSave = ImageSaveRequest.toJSON(message.kind.value);
+    } else if (message.kind?.$case === "containerAttach") {
+      obj.containerAttach = ContainerAttachRequest.toJSON(message.kind.value);
+    } else if (message.kind?.$case === "containerCall") {
+      obj.containerCall = ContainerCallRequest.toJSON(message.kind.value);
+    } else if (message.kind?.$case === "execStart") {
+      obj.execStart = ExecStartRequest.toJSON(message.kind.value);
+    } else if (message.kind?.$case === "containerStats") {
+      obj.containerStats = ContainerStatsRequest.toJSON(message.kind.value);
+    } else if (message.kind?.$case === "archive") {
+      obj.archive = ArchiveRequest.toJSON(message.kind.value);
     }
     return obj;
   },
@@ -3672,7 +4250,3638 @@ export const StreamRequest: MessageFns<StreamRequest> = {
         }
         break;
       }
+      case "containerAttach": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "containerAttach", value: ContainerAttachRequest.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "containerCall": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "containerCall", value: ContainerCallRequest.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "execStart": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "execStart", value: ExecStartRequest.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "containerStats": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "containerStats", value: ContainerStatsRequest.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "archive": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "archive", value: ArchiveRequest.fromPartial(object.kind.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseContainerAttachRequest(): ContainerAttachRequest {
+  return {
+    containerId: "",
+    stdin: false,
+    stdout: false,
+    stderr: false,
+    logs: false,
+    stream: false,
+    _unknownFields: {},
+  };
+}
+
+export const ContainerAttachRequest: MessageFns<ContainerAttachRequest> = {
+  encode(message: ContainerAttachRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.containerId !== "") {
+      writer.uint32(10).string(message.containerId);
+    }
+    if (message.stdin !== false) {
+      writer.uint32(16).bool(message.stdin);
+    }
+    if (message.stdout !== false) {
+      writer.uint32(24).bool(message.stdout);
+    }
+    if (message.stderr !== false) {
+      writer.uint32(32).bool(message.stderr);
+    }
+    if (message.logs !== false) {
+      writer.uint32(40).bool(message.logs);
+    }
+    if (message.stream !== false) {
+      writer.uint32(48).bool(message.stream);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ContainerAttachRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseContainerAttachRequest() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.containerId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.stdin = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.stdout = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.stderr = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.logs = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.stream = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ContainerAttachRequest {
+    return {
+      containerId: isSet(object.containerId)
+        ? globalThis.String(object.containerId)
+        : isSet(object.container_id)
+        ? globalThis.String(object.container_id)
+        : "",
+      stdin: isSet(object.stdin) ? globalThis.Boolean(object.stdin) : false,
+      stdout: isSet(object.stdout) ? globalThis.Boolean(object.stdout) : false,
+      stderr: isSet(object.stderr) ? globalThis.Boolean(object.stderr) : false,
+      logs: isSet(object.logs) ? globalThis.Boolean(object.logs) : false,
+      stream: isSet(object.stream) ? globalThis.Boolean(object.stream) : false,
+    };
+  },
+
+  toJSON(message: ContainerAttachRequest): unknown {
+    const obj: any = {};
+    if (message.containerId !== "") {
+      obj.containerId = message.containerId;
+    }
+    if (message.stdin !== false) {
+      obj.stdin = message.stdin;
+    }
+    if (message.stdout !== false) {
+      obj.stdout = message.stdout;
+    }
+    if (message.stderr !== false) {
+      obj.stderr = message.stderr;
+    }
+    if (message.logs !== false) {
+      obj.logs = message.logs;
+    }
+    if (message.stream !== false) {
+      obj.stream = message.stream;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ContainerAttachRequest>): ContainerAttachRequest {
+    return ContainerAttachRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ContainerAttachRequest>): ContainerAttachRequest {
+    const message = createBaseContainerAttachRequest() as any;
+    message.containerId = object.containerId ?? "";
+    message.stdin = object.stdin ?? false;
+    message.stdout = object.stdout ?? false;
+    message.stderr = object.stderr ?? false;
+    message.logs = object.logs ?? false;
+    message.stream = object.stream ?? false;
+    return message;
+  },
+};
+
+function createBaseContainerCallRequest(): ContainerCallRequest {
+  return { containerId: "", call: undefined, _unknownFields: {} };
+}
+
+export const ContainerCallRequest: MessageFns<ContainerCallRequest> = {
+  encode(message: ContainerCallRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.containerId !== "") {
+      writer.uint32(10).string(message.containerId);
+    }
+    switch (message.call?.$case) {
+      case "kill":
+        KillCall.encode(message.call.value, writer.uint32(18).fork()).join();
+        break;
+      case "resize":
+        ResizeCall.encode(message.call.value, writer.uint32(26).fork()).join();
+        break;
+      case "top":
+        TopCall.encode(message.call.value, writer.uint32(34).fork()).join();
+        break;
+      case "execCreate":
+        ExecCreateCall.encode(message.call.value, writer.uint32(42).fork()).join();
+        break;
+      case "execInspect":
+        ExecInspectCall.encode(message.call.value, writer.uint32(50).fork()).join();
+        break;
+      case "execResize":
+        ResizeCall.encode(message.call.value, writer.uint32(58).fork()).join();
+        break;
+      case "changes":
+        ChangesCall.encode(message.call.value, writer.uint32(66).fork()).join();
+        break;
+      case "stat":
+        StatCall.encode(message.call.value, writer.uint32(74).fork()).join();
+        break;
+      case "commit":
+        CommitCall.encode(message.call.value, writer.uint32(82).fork()).join();
+        break;
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ContainerCallRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseContainerCallRequest() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.containerId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.call = { $case: "kill", value: KillCall.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.call = { $case: "resize", value: ResizeCall.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.call = { $case: "top", value: TopCall.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.call = { $case: "execCreate", value: ExecCreateCall.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.call = { $case: "execInspect", value: ExecInspectCall.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.call = { $case: "execResize", value: ResizeCall.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.call = { $case: "changes", value: ChangesCall.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.call = { $case: "stat", value: StatCall.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.call = { $case: "commit", value: CommitCall.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ContainerCallRequest {
+    return {
+      containerId: isSet(object.containerId)
+        ? globalThis.String(object.containerId)
+        : isSet(object.container_id)
+        ? globalThis.String(object.container_id)
+        : "",
+      call: isSet(object.kill)
+        ? { $case: "kill", value: KillCall.fromJSON(object.kill) }
+        : isSet(object.resize)
+        ? { $case: "resize", value: ResizeCall.fromJSON(object.resize) }
+        : isSet(object.top)
+        ? { $case: "top", value: TopCall.fromJSON(object.top) }
+        : isSet(object.execCreate)
+        ? { $case: "execCreate", value: ExecCreateCall.fromJSON(object.execCreate) }
+        : isSet(object.exec_create)
+        ? { $case: "execCreate", value: ExecCreateCall.fromJSON(object.exec_create) }
+        : isSet(object.execInspect)
+        ? { $case: "execInspect", value: ExecInspectCall.fromJSON(object.execInspect) }
+        : isSet(object.exec_inspect)
+        ? { $case: "execInspect", value: ExecInspectCall.fromJSON(object.exec_inspect) }
+        : isSet(object.execResize)
+        ? { $case: "execResize", value: ResizeCall.fromJSON(object.execResize) }
+        : isSet(object.exec_resize)
+        ? { $case: "execResize", value: ResizeCall.fromJSON(object.exec_resize) }
+        : isSet(object.changes)
+        ? { $case: "changes", value: ChangesCall.fromJSON(object.changes) }
+        : isSet(object.stat)
+        ? { $case: "stat", value: StatCall.fromJSON(object.stat) }
+        : isSet(object.commit)
+        ? { $case: "commit", value: CommitCall.fromJSON(object.commit) }
+        : undefined,
+    };
+  },
+
+  toJSON(message: ContainerCallRequest): unknown {
+    const obj: any = {};
+    if (message.containerId !== "") {
+      obj.containerId = message.containerId;
+    }
+    if (message.call?.$case === "kill") {
+      obj.kill = KillCall.toJSON(message.call.value);
+    } else if (message.call?.$case === "resize") {
+      obj.resize = ResizeCall.toJSON(message.call.value);
+    } else if (message.call?.$case === "top") {
+      obj.top = TopCall.toJSON(message.call.value);
+    } else if (message.call?.$case === "execCreate") {
+      obj.execCreate = ExecCreateCall.toJSON(message.call.value);
+    } else if (message.call?.$case === "execInspect") {
+      obj.execInspect = ExecInspectCall.toJSON(message.call.value);
+    } else if (message.call?.$case === "execResize") {
+      obj.execResize = ResizeCall.toJSON(message.call.value);
+    } else if (message.call?.$case === "changes") {
+      obj.changes = ChangesCall.toJSON(message.call.value);
+    } else if (message.call?.$case === "stat") {
+      obj.stat = StatCall.toJSON(message.call.value);
+    } else if (message.call?.$case === "commit") {
+      obj.commit = CommitCall.toJSON(message.call.value);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ContainerCallRequest>): ContainerCallRequest {
+    return ContainerCallRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ContainerCallRequest>): ContainerCallRequest {
+    const message = createBaseContainerCallRequest() as any;
+    message.containerId = object.containerId ?? "";
+    switch (object.call?.$case) {
+      case "kill": {
+        if (object.call?.value !== undefined && object.call?.value !== null) {
+          message.call = { $case: "kill", value: KillCall.fromPartial(object.call.value) };
+        }
+        break;
+      }
+      case "resize": {
+        if (object.call?.value !== undefined && object.call?.value !== null) {
+          message.call = { $case: "resize", value: ResizeCall.fromPartial(object.call.value) };
+        }
+        break;
+      }
+      case "top": {
+        if (object.call?.value !== undefined && object.call?.value !== null) {
+          message.call = { $case: "top", value: TopCall.fromPartial(object.call.value) };
+        }
+        break;
+      }
+      case "execCreate": {
+        if (object.call?.value !== undefined && object.call?.value !== null) {
+          message.call = { $case: "execCreate", value: ExecCreateCall.fromPartial(object.call.value) };
+        }
+        break;
+      }
+      case "execInspect": {
+        if (object.call?.value !== undefined && object.call?.value !== null) {
+          message.call = { $case: "execInspect", value: ExecInspectCall.fromPartial(object.call.value) };
+        }
+        break;
+      }
+      case "execResize": {
+        if (object.call?.value !== undefined && object.call?.value !== null) {
+          message.call = { $case: "execResize", value: ResizeCall.fromPartial(object.call.value) };
+        }
+        break;
+      }
+      case "changes": {
+        if (object.call?.value !== undefined && object.call?.value !== null) {
+          message.call = { $case: "changes", value: ChangesCall.fromPartial(object.call.value) };
+        }
+        break;
+      }
+      case "stat": {
+        if (object.call?.value !== undefined && object.call?.value !== null) {
+          message.call = { $case: "stat", value: StatCall.fromPartial(object.call.value) };
+        }
+        break;
+      }
+      case "commit": {
+        if (object.call?.value !== undefined && object.call?.value !== null) {
+          message.call = { $case: "commit", value: CommitCall.fromPartial(object.call.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseKillCall(): KillCall {
+  return { signal: 0, _unknownFields: {} };
+}
+
+export const KillCall: MessageFns<KillCall> = {
+  encode(message: KillCall, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.signal !== 0) {
+      writer.uint32(8).uint32(message.signal);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): KillCall {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseKillCall() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.signal = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): KillCall {
+    return { signal: isSet(object.signal) ? globalThis.Number(object.signal) : 0 };
+  },
+
+  toJSON(message: KillCall): unknown {
+    const obj: any = {};
+    if (message.signal !== 0) {
+      obj.signal = Math.round(message.signal);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<KillCall>): KillCall {
+    return KillCall.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<KillCall>): KillCall {
+    const message = createBaseKillCall() as any;
+    message.signal = object.signal ?? 0;
+    return message;
+  },
+};
+
+function createBaseResizeCall(): ResizeCall {
+  return { rows: 0, columns: 0, execId: "", _unknownFields: {} };
+}
+
+export const ResizeCall: MessageFns<ResizeCall> = {
+  encode(message: ResizeCall, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.rows !== 0) {
+      writer.uint32(8).uint32(message.rows);
+    }
+    if (message.columns !== 0) {
+      writer.uint32(16).uint32(message.columns);
+    }
+    if (message.execId !== "") {
+      writer.uint32(26).string(message.execId);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResizeCall {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResizeCall() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.rows = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.columns = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.execId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ResizeCall {
+    return {
+      rows: isSet(object.rows) ? globalThis.Number(object.rows) : 0,
+      columns: isSet(object.columns) ? globalThis.Number(object.columns) : 0,
+      execId: isSet(object.execId)
+        ? globalThis.String(object.execId)
+        : isSet(object.exec_id)
+        ? globalThis.String(object.exec_id)
+        : "",
+    };
+  },
+
+  toJSON(message: ResizeCall): unknown {
+    const obj: any = {};
+    if (message.rows !== 0) {
+      obj.rows = Math.round(message.rows);
+    }
+    if (message.columns !== 0) {
+      obj.columns = Math.round(message.columns);
+    }
+    if (message.execId !== "") {
+      obj.execId = message.execId;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ResizeCall>): ResizeCall {
+    return ResizeCall.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ResizeCall>): ResizeCall {
+    const message = createBaseResizeCall() as any;
+    message.rows = object.rows ?? 0;
+    message.columns = object.columns ?? 0;
+    message.execId = object.execId ?? "";
+    return message;
+  },
+};
+
+function createBaseTopCall(): TopCall {
+  return { psArgs: "", _unknownFields: {} };
+}
+
+export const TopCall: MessageFns<TopCall> = {
+  encode(message: TopCall, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.psArgs !== "") {
+      writer.uint32(10).string(message.psArgs);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TopCall {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTopCall() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.psArgs = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): TopCall {
+    return {
+      psArgs: isSet(object.psArgs)
+        ? globalThis.String(object.psArgs)
+        : isSet(object.ps_args)
+        ? globalThis.String(object.ps_args)
+        : "",
+    };
+  },
+
+  toJSON(message: TopCall): unknown {
+    const obj: any = {};
+    if (message.psArgs !== "") {
+      obj.psArgs = message.psArgs;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<TopCall>): TopCall {
+    return TopCall.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TopCall>): TopCall {
+    const message = createBaseTopCall() as any;
+    message.psArgs = object.psArgs ?? "";
+    return message;
+  },
+};
+
+function createBaseExecCreateCall(): ExecCreateCall {
+  return {
+    execId: "",
+    command: [],
+    env: [],
+    user: "",
+    dir: "",
+    tty: false,
+    attachStdin: false,
+    attachStdout: false,
+    attachStderr: false,
+    privileged: false,
+    _unknownFields: {},
+  };
+}
+
+export const ExecCreateCall: MessageFns<ExecCreateCall> = {
+  encode(message: ExecCreateCall, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.execId !== "") {
+      writer.uint32(10).string(message.execId);
+    }
+    for (const v of message.command) {
+      writer.uint32(18).string(v!);
+    }
+    for (const v of message.env) {
+      writer.uint32(26).string(v!);
+    }
+    if (message.user !== "") {
+      writer.uint32(34).string(message.user);
+    }
+    if (message.dir !== "") {
+      writer.uint32(42).string(message.dir);
+    }
+    if (message.tty !== false) {
+      writer.uint32(48).bool(message.tty);
+    }
+    if (message.attachStdin !== false) {
+      writer.uint32(56).bool(message.attachStdin);
+    }
+    if (message.attachStdout !== false) {
+      writer.uint32(64).bool(message.attachStdout);
+    }
+    if (message.attachStderr !== false) {
+      writer.uint32(72).bool(message.attachStderr);
+    }
+    if (message.privileged !== false) {
+      writer.uint32(80).bool(message.privileged);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExecCreateCall {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExecCreateCall() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.execId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.command.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.env.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.dir = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.tty = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.attachStdin = reader.bool();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.attachStdout = reader.bool();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.attachStderr = reader.bool();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.privileged = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ExecCreateCall {
+    return {
+      execId: isSet(object.execId)
+        ? globalThis.String(object.execId)
+        : isSet(object.exec_id)
+        ? globalThis.String(object.exec_id)
+        : "",
+      command: globalThis.Array.isArray(object?.command) ? object.command.map((e: any) => globalThis.String(e)) : [],
+      env: globalThis.Array.isArray(object?.env) ? object.env.map((e: any) => globalThis.String(e)) : [],
+      user: isSet(object.user) ? globalThis.String(object.user) : "",
+      dir: isSet(object.dir) ? globalThis.String(object.dir) : "",
+      tty: isSet(object.tty) ? globalThis.Boolean(object.tty) : false,
+      attachStdin: isSet(object.attachStdin)
+        ? globalThis.Boolean(object.attachStdin)
+        : isSet(object.attach_stdin)
+        ? globalThis.Boolean(object.attach_stdin)
+        : false,
+      attachStdout: isSet(object.attachStdout)
+        ? globalThis.Boolean(object.attachStdout)
+        : isSet(object.attach_stdout)
+        ? globalThis.Boolean(object.attach_stdout)
+        : false,
+      attachStderr: isSet(object.attachStderr)
+        ? globalThis.Boolean(object.attachStderr)
+        : isSet(object.attach_stderr)
+        ? globalThis.Boolean(object.attach_stderr)
+        : false,
+      privileged: isSet(object.privileged) ? globalThis.Boolean(object.privileged) : false,
+    };
+  },
+
+  toJSON(message: ExecCreateCall): unknown {
+    const obj: any = {};
+    if (message.execId !== "") {
+      obj.execId = message.execId;
+    }
+    if (message.command?.length) {
+      obj.command = message.command;
+    }
+    if (message.env?.length) {
+      obj.env = message.env;
+    }
+    if (message.user !== "") {
+      obj.user = message.user;
+    }
+    if (message.dir !== "") {
+      obj.dir = message.dir;
+    }
+    if (message.tty !== false) {
+      obj.tty = message.tty;
+    }
+    if (message.attachStdin !== false) {
+      obj.attachStdin = message.attachStdin;
+    }
+    if (message.attachStdout !== false) {
+      obj.attachStdout = message.attachStdout;
+    }
+    if (message.attachStderr !== false) {
+      obj.attachStderr = message.attachStderr;
+    }
+    if (message.privileged !== false) {
+      obj.privileged = message.privileged;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ExecCreateCall>): ExecCreateCall {
+    return ExecCreateCall.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ExecCreateCall>): ExecCreateCall {
+    const message = createBaseExecCreateCall() as any;
+    message.execId = object.execId ?? "";
+    message.command = object.command?.map((e) => e) || [];
+    message.env = object.env?.map((e) => e) || [];
+    message.user = object.user ?? "";
+    message.dir = object.dir ?? "";
+    message.tty = object.tty ?? false;
+    message.attachStdin = object.attachStdin ?? false;
+    message.attachStdout = object.attachStdout ?? false;
+    message.attachStderr = object.attachStderr ?? false;
+    message.privileged = object.privileged ?? false;
+    return message;
+  },
+};
+
+function createBaseExecInspectCall(): ExecInspectCall {
+  return { execId: "", _unknownFields: {} };
+}
+
+export const ExecInspectCall: MessageFns<ExecInspectCall> = {
+  encode(message: ExecInspectCall, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.execId !== "") {
+      writer.uint32(10).string(message.execId);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExecInspectCall {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExecInspectCall() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.execId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ExecInspectCall {
+    return {
+      execId: isSet(object.execId)
+        ? globalThis.String(object.execId)
+        : isSet(object.exec_id)
+        ? globalThis.String(object.exec_id)
+        : "",
+    };
+  },
+
+  toJSON(message: ExecInspectCall): unknown {
+    const obj: any = {};
+    if (message.execId !== "") {
+      obj.execId = message.execId;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ExecInspectCall>): ExecInspectCall {
+    return ExecInspectCall.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ExecInspectCall>): ExecInspectCall {
+    const message = createBaseExecInspectCall() as any;
+    message.execId = object.execId ?? "";
+    return message;
+  },
+};
+
+function createBaseChangesCall(): ChangesCall {
+  return { _unknownFields: {} };
+}
+
+export const ChangesCall: MessageFns<ChangesCall> = {
+  encode(message: ChangesCall, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChangesCall {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChangesCall() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): ChangesCall {
+    return {};
+  },
+
+  toJSON(_: ChangesCall): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create(base?: DeepPartial<ChangesCall>): ChangesCall {
+    return ChangesCall.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<ChangesCall>): ChangesCall {
+    const message = createBaseChangesCall() as any;
+    return message;
+  },
+};
+
+function createBaseStatCall(): StatCall {
+  return { path: "", _unknownFields: {} };
+}
+
+export const StatCall: MessageFns<StatCall> = {
+  encode(message: StatCall, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.path !== "") {
+      writer.uint32(10).string(message.path);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StatCall {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStatCall() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.path = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): StatCall {
+    return { path: isSet(object.path) ? globalThis.String(object.path) : "" };
+  },
+
+  toJSON(message: StatCall): unknown {
+    const obj: any = {};
+    if (message.path !== "") {
+      obj.path = message.path;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<StatCall>): StatCall {
+    return StatCall.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<StatCall>): StatCall {
+    const message = createBaseStatCall() as any;
+    message.path = object.path ?? "";
+    return message;
+  },
+};
+
+function createBaseCommitCall(): CommitCall {
+  return { pause: false, _unknownFields: {} };
+}
+
+export const CommitCall: MessageFns<CommitCall> = {
+  encode(message: CommitCall, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pause !== false) {
+      writer.uint32(8).bool(message.pause);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CommitCall {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCommitCall() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.pause = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CommitCall {
+    return { pause: isSet(object.pause) ? globalThis.Boolean(object.pause) : false };
+  },
+
+  toJSON(message: CommitCall): unknown {
+    const obj: any = {};
+    if (message.pause !== false) {
+      obj.pause = message.pause;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CommitCall>): CommitCall {
+    return CommitCall.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CommitCall>): CommitCall {
+    const message = createBaseCommitCall() as any;
+    message.pause = object.pause ?? false;
+    return message;
+  },
+};
+
+function createBaseContainerCallResult(): ContainerCallResult {
+  return { result: undefined, _unknownFields: {} };
+}
+
+export const ContainerCallResult: MessageFns<ContainerCallResult> = {
+  encode(message: ContainerCallResult, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.result?.$case) {
+      case "top":
+        TopResult.encode(message.result.value, writer.uint32(10).fork()).join();
+        break;
+      case "exec":
+        ExecState.encode(message.result.value, writer.uint32(18).fork()).join();
+        break;
+      case "changes":
+        ChangesResult.encode(message.result.value, writer.uint32(26).fork()).join();
+        break;
+      case "stat":
+        PathStat.encode(message.result.value, writer.uint32(34).fork()).join();
+        break;
+      case "done":
+        Empty.encode(message.result.value, writer.uint32(42).fork()).join();
+        break;
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ContainerCallResult {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseContainerCallResult() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.result = { $case: "top", value: TopResult.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.result = { $case: "exec", value: ExecState.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.result = { $case: "changes", value: ChangesResult.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.result = { $case: "stat", value: PathStat.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.result = { $case: "done", value: Empty.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ContainerCallResult {
+    return {
+      result: isSet(object.top)
+        ? { $case: "top", value: TopResult.fromJSON(object.top) }
+        : isSet(object.exec)
+        ? { $case: "exec", value: ExecState.fromJSON(object.exec) }
+        : isSet(object.changes)
+        ? { $case: "changes", value: ChangesResult.fromJSON(object.changes) }
+        : isSet(object.stat)
+        ? { $case: "stat", value: PathStat.fromJSON(object.stat) }
+        : isSet(object.done)
+        ? { $case: "done", value: Empty.fromJSON(object.done) }
+        : undefined,
+    };
+  },
+
+  toJSON(message: ContainerCallResult): unknown {
+    const obj: any = {};
+    if (message.result?.$case === "top") {
+      obj.top = TopResult.toJSON(message.result.value);
+    } else if (message.result?.$case === "exec") {
+      obj.exec = ExecState.toJSON(message.result.value);
+    } else if (message.result?.$case === "changes") {
+      obj.changes = ChangesResult.toJSON(message.result.value);
+    } else if (message.result?.$case === "stat") {
+      obj.stat = PathStat.toJSON(message.result.value);
+    } else if (message.result?.$case === "done") {
+      obj.done = Empty.toJSON(message.result.value);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ContainerCallResult>): ContainerCallResult {
+    return ContainerCallResult.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ContainerCallResult>): ContainerCallResult {
+    const message = createBaseContainerCallResult() as any;
+    switch (object.result?.$case) {
+      case "top": {
+        if (object.result?.value !== undefined && object.result?.value !== null) {
+          message.result = { $case: "top", value: TopResult.fromPartial(object.result.value) };
+        }
+        break;
+      }
+      case "exec": {
+        if (object.result?.value !== undefined && object.result?.value !== null) {
+          message.result = { $case: "exec", value: ExecState.fromPartial(object.result.value) };
+        }
+        break;
+      }
+      case "changes": {
+        if (object.result?.value !== undefined && object.result?.value !== null) {
+          message.result = { $case: "changes", value: ChangesResult.fromPartial(object.result.value) };
+        }
+        break;
+      }
+      case "stat": {
+        if (object.result?.value !== undefined && object.result?.value !== null) {
+          message.result = { $case: "stat", value: PathStat.fromPartial(object.result.value) };
+        }
+        break;
+      }
+      case "done": {
+        if (object.result?.value !== undefined && object.result?.value !== null) {
+          message.result = { $case: "done", value: Empty.fromPartial(object.result.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseTopResult(): TopResult {
+  return { titles: [], processes: [], _unknownFields: {} };
+}
+
+export const TopResult: MessageFns<TopResult> = {
+  encode(message: TopResult, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.titles) {
+      writer.uint32(10).string(v!);
+    }
+    for (const v of message.processes) {
+      TopRow.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TopResult {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTopResult() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.titles.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.processes.push(TopRow.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): TopResult {
+    return {
+      titles: globalThis.Array.isArray(object?.titles) ? object.titles.map((e: any) => globalThis.String(e)) : [],
+      processes: globalThis.Array.isArray(object?.processes)
+        ? object.processes.map((e: any) => TopRow.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: TopResult): unknown {
+    const obj: any = {};
+    if (message.titles?.length) {
+      obj.titles = message.titles;
+    }
+    if (message.processes?.length) {
+      obj.processes = message.processes.map((e) => TopRow.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<TopResult>): TopResult {
+    return TopResult.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TopResult>): TopResult {
+    const message = createBaseTopResult() as any;
+    message.titles = object.titles?.map((e) => e) || [];
+    message.processes = object.processes?.map((e) => TopRow.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseTopRow(): TopRow {
+  return { columns: [], _unknownFields: {} };
+}
+
+export const TopRow: MessageFns<TopRow> = {
+  encode(message: TopRow, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.columns) {
+      writer.uint32(10).string(v!);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TopRow {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTopRow() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.columns.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): TopRow {
+    return {
+      columns: globalThis.Array.isArray(object?.columns) ? object.columns.map((e: any) => globalThis.String(e)) : [],
+    };
+  },
+
+  toJSON(message: TopRow): unknown {
+    const obj: any = {};
+    if (message.columns?.length) {
+      obj.columns = message.columns;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<TopRow>): TopRow {
+    return TopRow.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TopRow>): TopRow {
+    const message = createBaseTopRow() as any;
+    message.columns = object.columns?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseExecState(): ExecState {
+  return {
+    execId: "",
+    containerId: "",
+    spec: undefined,
+    running: false,
+    exitCode: undefined,
+    pid: 0,
+    _unknownFields: {},
+  };
+}
+
+export const ExecState: MessageFns<ExecState> = {
+  encode(message: ExecState, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.execId !== "") {
+      writer.uint32(10).string(message.execId);
+    }
+    if (message.containerId !== "") {
+      writer.uint32(18).string(message.containerId);
+    }
+    if (message.spec !== undefined) {
+      ExecCreateCall.encode(message.spec, writer.uint32(26).fork()).join();
+    }
+    if (message.running !== false) {
+      writer.uint32(32).bool(message.running);
+    }
+    if (message.exitCode !== undefined) {
+      writer.uint32(40).int32(message.exitCode);
+    }
+    if (message.pid !== 0) {
+      writer.uint32(48).int32(message.pid);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExecState {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExecState() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.execId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.containerId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.spec = ExecCreateCall.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.running = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.exitCode = reader.int32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.pid = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ExecState {
+    return {
+      execId: isSet(object.execId)
+        ? globalThis.String(object.execId)
+        : isSet(object.exec_id)
+        ? globalThis.String(object.exec_id)
+        : "",
+      containerId: isSet(object.containerId)
+        ? globalThis.String(object.containerId)
+        : isSet(object.container_id)
+        ? globalThis.String(object.container_id)
+        : "",
+      spec: isSet(object.spec) ? ExecCreateCall.fromJSON(object.spec) : undefined,
+      running: isSet(object.running) ? globalThis.Boolean(object.running) : false,
+      exitCode: isSet(object.exitCode)
+        ? globalThis.Number(object.exitCode)
+        : isSet(object.exit_code)
+        ? globalThis.Number(object.exit_code)
+        : undefined,
+      pid: isSet(object.pid) ? globalThis.Number(object.pid) : 0,
+    };
+  },
+
+  toJSON(message: ExecState): unknown {
+    const obj: any = {};
+    if (message.execId !== "") {
+      obj.execId = message.execId;
+    }
+    if (message.containerId !== "") {
+      obj.containerId = message.containerId;
+    }
+    if (message.spec !== undefined) {
+      obj.spec = ExecCreateCall.toJSON(message.spec);
+    }
+    if (message.running !== false) {
+      obj.running = message.running;
+    }
+    if (message.exitCode !== undefined) {
+      obj.exitCode = Math.round(message.exitCode);
+    }
+    if (message.pid !== 0) {
+      obj.pid = Math.round(message.pid);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ExecState>): ExecState {
+    return ExecState.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ExecState>): ExecState {
+    const message = createBaseExecState() as any;
+    message.execId = object.execId ?? "";
+    message.containerId = object.containerId ?? "";
+    message.spec = (object.spec !== undefined && object.spec !== null)
+      ? ExecCreateCall.fromPartial(object.spec)
+      : undefined;
+    message.running = object.running ?? false;
+    message.exitCode = object.exitCode ?? undefined;
+    message.pid = object.pid ?? 0;
+    return message;
+  },
+};
+
+function createBaseChangesResult(): ChangesResult {
+  return { changes: [], _unknownFields: {} };
+}
+
+export const ChangesResult: MessageFns<ChangesResult> = {
+  encode(message: ChangesResult, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.changes) {
+      FileChange.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChangesResult {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChangesResult() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.changes.push(FileChange.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ChangesResult {
+    return {
+      changes: globalThis.Array.isArray(object?.changes) ? object.changes.map((e: any) => FileChange.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: ChangesResult): unknown {
+    const obj: any = {};
+    if (message.changes?.length) {
+      obj.changes = message.changes.map((e) => FileChange.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ChangesResult>): ChangesResult {
+    return ChangesResult.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ChangesResult>): ChangesResult {
+    const message = createBaseChangesResult() as any;
+    message.changes = object.changes?.map((e) => FileChange.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseFileChange(): FileChange {
+  return { path: "", kind: FileChange_Kind.modified, _unknownFields: {} };
+}
+
+export const FileChange: MessageFns<FileChange> = {
+  encode(message: FileChange, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.path !== "") {
+      writer.uint32(10).string(message.path);
+    }
+    if (message.kind !== FileChange_Kind.modified) {
+      writer.uint32(16).int32(fileChange_KindToNumber(message.kind));
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FileChange {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFileChange() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.path = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.kind = fileChange_KindFromJSON(reader.int32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FileChange {
+    return {
+      path: isSet(object.path) ? globalThis.String(object.path) : "",
+      kind: isSet(object.kind) ? fileChange_KindFromJSON(object.kind) : FileChange_Kind.modified,
+    };
+  },
+
+  toJSON(message: FileChange): unknown {
+    const obj: any = {};
+    if (message.path !== "") {
+      obj.path = message.path;
+    }
+    if (message.kind !== FileChange_Kind.modified) {
+      obj.kind = fileChange_KindToJSON(message.kind);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<FileChange>): FileChange {
+    return FileChange.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FileChange>): FileChange {
+    const message = createBaseFileChange() as any;
+    message.path = object.path ?? "";
+    message.kind = object.kind ?? FileChange_Kind.modified;
+    return message;
+  },
+};
+
+function createBasePathStat(): PathStat {
+  return { name: "", sizeBytes: 0, mode: 0, modifiedAtMs: 0, linkTarget: "", _unknownFields: {} };
+}
+
+export const PathStat: MessageFns<PathStat> = {
+  encode(message: PathStat, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.sizeBytes !== 0) {
+      writer.uint32(16).int64(message.sizeBytes);
+    }
+    if (message.mode !== 0) {
+      writer.uint32(24).uint32(message.mode);
+    }
+    if (message.modifiedAtMs !== 0) {
+      writer.uint32(32).int64(message.modifiedAtMs);
+    }
+    if (message.linkTarget !== "") {
+      writer.uint32(42).string(message.linkTarget);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PathStat {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePathStat() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.sizeBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.mode = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.modifiedAtMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.linkTarget = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PathStat {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      sizeBytes: isSet(object.sizeBytes)
+        ? globalThis.Number(object.sizeBytes)
+        : isSet(object.size_bytes)
+        ? globalThis.Number(object.size_bytes)
+        : 0,
+      mode: isSet(object.mode) ? globalThis.Number(object.mode) : 0,
+      modifiedAtMs: isSet(object.modifiedAtMs)
+        ? globalThis.Number(object.modifiedAtMs)
+        : isSet(object.modified_at_ms)
+        ? globalThis.Number(object.modified_at_ms)
+        : 0,
+      linkTarget: isSet(object.linkTarget)
+        ? globalThis.String(object.linkTarget)
+        : isSet(object.link_target)
+        ? globalThis.String(object.link_target)
+        : "",
+    };
+  },
+
+  toJSON(message: PathStat): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.sizeBytes !== 0) {
+      obj.sizeBytes = Math.round(message.sizeBytes);
+    }
+    if (message.mode !== 0) {
+      obj.mode = Math.round(message.mode);
+    }
+    if (message.modifiedAtMs !== 0) {
+      obj.modifiedAtMs = Math.round(message.modifiedAtMs);
+    }
+    if (message.linkTarget !== "") {
+      obj.linkTarget = message.linkTarget;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<PathStat>): PathStat {
+    return PathStat.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PathStat>): PathStat {
+    const message = createBasePathStat() as any;
+    message.name = object.name ?? "";
+    message.sizeBytes = object.sizeBytes ?? 0;
+    message.mode = object.mode ?? 0;
+    message.modifiedAtMs = object.modifiedAtMs ?? 0;
+    message.linkTarget = object.linkTarget ?? "";
+    return message;
+  },
+};
+
+function createBaseExecStartRequest(): ExecStartRequest {
+  return { containerId: "", execId: "", detach: false, _unknownFields: {} };
+}
+
+export const ExecStartRequest: MessageFns<ExecStartRequest> = {
+  encode(message: ExecStartRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.containerId !== "") {
+      writer.uint32(10).string(message.containerId);
+    }
+    if (message.execId !== "") {
+      writer.uint32(18).string(message.execId);
+    }
+    if (message.detach !== false) {
+      writer.uint32(24).bool(message.detach);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExecStartRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExecStartRequest() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.containerId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.execId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.detach = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ExecStartRequest {
+    return {
+      containerId: isSet(object.containerId)
+        ? globalThis.String(object.containerId)
+        : isSet(object.container_id)
+        ? globalThis.String(object.container_id)
+        : "",
+      execId: isSet(object.execId)
+        ? globalThis.String(object.execId)
+        : isSet(object.exec_id)
+        ? globalThis.String(object.exec_id)
+        : "",
+      detach: isSet(object.detach) ? globalThis.Boolean(object.detach) : false,
+    };
+  },
+
+  toJSON(message: ExecStartRequest): unknown {
+    const obj: any = {};
+    if (message.containerId !== "") {
+      obj.containerId = message.containerId;
+    }
+    if (message.execId !== "") {
+      obj.execId = message.execId;
+    }
+    if (message.detach !== false) {
+      obj.detach = message.detach;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ExecStartRequest>): ExecStartRequest {
+    return ExecStartRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ExecStartRequest>): ExecStartRequest {
+    const message = createBaseExecStartRequest() as any;
+    message.containerId = object.containerId ?? "";
+    message.execId = object.execId ?? "";
+    message.detach = object.detach ?? false;
+    return message;
+  },
+};
+
+function createBaseContainerStatsRequest(): ContainerStatsRequest {
+  return { containerId: "", stream: false, _unknownFields: {} };
+}
+
+export const ContainerStatsRequest: MessageFns<ContainerStatsRequest> = {
+  encode(message: ContainerStatsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.containerId !== "") {
+      writer.uint32(10).string(message.containerId);
+    }
+    if (message.stream !== false) {
+      writer.uint32(16).bool(message.stream);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ContainerStatsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseContainerStatsRequest() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.containerId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.stream = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ContainerStatsRequest {
+    return {
+      containerId: isSet(object.containerId)
+        ? globalThis.String(object.containerId)
+        : isSet(object.container_id)
+        ? globalThis.String(object.container_id)
+        : "",
+      stream: isSet(object.stream) ? globalThis.Boolean(object.stream) : false,
+    };
+  },
+
+  toJSON(message: ContainerStatsRequest): unknown {
+    const obj: any = {};
+    if (message.containerId !== "") {
+      obj.containerId = message.containerId;
+    }
+    if (message.stream !== false) {
+      obj.stream = message.stream;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ContainerStatsRequest>): ContainerStatsRequest {
+    return ContainerStatsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ContainerStatsRequest>): ContainerStatsRequest {
+    const message = createBaseContainerStatsRequest() as any;
+    message.containerId = object.containerId ?? "";
+    message.stream = object.stream ?? false;
+    return message;
+  },
+};
+
+function createBaseArchiveRequest(): ArchiveRequest {
+  return {
+    containerId: "",
+    verb: ArchiveRequest_Verb.get,
+    path: "",
+    noOverwriteDirNonDir: false,
+    copyUidGid: false,
+    _unknownFields: {},
+  };
+}
+
+export const ArchiveRequest: MessageFns<ArchiveRequest> = {
+  encode(message: ArchiveRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.containerId !== "") {
+      writer.uint32(10).string(message.containerId);
+    }
+    if (message.verb !== ArchiveRequest_Verb.get) {
+      writer.uint32(16).int32(archiveRequest_VerbToNumber(message.verb));
+    }
+    if (message.path !== "") {
+      writer.uint32(26).string(message.path);
+    }
+    if (message.noOverwriteDirNonDir !== false) {
+      writer.uint32(32).bool(message.noOverwriteDirNonDir);
+    }
+    if (message.copyUidGid !== false) {
+      writer.uint32(40).bool(message.copyUidGid);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ArchiveRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseArchiveRequest() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.containerId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.verb = archiveRequest_VerbFromJSON(reader.int32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.path = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.noOverwriteDirNonDir = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.copyUidGid = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ArchiveRequest {
+    return {
+      containerId: isSet(object.containerId)
+        ? globalThis.String(object.containerId)
+        : isSet(object.container_id)
+        ? globalThis.String(object.container_id)
+        : "",
+      verb: isSet(object.verb) ? archiveRequest_VerbFromJSON(object.verb) : ArchiveRequest_Verb.get,
+      path: isSet(object.path) ? globalThis.String(object.path) : "",
+      noOverwriteDirNonDir: isSet(object.noOverwriteDirNonDir)
+        ? globalThis.Boolean(object.noOverwriteDirNonDir)
+        : isSet(object.no_overwrite_dir_non_dir)
+        ? globalThis.Boolean(object.no_overwrite_dir_non_dir)
+        : false,
+      copyUidGid: isSet(object.copyUidGid)
+        ? globalThis.Boolean(object.copyUidGid)
+        : isSet(object.copy_uid_gid)
+        ? globalThis.Boolean(object.copy_uid_gid)
+        : false,
+    };
+  },
+
+  toJSON(message: ArchiveRequest): unknown {
+    const obj: any = {};
+    if (message.containerId !== "") {
+      obj.containerId = message.containerId;
+    }
+    if (message.verb !== ArchiveRequest_Verb.get) {
+      obj.verb = archiveRequest_VerbToJSON(message.verb);
+    }
+    if (message.path !== "") {
+      obj.path = message.path;
+    }
+    if (message.noOverwriteDirNonDir !== false) {
+      obj.noOverwriteDirNonDir = message.noOverwriteDirNonDir;
+    }
+    if (message.copyUidGid !== false) {
+      obj.copyUidGid = message.copyUidGid;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ArchiveRequest>): ArchiveRequest {
+    return ArchiveRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ArchiveRequest>): ArchiveRequest {
+    const message = createBaseArchiveRequest() as any;
+    message.containerId = object.containerId ?? "";
+    message.verb = object.verb ?? ArchiveRequest_Verb.get;
+    message.path = object.path ?? "";
+    message.noOverwriteDirNonDir = object.noOverwriteDirNonDir ?? false;
+    message.copyUidGid = object.copyUidGid ?? false;
+    return message;
+  },
+};
+
+function createBaseContainerStats(): ContainerStats {
+  return {
+    readAtMs: 0,
+    cpuNanos: 0,
+    cpuUserNanos: 0,
+    cpuSystemNanos: 0,
+    hostCpuNanos: 0,
+    onlineCpus: 0,
+    throttledPeriods: 0,
+    periods: 0,
+    throttledNanos: 0,
+    memoryBytes: 0,
+    memoryMaxBytes: 0,
+    memoryLimitBytes: 0,
+    memoryStat: {},
+    pids: 0,
+    pidsLimit: 0,
+    networks: [],
+    blkio: [],
+    _unknownFields: {},
+  };
+}
+
+export const ContainerStats: MessageFns<ContainerStats> = {
+  encode(message: ContainerStats, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.readAtMs !== 0) {
+      writer.uint32(8).int64(message.readAtMs);
+    }
+    if (message.cpuNanos !== 0) {
+      writer.uint32(16).uint64(message.cpuNanos);
+    }
+    if (message.cpuUserNanos !== 0) {
+      writer.uint32(24).uint64(message.cpuUserNanos);
+    }
+    if (message.cpuSystemNanos !== 0) {
+      writer.uint32(32).uint64(message.cpuSystemNanos);
+    }
+    if (message.hostCpuNanos !== 0) {
+      writer.uint32(40).uint64(message.hostCpuNanos);
+    }
+    if (message.onlineCpus !== 0) {
+      writer.uint32(48).uint32(message.onlineCpus);
+    }
+    if (message.throttledPeriods !== 0) {
+      writer.uint32(56).uint64(message.throttledPeriods);
+    }
+    if (message.periods !== 0) {
+      writer.uint32(64).uint64(message.periods);
+    }
+    if (message.throttledNanos !== 0) {
+      writer.uint32(72).uint64(message.throttledNanos);
+    }
+    if (message.memoryBytes !== 0) {
+      writer.uint32(80).uint64(message.memoryBytes);
+    }
+    if (message.memoryMaxBytes !== 0) {
+      writer.uint32(88).uint64(message.memoryMaxBytes);
+    }
+    if (message.memoryLimitBytes !== 0) {
+      writer.uint32(96).uint64(message.memoryLimitBytes);
+    }
+    globalThis.Object.entries(message.memoryStat).forEach(([key, value]: [string, number]) => {
+      ContainerStats_MemoryStatEntry.encode({ key: key as any, value }, writer.uint32(106).fork()).join();
+    });
+    if (message.pids !== 0) {
+      writer.uint32(112).uint64(message.pids);
+    }
+    if (message.pidsLimit !== 0) {
+      writer.uint32(120).uint64(message.pidsLimit);
+    }
+    for (const v of message.networks) {
+      NetworkStats.encode(v!, writer.uint32(130).fork()).join();
+    }
+    for (const v of message.blkio) {
+      BlkioStats.encode(v!, writer.uint32(138).fork()).join();
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ContainerStats {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseContainerStats() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.readAtMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.cpuNanos = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.cpuUserNanos = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.cpuSystemNanos = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.hostCpuNanos = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.onlineCpus = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.throttledPeriods = longToNumber(reader.uint64());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.periods = longToNumber(reader.uint64());
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.throttledNanos = longToNumber(reader.uint64());
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.memoryBytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.memoryMaxBytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.memoryLimitBytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            const entry13 = ContainerStats_MemoryStatEntry.decode(reader, reader.uint32());
+            if (entry13.value !== undefined) {
+              message.memoryStat[entry13.key] = entry13.value;
+            }
+            continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.pids = longToNumber(reader.uint64());
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.pidsLimit = longToNumber(reader.uint64());
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.networks.push(NetworkStats.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.blkio.push(BlkioStats.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ContainerStats {
+    return {
+      readAtMs: isSet(object.readAtMs)
+        ? globalThis.Number(object.readAtMs)
+        : isSet(object.read_at_ms)
+        ? globalThis.Number(object.read_at_ms)
+        : 0,
+      cpuNanos: isSet(object.cpuNanos)
+        ? globalThis.Number(object.cpuNanos)
+        : isSet(object.cpu_nanos)
+        ? globalThis.Number(object.cpu_nanos)
+        : 0,
+      cpuUserNanos: isSet(object.cpuUserNanos)
+        ? globalThis.Number(object.cpuUserNanos)
+        : isSet(object.cpu_user_nanos)
+        ? globalThis.Number(object.cpu_user_nanos)
+        : 0,
+      cpuSystemNanos: isSet(object.cpuSystemNanos)
+        ? globalThis.Number(object.cpuSystemNanos)
+        : isSet(object.cpu_system_nanos)
+        ? globalThis.Number(object.cpu_system_nanos)
+        : 0,
+      hostCpuNanos: isSet(object.hostCpuNanos)
+        ? globalThis.Number(object.hostCpuNanos)
+        : isSet(object.host_cpu_nanos)
+        ? globalThis.Number(object.host_cpu_nanos)
+        : 0,
+      onlineCpus: isSet(object.onlineCpus)
+        ? globalThis.Number(object.onlineCpus)
+        : isSet(object.online_cpus)
+        ? globalThis.Number(object.online_cpus)
+        : 0,
+      throttledPeriods: isSet(object.throttledPeriods)
+        ? globalThis.Number(object.throttledPeriods)
+        : isSet(object.throttled_periods)
+        ? globalThis.Number(object.throttled_periods)
+        : 0,
+      periods: isSet(object.periods) ? globalThis.Number(object.periods) : 0,
+      throttledNanos: isSet(object.throttledNanos)
+        ? globalThis.Number(object.throttledNanos)
+        : isSet(object.throttled_nanos)
+        ? globalThis.Number(object.throttled_nanos)
+        : 0,
+      memoryBytes: isSet(object.memoryBytes)
+        ? globalThis.Number(object.memoryBytes)
+        : isSet(object.memory_bytes)
+        ? globalThis.Number(object.memory_bytes)
+        : 0,
+      memoryMaxBytes: isSet(object.memoryMaxBytes)
+        ? globalThis.Number(object.memoryMaxBytes)
+        : isSet(object.memory_max_bytes)
+        ? globalThis.Number(object.memory_max_bytes)
+        : 0,
+      memoryLimitBytes: isSet(object.memoryLimitBytes)
+        ? globalThis.Number(object.memoryLimitBytes)
+        : isSet(object.memory_limit_bytes)
+        ? globalThis.Number(object.memory_limit_bytes)
+        : 0,
+      memoryStat: isObject(object.memoryStat)
+        ? (globalThis.Object.entries(object.memoryStat) as [string, any][]).reduce(
+          (acc: { [key: string]: number }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.Number(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : isObject(object.memory_stat)
+        ? (globalThis.Object.entries(object.memory_stat) as [string, any][]).reduce(
+          (acc: { [key: string]: number }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.Number(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+      pids: isSet(object.pids) ? globalThis.Number(object.pids) : 0,
+      pidsLimit: isSet(object.pidsLimit)
+        ? globalThis.Number(object.pidsLimit)
+        : isSet(object.pids_limit)
+        ? globalThis.Number(object.pids_limit)
+        : 0,
+      networks: globalThis.Array.isArray(object?.networks)
+        ? object.networks.map((e: any) => NetworkStats.fromJSON(e))
+        : [],
+      blkio: globalThis.Array.isArray(object?.blkio)
+        ? object.blkio.map((e: any) => BlkioStats.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: ContainerStats): unknown {
+    const obj: any = {};
+    if (message.readAtMs !== 0) {
+      obj.readAtMs = Math.round(message.readAtMs);
+    }
+    if (message.cpuNanos !== 0) {
+      obj.cpuNanos = Math.round(message.cpuNanos);
+    }
+    if (message.cpuUserNanos !== 0) {
+      obj.cpuUserNanos = Math.round(message.cpuUserNanos);
+    }
+    if (message.cpuSystemNanos !== 0) {
+      obj.cpuSystemNanos = Math.round(message.cpuSystemNanos);
+    }
+    if (message.hostCpuNanos !== 0) {
+      obj.hostCpuNanos = Math.round(message.hostCpuNanos);
+    }
+    if (message.onlineCpus !== 0) {
+      obj.onlineCpus = Math.round(message.onlineCpus);
+    }
+    if (message.throttledPeriods !== 0) {
+      obj.throttledPeriods = Math.round(message.throttledPeriods);
+    }
+    if (message.periods !== 0) {
+      obj.periods = Math.round(message.periods);
+    }
+    if (message.throttledNanos !== 0) {
+      obj.throttledNanos = Math.round(message.throttledNanos);
+    }
+    if (message.memoryBytes !== 0) {
+      obj.memoryBytes = Math.round(message.memoryBytes);
+    }
+    if (message.memoryMaxBytes !== 0) {
+      obj.memoryMaxBytes = Math.round(message.memoryMaxBytes);
+    }
+    if (message.memoryLimitBytes !== 0) {
+      obj.memoryLimitBytes = Math.round(message.memoryLimitBytes);
+    }
+    if (message.memoryStat) {
+      const entries = globalThis.Object.entries(message.memoryStat) as [string, number][];
+      if (entries.length > 0) {
+        obj.memoryStat = {};
+        entries.forEach(([k, v]) => {
+          obj.memoryStat[k] = Math.round(v);
+        });
+      }
+    }
+    if (message.pids !== 0) {
+      obj.pids = Math.round(message.pids);
+    }
+    if (message.pidsLimit !== 0) {
+      obj.pidsLimit = Math.round(message.pidsLimit);
+    }
+    if (message.networks?.length) {
+      obj.networks = message.networks.map((e) => NetworkStats.toJSON(e));
+    }
+    if (message.blkio?.length) {
+      obj.blkio = message.blkio.map((e) => BlkioStats.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ContainerStats>): ContainerStats {
+    return ContainerStats.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ContainerStats>): ContainerStats {
+    const message = createBaseContainerStats() as any;
+    message.readAtMs = object.readAtMs ?? 0;
+    message.cpuNanos = object.cpuNanos ?? 0;
+    message.cpuUserNanos = object.cpuUserNanos ?? 0;
+    message.cpuSystemNanos = object.cpuSystemNanos ?? 0;
+    message.hostCpuNanos = object.hostCpuNanos ?? 0;
+    message.onlineCpus = object.onlineCpus ?? 0;
+    message.throttledPeriods = object.throttledPeriods ?? 0;
+    message.periods = object.periods ?? 0;
+    message.throttledNanos = object.throttledNanos ?? 0;
+    message.memoryBytes = object.memoryBytes ?? 0;
+    message.memoryMaxBytes = object.memoryMaxBytes ?? 0;
+    message.memoryLimitBytes = object.memoryLimitBytes ?? 0;
+    message.memoryStat = (globalThis.Object.entries(object.memoryStat ?? {}) as [string, number][]).reduce(
+      (acc: { [key: string]: number }, [key, value]: [string, number]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.Number(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.pids = object.pids ?? 0;
+    message.pidsLimit = object.pidsLimit ?? 0;
+    message.networks = object.networks?.map((e) => NetworkStats.fromPartial(e)) || [];
+    message.blkio = object.blkio?.map((e) => BlkioStats.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseContainerStats_MemoryStatEntry(): ContainerStats_MemoryStatEntry {
+  return { key: "", value: 0, _unknownFields: {} };
+}
+
+export const ContainerStats_MemoryStatEntry: MessageFns<ContainerStats_MemoryStatEntry> = {
+  encode(message: ContainerStats_MemoryStatEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== 0) {
+      writer.uint32(16).uint64(message.value);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ContainerStats_MemoryStatEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseContainerStats_MemoryStatEntry() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.value = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ContainerStats_MemoryStatEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.Number(object.value) : 0,
+    };
+  },
+
+  toJSON(message: ContainerStats_MemoryStatEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== 0) {
+      obj.value = Math.round(message.value);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ContainerStats_MemoryStatEntry>): ContainerStats_MemoryStatEntry {
+    return ContainerStats_MemoryStatEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ContainerStats_MemoryStatEntry>): ContainerStats_MemoryStatEntry {
+    const message = createBaseContainerStats_MemoryStatEntry() as any;
+    message.key = object.key ?? "";
+    message.value = object.value ?? 0;
+    return message;
+  },
+};
+
+function createBaseNetworkStats(): NetworkStats {
+  return {
+    interface: "",
+    rxBytes: 0,
+    rxPackets: 0,
+    rxErrors: 0,
+    rxDropped: 0,
+    txBytes: 0,
+    txPackets: 0,
+    txErrors: 0,
+    txDropped: 0,
+    _unknownFields: {},
+  };
+}
+
+export const NetworkStats: MessageFns<NetworkStats> = {
+  encode(message: NetworkStats, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.interface !== "") {
+      writer.uint32(10).string(message.interface);
+    }
+    if (message.rxBytes !== 0) {
+      writer.uint32(16).uint64(message.rxBytes);
+    }
+    if (message.rxPackets !== 0) {
+      writer.uint32(24).uint64(message.rxPackets);
+    }
+    if (message.rxErrors !== 0) {
+      writer.uint32(32).uint64(message.rxErrors);
+    }
+    if (message.rxDropped !== 0) {
+      writer.uint32(40).uint64(message.rxDropped);
+    }
+    if (message.txBytes !== 0) {
+      writer.uint32(48).uint64(message.txBytes);
+    }
+    if (message.txPackets !== 0) {
+      writer.uint32(56).uint64(message.txPackets);
+    }
+    if (message.txErrors !== 0) {
+      writer.uint32(64).uint64(message.txErrors);
+    }
+    if (message.txDropped !== 0) {
+      writer.uint32(72).uint64(message.txDropped);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NetworkStats {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNetworkStats() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.interface = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.rxBytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.rxPackets = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.rxErrors = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.rxDropped = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.txBytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.txPackets = longToNumber(reader.uint64());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.txErrors = longToNumber(reader.uint64());
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.txDropped = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): NetworkStats {
+    return {
+      interface: isSet(object.interface) ? globalThis.String(object.interface) : "",
+      rxBytes: isSet(object.rxBytes)
+        ? globalThis.Number(object.rxBytes)
+        : isSet(object.rx_bytes)
+        ? globalThis.Number(object.rx_bytes)
+        : 0,
+      rxPackets: isSet(object.rxPackets)
+        ? globalThis.Number(object.rxPackets)
+        : isSet(object.rx_packets)
+        ? globalThis.Number(object.rx_packets)
+        : 0,
+      rxErrors: isSet(object.rxErrors)
+        ? globalThis.Number(object.rxErrors)
+        : isSet(object.rx_errors)
+        ? globalThis.Number(object.rx_errors)
+        : 0,
+      rxDropped: isSet(object.rxDropped)
+        ? globalThis.Number(object.rxDropped)
+        : isSet(object.rx_dropped)
+        ? globalThis.Number(object.rx_dropped)
+        : 0,
+      txBytes: isSet(object.txBytes)
+        ? globalThis.Number(object.txBytes)
+        : isSet(object.tx_bytes)
+        ? globalThis.Number(object.tx_bytes)
+        : 0,
+      txPackets: isSet(object.txPackets)
+        ? globalThis.Number(object.txPackets)
+        : isSet(object.tx_packets)
+        ? globalThis.Number(object.tx_packets)
+        : 0,
+      txErrors: isSet(object.txErrors)
+        ? globalThis.Number(object.txErrors)
+        : isSet(object.tx_errors)
+        ? globalThis.Number(object.tx_errors)
+        : 0,
+      txDropped: isSet(object.txDropped)
+        ? globalThis.Number(object.txDropped)
+        : isSet(object.tx_dropped)
+        ? globalThis.Number(object.tx_dropped)
+        : 0,
+    };
+  },
+
+  toJSON(message: NetworkStats): unknown {
+    const obj: any = {};
+    if (message.interface !== "") {
+      obj.interface = message.interface;
+    }
+    if (message.rxBytes !== 0) {
+      obj.rxBytes = Math.round(message.rxBytes);
+    }
+    if (message.rxPackets !== 0) {
+      obj.rxPackets = Math.round(message.rxPackets);
+    }
+    if (message.rxErrors !== 0) {
+      obj.rxErrors = Math.round(message.rxErrors);
+    }
+    if (message.rxDropped !== 0) {
+      obj.rxDropped = Math.round(message.rxDropped);
+    }
+    if (message.txBytes !== 0) {
+      obj.txBytes = Math.round(message.txBytes);
+    }
+    if (message.txPackets !== 0) {
+      obj.txPackets = Math.round(message.txPackets);
+    }
+    if (message.txErrors !== 0) {
+      obj.txErrors = Math.round(message.txErrors);
+    }
+    if (message.txDropped !== 0) {
+      obj.txDropped = Math.round(message.txDropped);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<NetworkStats>): NetworkStats {
+    return NetworkStats.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NetworkStats>): NetworkStats {
+    const message = createBaseNetworkStats() as any;
+    message.interface = object.interface ?? "";
+    message.rxBytes = object.rxBytes ?? 0;
+    message.rxPackets = object.rxPackets ?? 0;
+    message.rxErrors = object.rxErrors ?? 0;
+    message.rxDropped = object.rxDropped ?? 0;
+    message.txBytes = object.txBytes ?? 0;
+    message.txPackets = object.txPackets ?? 0;
+    message.txErrors = object.txErrors ?? 0;
+    message.txDropped = object.txDropped ?? 0;
+    return message;
+  },
+};
+
+function createBaseBlkioStats(): BlkioStats {
+  return { major: 0, minor: 0, operation: "", bytes: 0, operations: 0, _unknownFields: {} };
+}
+
+export const BlkioStats: MessageFns<BlkioStats> = {
+  encode(message: BlkioStats, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.major !== 0) {
+      writer.uint32(8).uint32(message.major);
+    }
+    if (message.minor !== 0) {
+      writer.uint32(16).uint32(message.minor);
+    }
+    if (message.operation !== "") {
+      writer.uint32(26).string(message.operation);
+    }
+    if (message.bytes !== 0) {
+      writer.uint32(32).uint64(message.bytes);
+    }
+    if (message.operations !== 0) {
+      writer.uint32(40).uint64(message.operations);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BlkioStats {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBlkioStats() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.major = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.minor = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.operation = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.bytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.operations = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): BlkioStats {
+    return {
+      major: isSet(object.major) ? globalThis.Number(object.major) : 0,
+      minor: isSet(object.minor) ? globalThis.Number(object.minor) : 0,
+      operation: isSet(object.operation) ? globalThis.String(object.operation) : "",
+      bytes: isSet(object.bytes) ? globalThis.Number(object.bytes) : 0,
+      operations: isSet(object.operations) ? globalThis.Number(object.operations) : 0,
+    };
+  },
+
+  toJSON(message: BlkioStats): unknown {
+    const obj: any = {};
+    if (message.major !== 0) {
+      obj.major = Math.round(message.major);
+    }
+    if (message.minor !== 0) {
+      obj.minor = Math.round(message.minor);
+    }
+    if (message.operation !== "") {
+      obj.operation = message.operation;
+    }
+    if (message.bytes !== 0) {
+      obj.bytes = Math.round(message.bytes);
+    }
+    if (message.operations !== 0) {
+      obj.operations = Math.round(message.operations);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<BlkioStats>): BlkioStats {
+    return BlkioStats.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BlkioStats>): BlkioStats {
+    const message = createBaseBlkioStats() as any;
+    message.major = object.major ?? 0;
+    message.minor = object.minor ?? 0;
+    message.operation = object.operation ?? "";
+    message.bytes = object.bytes ?? 0;
+    message.operations = object.operations ?? 0;
     return message;
   },
 };
@@ -4309,6 +8518,21 @@ export const Frame: MessageFns<Frame> = {
       case "end":
         writer.uint32(56).bool(message.body.value);
         break;
+      case "ready":
+        writer.uint32(64).bool(message.body.value);
+        break;
+      case "output":
+        Output.encode(message.body.value, writer.uint32(74).fork()).join();
+        break;
+      case "resize":
+        ResizeCall.encode(message.body.value, writer.uint32(82).fork()).join();
+        break;
+      case "callResult":
+        ContainerCallResult.encode(message.body.value, writer.uint32(90).fork()).join();
+        break;
+      case "stats":
+        ContainerStats.encode(message.body.value, writer.uint32(98).fork()).join();
+        break;
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -4390,6 +8614,46 @@ export const Frame: MessageFns<Frame> = {
             message.body = { $case: "end", value: reader.bool() };
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.body = { $case: "ready", value: reader.bool() };
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.body = { $case: "output", value: Output.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.body = { $case: "resize", value: ResizeCall.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.body = { $case: "callResult", value: ContainerCallResult.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.body = { $case: "stats", value: ContainerStats.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4428,6 +8692,18 @@ export const Frame: MessageFns<Frame> = {
         ? { $case: "error", value: StreamError.fromJSON(object.error) }
         : isSet(object.end)
         ? { $case: "end", value: globalThis.Boolean(object.end) }
+        : isSet(object.ready)
+        ? { $case: "ready", value: globalThis.Boolean(object.ready) }
+        : isSet(object.output)
+        ? { $case: "output", value: Output.fromJSON(object.output) }
+        : isSet(object.resize)
+        ? { $case: "resize", value: ResizeCall.fromJSON(object.resize) }
+        : isSet(object.callResult)
+        ? { $case: "callResult", value: ContainerCallResult.fromJSON(object.callResult) }
+        : isSet(object.call_result)
+        ? { $case: "callResult", value: ContainerCallResult.fromJSON(object.call_result) }
+        : isSet(object.stats)
+        ? { $case: "stats", value: ContainerStats.fromJSON(object.stats) }
         : undefined,
     };
   },
@@ -4448,6 +8724,16 @@ export const Frame: MessageFns<Frame> = {
       obj.error = StreamError.toJSON(message.body.value);
     } else if (message.body?.$case === "end") {
       obj.end = message.body.value;
+    } else if (message.body?.$case === "ready") {
+      obj.ready = message.body.value;
+    } else if (message.body?.$case === "output") {
+      obj.output = Output.toJSON(message.body.value);
+    } else if (message.body?.$case === "resize") {
+      obj.resize = ResizeCall.toJSON(message.body.value);
+    } else if (message.body?.$case === "callResult") {
+      obj.callResult = ContainerCallResult.toJSON(message.body.value);
+    } else if (message.body?.$case === "stats") {
+      obj.stats = ContainerStats.toJSON(message.body.value);
     }
     return obj;
   },
@@ -4500,7 +8786,138 @@ export const Frame: MessageFns<Frame> = {
         }
         break;
       }
+      case "ready": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "ready", value: object.body.value };
+        }
+        break;
+      }
+      case "output": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "output", value: Output.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "resize": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "resize", value: ResizeCall.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "callResult": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "callResult", value: ContainerCallResult.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "stats": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "stats", value: ContainerStats.fromPartial(object.body.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseOutput(): Output {
+  return { stderr: false, data: Buffer.alloc(0), _unknownFields: {} };
+}
+
+export const Output: MessageFns<Output> = {
+  encode(message: Output, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.stderr !== false) {
+      writer.uint32(8).bool(message.stderr);
+    }
+    if (message.data.length !== 0) {
+      writer.uint32(18).bytes(message.data);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Output {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOutput() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.stderr = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.data = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Output {
+    return {
+      stderr: isSet(object.stderr) ? globalThis.Boolean(object.stderr) : false,
+      data: isSet(object.data) ? Buffer.from(bytesFromBase64(object.data)) : Buffer.alloc(0),
+    };
+  },
+
+  toJSON(message: Output): unknown {
+    const obj: any = {};
+    if (message.stderr !== false) {
+      obj.stderr = message.stderr;
+    }
+    if (message.data.length !== 0) {
+      obj.data = base64FromBytes(message.data);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Output>): Output {
+    return Output.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Output>): Output {
+    const message = createBaseOutput() as any;
+    message.stderr = object.stderr ?? false;
+    message.data = object.data ?? Buffer.alloc(0);
     return message;
   },
 };
@@ -6129,6 +10546,10 @@ function longToNumber(int64: { toString(): string }): number {
     throw new globalThis.Error("Value is smaller than Number.MIN_SAFE_INTEGER");
   }
   return num;
+}
+
+function isObject(value: any): boolean {
+  return typeof value === "object" && value !== null;
 }
 
 function isSet(value: any): boolean {

@@ -13,9 +13,9 @@ import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
  *
  * One writer per key. A message whose name ends in Status (and Task's leader-owned half) lies under a
  * key of its own, so that the user, the leader and the dispatcher never overwrite each other:
- *   user        Cluster, Node, Service, SpecVersion, Network, Image
- *   leader      Task, ServiceStatus, NetworkStatus, ImagePlacement
- *   dispatcher  TaskStatus, NodeStatus, Session
+ *   user        Cluster, Node, Service, SpecVersion, Network, Image, Container
+ *   leader      Task, ServiceStatus, NetworkStatus, ImagePlacement, ContainerPlacement
+ *   dispatcher  TaskStatus, NodeStatus, Session, ContainerState
  *
  * Units: *_at_ms is Unix time in milliseconds, *_ms a duration, *_bytes bytes, nano_cpus 1e-9 CPUs.
  */
@@ -1133,6 +1133,555 @@ export interface ContainerStatus {
   readonly oomKilled: boolean;
   readonly startedAtMs: number;
   readonly finishedAtMs: number;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** What `docker run` makes: placed once, pinned to its node, started and stopped any number of times. The user's key. */
+export interface Container {
+  /** 64 hexadecimal digits, as Docker's. */
+  readonly id: string;
+  readonly meta:
+    | Meta
+    | undefined;
+  /** Without the slash; claimed as name/container/<name>. */
+  readonly name: string;
+  readonly spec: ContainerSpec | undefined;
+  readonly host:
+    | HostConfig
+    | undefined;
+  /** Constraints and affinities from `-e constraint:…`, `-e affinity:…`, and the platform. */
+  readonly placement: Placement | undefined;
+  readonly networks: readonly NetworkAttachmentSpec[];
+  readonly target:
+    | ContainerTarget
+    | undefined;
+  /** Being removed: no longer found by name. `remove_force` kills it first. */
+  readonly removing: boolean;
+  readonly removeForce: boolean;
+  readonly removeVolumes: boolean;
+  /** Which streams `docker run` attached, kept for inspect. */
+  readonly attachStdin: boolean;
+  readonly attachStdout: boolean;
+  readonly attachStderr: boolean;
+  /** Closes stdin when the first client that wrote to it goes. */
+  readonly stdinOnce: boolean;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** What the user last asked a container to be. The agent answers each generation once, in ContainerState. */
+export interface ContainerTarget {
+  readonly verb: ContainerTarget_Verb;
+  readonly generation: number;
+  /** Of stop and restart: empty and negative mean the container's own. */
+  readonly stopSignal: string;
+  readonly stopTimeoutMs: number;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export const ContainerTarget_Verb = {
+  create: "create",
+  start: "start",
+  stop: "stop",
+  restart: "restart",
+  pause: "pause",
+  unpause: "unpause",
+  update: "update",
+  UNRECOGNIZED: "UNRECOGNIZED",
+} as const;
+
+export type ContainerTarget_Verb = typeof ContainerTarget_Verb[keyof typeof ContainerTarget_Verb];
+
+export function containerTarget_VerbFromJSON(object: any): ContainerTarget_Verb {
+  switch (object) {
+    case 0:
+    case "create":
+      return ContainerTarget_Verb.create;
+    case 1:
+    case "start":
+      return ContainerTarget_Verb.start;
+    case 2:
+    case "stop":
+      return ContainerTarget_Verb.stop;
+    case 3:
+    case "restart":
+      return ContainerTarget_Verb.restart;
+    case 4:
+    case "pause":
+      return ContainerTarget_Verb.pause;
+    case 5:
+    case "unpause":
+      return ContainerTarget_Verb.unpause;
+    case 6:
+    case "update":
+      return ContainerTarget_Verb.update;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return ContainerTarget_Verb.UNRECOGNIZED;
+  }
+}
+
+export function containerTarget_VerbToJSON(object: ContainerTarget_Verb): string {
+  switch (object) {
+    case ContainerTarget_Verb.create:
+      return "create";
+    case ContainerTarget_Verb.start:
+      return "start";
+    case ContainerTarget_Verb.stop:
+      return "stop";
+    case ContainerTarget_Verb.restart:
+      return "restart";
+    case ContainerTarget_Verb.pause:
+      return "pause";
+    case ContainerTarget_Verb.unpause:
+      return "unpause";
+    case ContainerTarget_Verb.update:
+      return "update";
+    case ContainerTarget_Verb.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+export function containerTarget_VerbToNumber(object: ContainerTarget_Verb): number {
+  switch (object) {
+    case ContainerTarget_Verb.create:
+      return 0;
+    case ContainerTarget_Verb.start:
+      return 1;
+    case ContainerTarget_Verb.stop:
+      return 2;
+    case ContainerTarget_Verb.restart:
+      return 3;
+    case ContainerTarget_Verb.pause:
+      return 4;
+    case ContainerTarget_Verb.unpause:
+      return 5;
+    case ContainerTarget_Verb.update:
+      return 6;
+    case ContainerTarget_Verb.UNRECOGNIZED:
+    default:
+      return -1;
+  }
+}
+
+/** The leader's key: where a container is placed and which addresses it has. */
+export interface ContainerPlacement {
+  readonly containerId: string;
+  /** Empty until placed. */
+  readonly nodeId: string;
+  readonly networks: readonly NetworkAttachment[];
+  /** Why it is not placed, in the user's words. */
+  readonly pendingReason: string;
+  /** Generation of the attempt: a create that found no node is looked at again only when asked again. */
+  readonly placedAtMs: number;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** What the agent says of a container; written by the dispatcher alone. */
+export interface ContainerState {
+  readonly containerId: string;
+  readonly nodeId: string;
+  readonly state: ContainerState_State;
+  /** The newest generation of the target that has been answered, and with which error. Empty: done. */
+  readonly generation: number;
+  readonly generationError: string;
+  /** An ErrorKind of shared/errors: `notModified` where there was nothing to do. */
+  readonly generationErrorKind: string;
+  readonly pid: number;
+  readonly exitCode: number;
+  /** State.Error of Docker: why the last start failed. */
+  readonly error: string;
+  readonly oomKilled: boolean;
+  readonly startedAtMs: number;
+  readonly finishedAtMs: number;
+  /** Starts and ends so far. A wait for the next exit waits until `exits` has grown. */
+  readonly starts: number;
+  readonly exits: number;
+  readonly restartCount: number;
+  /** Addresses on networks of this node alone (bridge), and ports as they were published. */
+  readonly localNetworks: readonly NetworkAttachment[];
+  readonly ports: readonly PortBinding[];
+  readonly health:
+    | Health
+    | undefined;
+  /** Numbered by the agent: an older one never replaces a newer one. */
+  readonly sequence: number;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export const ContainerState_State = {
+  created: "created",
+  running: "running",
+  paused: "paused",
+  restarting: "restarting",
+  removing: "removing",
+  exited: "exited",
+  dead: "dead",
+  removed: "removed",
+  UNRECOGNIZED: "UNRECOGNIZED",
+} as const;
+
+export type ContainerState_State = typeof ContainerState_State[keyof typeof ContainerState_State];
+
+export function containerState_StateFromJSON(object: any): ContainerState_State {
+  switch (object) {
+    case 0:
+    case "created":
+      return ContainerState_State.created;
+    case 1:
+    case "running":
+      return ContainerState_State.running;
+    case 2:
+    case "paused":
+      return ContainerState_State.paused;
+    case 3:
+    case "restarting":
+      return ContainerState_State.restarting;
+    case 4:
+    case "removing":
+      return ContainerState_State.removing;
+    case 5:
+    case "exited":
+      return ContainerState_State.exited;
+    case 6:
+    case "dead":
+      return ContainerState_State.dead;
+    case 7:
+    case "removed":
+      return ContainerState_State.removed;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return ContainerState_State.UNRECOGNIZED;
+  }
+}
+
+export function containerState_StateToJSON(object: ContainerState_State): string {
+  switch (object) {
+    case ContainerState_State.created:
+      return "created";
+    case ContainerState_State.running:
+      return "running";
+    case ContainerState_State.paused:
+      return "paused";
+    case ContainerState_State.restarting:
+      return "restarting";
+    case ContainerState_State.removing:
+      return "removing";
+    case ContainerState_State.exited:
+      return "exited";
+    case ContainerState_State.dead:
+      return "dead";
+    case ContainerState_State.removed:
+      return "removed";
+    case ContainerState_State.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+export function containerState_StateToNumber(object: ContainerState_State): number {
+  switch (object) {
+    case ContainerState_State.created:
+      return 0;
+    case ContainerState_State.running:
+      return 1;
+    case ContainerState_State.paused:
+      return 2;
+    case ContainerState_State.restarting:
+      return 3;
+    case ContainerState_State.removing:
+      return 4;
+    case ContainerState_State.exited:
+      return 5;
+    case ContainerState_State.dead:
+      return 6;
+    case ContainerState_State.removed:
+      return 7;
+    case ContainerState_State.UNRECOGNIZED:
+    default:
+      return -1;
+  }
+}
+
+export interface Health {
+  readonly status: Health_Status;
+  readonly failingStreak: number;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export const Health_Status = {
+  none: "none",
+  starting: "starting",
+  healthy: "healthy",
+  unhealthy: "unhealthy",
+  UNRECOGNIZED: "UNRECOGNIZED",
+} as const;
+
+export type Health_Status = typeof Health_Status[keyof typeof Health_Status];
+
+export function health_StatusFromJSON(object: any): Health_Status {
+  switch (object) {
+    case 0:
+    case "none":
+      return Health_Status.none;
+    case 1:
+    case "starting":
+      return Health_Status.starting;
+    case 2:
+    case "healthy":
+      return Health_Status.healthy;
+    case 3:
+    case "unhealthy":
+      return Health_Status.unhealthy;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return Health_Status.UNRECOGNIZED;
+  }
+}
+
+export function health_StatusToJSON(object: Health_Status): string {
+  switch (object) {
+    case Health_Status.none:
+      return "none";
+    case Health_Status.starting:
+      return "starting";
+    case Health_Status.healthy:
+      return "healthy";
+    case Health_Status.unhealthy:
+      return "unhealthy";
+    case Health_Status.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+export function health_StatusToNumber(object: Health_Status): number {
+  switch (object) {
+    case Health_Status.none:
+      return 0;
+    case Health_Status.starting:
+      return 1;
+    case Health_Status.healthy:
+      return 2;
+    case Health_Status.unhealthy:
+      return 3;
+    case Health_Status.UNRECOGNIZED:
+    default:
+      return -1;
+  }
+}
+
+/** Docker's HostConfig, as far as it is not in ContainerSpec. */
+export interface HostConfig {
+  readonly resources: ContainerResources | undefined;
+  readonly restart: ContainerRestartPolicy | undefined;
+  readonly autoRemove: boolean;
+  /** default, bridge, none, host, container:<id>, or a network's id. */
+  readonly networkMode: string;
+  readonly ports: readonly PortBinding[];
+  readonly publishAllPorts: boolean;
+  readonly logDriver: LogDriver | undefined;
+  readonly shmSizeBytes: number;
+  readonly pidMode: string;
+  readonly ipcMode: string;
+  readonly utsMode: string;
+  readonly cgroupnsMode: string;
+  readonly securityOptions: readonly string[];
+  readonly domainname: string;
+  readonly maskedPaths: readonly string[];
+  readonly readonlyPaths: readonly string[];
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface ContainerRestartPolicy {
+  readonly name: ContainerRestartPolicy_Name;
+  /** Of on_failure. 0: no bound. */
+  readonly maxRetries: number;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export const ContainerRestartPolicy_Name = {
+  no: "no",
+  always: "always",
+  unless_stopped: "unless_stopped",
+  on_failure: "on_failure",
+  UNRECOGNIZED: "UNRECOGNIZED",
+} as const;
+
+export type ContainerRestartPolicy_Name = typeof ContainerRestartPolicy_Name[keyof typeof ContainerRestartPolicy_Name];
+
+export function containerRestartPolicy_NameFromJSON(object: any): ContainerRestartPolicy_Name {
+  switch (object) {
+    case 0:
+    case "no":
+      return ContainerRestartPolicy_Name.no;
+    case 1:
+    case "always":
+      return ContainerRestartPolicy_Name.always;
+    case 2:
+    case "unless_stopped":
+      return ContainerRestartPolicy_Name.unless_stopped;
+    case 3:
+    case "on_failure":
+      return ContainerRestartPolicy_Name.on_failure;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return ContainerRestartPolicy_Name.UNRECOGNIZED;
+  }
+}
+
+export function containerRestartPolicy_NameToJSON(object: ContainerRestartPolicy_Name): string {
+  switch (object) {
+    case ContainerRestartPolicy_Name.no:
+      return "no";
+    case ContainerRestartPolicy_Name.always:
+      return "always";
+    case ContainerRestartPolicy_Name.unless_stopped:
+      return "unless_stopped";
+    case ContainerRestartPolicy_Name.on_failure:
+      return "on_failure";
+    case ContainerRestartPolicy_Name.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+export function containerRestartPolicy_NameToNumber(object: ContainerRestartPolicy_Name): number {
+  switch (object) {
+    case ContainerRestartPolicy_Name.no:
+      return 0;
+    case ContainerRestartPolicy_Name.always:
+      return 1;
+    case ContainerRestartPolicy_Name.unless_stopped:
+      return 2;
+    case ContainerRestartPolicy_Name.on_failure:
+      return 3;
+    case ContainerRestartPolicy_Name.UNRECOGNIZED:
+    default:
+      return -1;
+  }
+}
+
+/** 0 and empty mean not given. */
+export interface ContainerResources {
+  readonly memoryBytes: number;
+  readonly memoryReservationBytes: number;
+  /** Memory and swap together; -1: unlimited. */
+  readonly memorySwapBytes: number;
+  /** 0–100; negative: not given. */
+  readonly memorySwappiness: number;
+  readonly oomKillDisable: boolean;
+  readonly nanoCpus: number;
+  readonly cpuShares: number;
+  readonly cpuQuotaUs: number;
+  readonly cpuPeriodUs: number;
+  readonly cpusetCpus: string;
+  readonly cpusetMems: string;
+  readonly pidsLimit: number;
+  readonly blkioWeight: number;
+  readonly blkioLimits: readonly BlkioLimit[];
+  readonly devices: readonly DeviceMapping[];
+  readonly deviceCgroupRules: readonly string[];
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface BlkioLimit {
+  readonly kind: BlkioLimit_Kind;
+  readonly path: string;
+  readonly rate: number;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export const BlkioLimit_Kind = {
+  weight: "weight",
+  read_bps: "read_bps",
+  write_bps: "write_bps",
+  read_iops: "read_iops",
+  write_iops: "write_iops",
+  UNRECOGNIZED: "UNRECOGNIZED",
+} as const;
+
+export type BlkioLimit_Kind = typeof BlkioLimit_Kind[keyof typeof BlkioLimit_Kind];
+
+export function blkioLimit_KindFromJSON(object: any): BlkioLimit_Kind {
+  switch (object) {
+    case 0:
+    case "weight":
+      return BlkioLimit_Kind.weight;
+    case 1:
+    case "read_bps":
+      return BlkioLimit_Kind.read_bps;
+    case 2:
+    case "write_bps":
+      return BlkioLimit_Kind.write_bps;
+    case 3:
+    case "read_iops":
+      return BlkioLimit_Kind.read_iops;
+    case 4:
+    case "write_iops":
+      return BlkioLimit_Kind.write_iops;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return BlkioLimit_Kind.UNRECOGNIZED;
+  }
+}
+
+export function blkioLimit_KindToJSON(object: BlkioLimit_Kind): string {
+  switch (object) {
+    case BlkioLimit_Kind.weight:
+      return "weight";
+    case BlkioLimit_Kind.read_bps:
+      return "read_bps";
+    case BlkioLimit_Kind.write_bps:
+      return "write_bps";
+    case BlkioLimit_Kind.read_iops:
+      return "read_iops";
+    case BlkioLimit_Kind.write_iops:
+      return "write_iops";
+    case BlkioLimit_Kind.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+export function blkioLimit_KindToNumber(object: BlkioLimit_Kind): number {
+  switch (object) {
+    case BlkioLimit_Kind.weight:
+      return 0;
+    case BlkioLimit_Kind.read_bps:
+      return 1;
+    case BlkioLimit_Kind.write_bps:
+      return 2;
+    case BlkioLimit_Kind.read_iops:
+      return 3;
+    case BlkioLimit_Kind.write_iops:
+      return 4;
+    case BlkioLimit_Kind.UNRECOGNIZED:
+    default:
+      return -1;
+  }
+}
+
+export interface DeviceMapping {
+  readonly pathOnHost: string;
+  readonly pathInContainer: string;
+  /** Of r, w and m. */
+  readonly permissions: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface PortBinding {
+  /** tcp, udp, sctp */
+  readonly protocol: string;
+  readonly containerPort: number;
+  readonly hostIp: string;
+  /** 0: one of the node's choice. */
+  readonly hostPort: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -8146,6 +8695,2511 @@ export const ContainerStatus: MessageFns<ContainerStatus> = {
     message.oomKilled = object.oomKilled ?? false;
     message.startedAtMs = object.startedAtMs ?? 0;
     message.finishedAtMs = object.finishedAtMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseContainer(): Container {
+  return {
+    id: "",
+    meta: undefined,
+    name: "",
+    spec: undefined,
+    host: undefined,
+    placement: undefined,
+    networks: [],
+    target: undefined,
+    removing: false,
+    removeForce: false,
+    removeVolumes: false,
+    attachStdin: false,
+    attachStdout: false,
+    attachStderr: false,
+    stdinOnce: false,
+    _unknownFields: {},
+  };
+}
+
+export const Container: MessageFns<Container> = {
+  encode(message: Container, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.meta !== undefined) {
+      Meta.encode(message.meta, writer.uint32(18).fork()).join();
+    }
+    if (message.name !== "") {
+      writer.uint32(26).string(message.name);
+    }
+    if (message.spec !== undefined) {
+      ContainerSpec.encode(message.spec, writer.uint32(34).fork()).join();
+    }
+    if (message.host !== undefined) {
+      HostConfig.encode(message.host, writer.uint32(42).fork()).join();
+    }
+    if (message.placement !== undefined) {
+      Placement.encode(message.placement, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.networks) {
+      NetworkAttachmentSpec.encode(v!, writer.uint32(58).fork()).join();
+    }
+    if (message.target !== undefined) {
+      ContainerTarget.encode(message.target, writer.uint32(66).fork()).join();
+    }
+    if (message.removing !== false) {
+      writer.uint32(72).bool(message.removing);
+    }
+    if (message.removeForce !== false) {
+      writer.uint32(80).bool(message.removeForce);
+    }
+    if (message.removeVolumes !== false) {
+      writer.uint32(88).bool(message.removeVolumes);
+    }
+    if (message.attachStdin !== false) {
+      writer.uint32(96).bool(message.attachStdin);
+    }
+    if (message.attachStdout !== false) {
+      writer.uint32(104).bool(message.attachStdout);
+    }
+    if (message.attachStderr !== false) {
+      writer.uint32(112).bool(message.attachStderr);
+    }
+    if (message.stdinOnce !== false) {
+      writer.uint32(120).bool(message.stdinOnce);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Container {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseContainer() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.meta = Meta.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.spec = ContainerSpec.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.host = HostConfig.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.placement = Placement.decode(reader, reader.uint32());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.networks.push(NetworkAttachmentSpec.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.target = ContainerTarget.decode(reader, reader.uint32());
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.removing = reader.bool();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.removeForce = reader.bool();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.removeVolumes = reader.bool();
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.attachStdin = reader.bool();
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.attachStdout = reader.bool();
+            continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.attachStderr = reader.bool();
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.stdinOnce = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Container {
+    return {
+      id: isSet(object.id) ? globalThis.String(object.id) : "",
+      meta: isSet(object.meta) ? Meta.fromJSON(object.meta) : undefined,
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      spec: isSet(object.spec) ? ContainerSpec.fromJSON(object.spec) : undefined,
+      host: isSet(object.host) ? HostConfig.fromJSON(object.host) : undefined,
+      placement: isSet(object.placement) ? Placement.fromJSON(object.placement) : undefined,
+      networks: globalThis.Array.isArray(object?.networks)
+        ? object.networks.map((e: any) => NetworkAttachmentSpec.fromJSON(e))
+        : [],
+      target: isSet(object.target) ? ContainerTarget.fromJSON(object.target) : undefined,
+      removing: isSet(object.removing) ? globalThis.Boolean(object.removing) : false,
+      removeForce: isSet(object.removeForce)
+        ? globalThis.Boolean(object.removeForce)
+        : isSet(object.remove_force)
+        ? globalThis.Boolean(object.remove_force)
+        : false,
+      removeVolumes: isSet(object.removeVolumes)
+        ? globalThis.Boolean(object.removeVolumes)
+        : isSet(object.remove_volumes)
+        ? globalThis.Boolean(object.remove_volumes)
+        : false,
+      attachStdin: isSet(object.attachStdin)
+        ? globalThis.Boolean(object.attachStdin)
+        : isSet(object.attach_stdin)
+        ? globalThis.Boolean(object.attach_stdin)
+        : false,
+      attachStdout: isSet(object.attachStdout)
+        ? globalThis.Boolean(object.attachStdout)
+        : isSet(object.attach_stdout)
+        ? globalThis.Boolean(object.attach_stdout)
+        : false,
+      attachStderr: isSet(object.attachStderr)
+        ? globalThis.Boolean(object.attachStderr)
+        : isSet(object.attach_stderr)
+        ? globalThis.Boolean(object.attach_stderr)
+        : false,
+      stdinOnce: isSet(object.stdinOnce)
+        ? globalThis.Boolean(object.stdinOnce)
+        : isSet(object.stdin_once)
+        ? globalThis.Boolean(object.stdin_once)
+        : false,
+    };
+  },
+
+  toJSON(message: Container): unknown {
+    const obj: any = {};
+    if (message.id !== "") {
+      obj.id = message.id;
+    }
+    if (message.meta !== undefined) {
+      obj.meta = Meta.toJSON(message.meta);
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.spec !== undefined) {
+      obj.spec = ContainerSpec.toJSON(message.spec);
+    }
+    if (message.host !== undefined) {
+      obj.host = HostConfig.toJSON(message.host);
+    }
+    if (message.placement !== undefined) {
+      obj.placement = Placement.toJSON(message.placement);
+    }
+    if (message.networks?.length) {
+      obj.networks = message.networks.map((e) => NetworkAttachmentSpec.toJSON(e));
+    }
+    if (message.target !== undefined) {
+      obj.target = ContainerTarget.toJSON(message.target);
+    }
+    if (message.removing !== false) {
+      obj.removing = message.removing;
+    }
+    if (message.removeForce !== false) {
+      obj.removeForce = message.removeForce;
+    }
+    if (message.removeVolumes !== false) {
+      obj.removeVolumes = message.removeVolumes;
+    }
+    if (message.attachStdin !== false) {
+      obj.attachStdin = message.attachStdin;
+    }
+    if (message.attachStdout !== false) {
+      obj.attachStdout = message.attachStdout;
+    }
+    if (message.attachStderr !== false) {
+      obj.attachStderr = message.attachStderr;
+    }
+    if (message.stdinOnce !== false) {
+      obj.stdinOnce = message.stdinOnce;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Container>): Container {
+    return Container.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Container>): Container {
+    const message = createBaseContainer() as any;
+    message.id = object.id ?? "";
+    message.meta = (object.meta !== undefined && object.meta !== null) ? Meta.fromPartial(object.meta) : undefined;
+    message.name = object.name ?? "";
+    message.spec = (object.spec !== undefined && object.spec !== null)
+      ? ContainerSpec.fromPartial(object.spec)
+      : undefined;
+    message.host = (object.host !== undefined && object.host !== null)
+      ? HostConfig.fromPartial(object.host)
+      : undefined;
+    message.placement = (object.placement !== undefined && object.placement !== null)
+      ? Placement.fromPartial(object.placement)
+      : undefined;
+    message.networks = object.networks?.map((e) => NetworkAttachmentSpec.fromPartial(e)) || [];
+    message.target = (object.target !== undefined && object.target !== null)
+      ? ContainerTarget.fromPartial(object.target)
+      : undefined;
+    message.removing = object.removing ?? false;
+    message.removeForce = object.removeForce ?? false;
+    message.removeVolumes = object.removeVolumes ?? false;
+    message.attachStdin = object.attachStdin ?? false;
+    message.attachStdout = object.attachStdout ?? false;
+    message.attachStderr = object.attachStderr ?? false;
+    message.stdinOnce = object.stdinOnce ?? false;
+    return message;
+  },
+};
+
+function createBaseContainerTarget(): ContainerTarget {
+  return { verb: ContainerTarget_Verb.create, generation: 0, stopSignal: "", stopTimeoutMs: 0, _unknownFields: {} };
+}
+
+export const ContainerTarget: MessageFns<ContainerTarget> = {
+  encode(message: ContainerTarget, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.verb !== ContainerTarget_Verb.create) {
+      writer.uint32(8).int32(containerTarget_VerbToNumber(message.verb));
+    }
+    if (message.generation !== 0) {
+      writer.uint32(16).uint64(message.generation);
+    }
+    if (message.stopSignal !== "") {
+      writer.uint32(26).string(message.stopSignal);
+    }
+    if (message.stopTimeoutMs !== 0) {
+      writer.uint32(32).int64(message.stopTimeoutMs);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ContainerTarget {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseContainerTarget() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.verb = containerTarget_VerbFromJSON(reader.int32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.generation = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.stopSignal = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.stopTimeoutMs = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ContainerTarget {
+    return {
+      verb: isSet(object.verb) ? containerTarget_VerbFromJSON(object.verb) : ContainerTarget_Verb.create,
+      generation: isSet(object.generation) ? globalThis.Number(object.generation) : 0,
+      stopSignal: isSet(object.stopSignal)
+        ? globalThis.String(object.stopSignal)
+        : isSet(object.stop_signal)
+        ? globalThis.String(object.stop_signal)
+        : "",
+      stopTimeoutMs: isSet(object.stopTimeoutMs)
+        ? globalThis.Number(object.stopTimeoutMs)
+        : isSet(object.stop_timeout_ms)
+        ? globalThis.Number(object.stop_timeout_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: ContainerTarget): unknown {
+    const obj: any = {};
+    if (message.verb !== ContainerTarget_Verb.create) {
+      obj.verb = containerTarget_VerbToJSON(message.verb);
+    }
+    if (message.generation !== 0) {
+      obj.generation = Math.round(message.generation);
+    }
+    if (message.stopSignal !== "") {
+      obj.stopSignal = message.stopSignal;
+    }
+    if (message.stopTimeoutMs !== 0) {
+      obj.stopTimeoutMs = Math.round(message.stopTimeoutMs);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ContainerTarget>): ContainerTarget {
+    return ContainerTarget.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ContainerTarget>): ContainerTarget {
+    const message = createBaseContainerTarget() as any;
+    message.verb = object.verb ?? ContainerTarget_Verb.create;
+    message.generation = object.generation ?? 0;
+    message.stopSignal = object.stopSignal ?? "";
+    message.stopTimeoutMs = object.stopTimeoutMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseContainerPlacement(): ContainerPlacement {
+  return { containerId: "", nodeId: "", networks: [], pendingReason: "", placedAtMs: 0, _unknownFields: {} };
+}
+
+export const ContainerPlacement: MessageFns<ContainerPlacement> = {
+  encode(message: ContainerPlacement, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.containerId !== "") {
+      writer.uint32(10).string(message.containerId);
+    }
+    if (message.nodeId !== "") {
+      writer.uint32(18).string(message.nodeId);
+    }
+    for (const v of message.networks) {
+      NetworkAttachment.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.pendingReason !== "") {
+      writer.uint32(34).string(message.pendingReason);
+    }
+    if (message.placedAtMs !== 0) {
+      writer.uint32(40).int64(message.placedAtMs);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ContainerPlacement {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseContainerPlacement() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.containerId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.networks.push(NetworkAttachment.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.pendingReason = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.placedAtMs = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ContainerPlacement {
+    return {
+      containerId: isSet(object.containerId)
+        ? globalThis.String(object.containerId)
+        : isSet(object.container_id)
+        ? globalThis.String(object.container_id)
+        : "",
+      nodeId: isSet(object.nodeId)
+        ? globalThis.String(object.nodeId)
+        : isSet(object.node_id)
+        ? globalThis.String(object.node_id)
+        : "",
+      networks: globalThis.Array.isArray(object?.networks)
+        ? object.networks.map((e: any) => NetworkAttachment.fromJSON(e))
+        : [],
+      pendingReason: isSet(object.pendingReason)
+        ? globalThis.String(object.pendingReason)
+        : isSet(object.pending_reason)
+        ? globalThis.String(object.pending_reason)
+        : "",
+      placedAtMs: isSet(object.placedAtMs)
+        ? globalThis.Number(object.placedAtMs)
+        : isSet(object.placed_at_ms)
+        ? globalThis.Number(object.placed_at_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: ContainerPlacement): unknown {
+    const obj: any = {};
+    if (message.containerId !== "") {
+      obj.containerId = message.containerId;
+    }
+    if (message.nodeId !== "") {
+      obj.nodeId = message.nodeId;
+    }
+    if (message.networks?.length) {
+      obj.networks = message.networks.map((e) => NetworkAttachment.toJSON(e));
+    }
+    if (message.pendingReason !== "") {
+      obj.pendingReason = message.pendingReason;
+    }
+    if (message.placedAtMs !== 0) {
+      obj.placedAtMs = Math.round(message.placedAtMs);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ContainerPlacement>): ContainerPlacement {
+    return ContainerPlacement.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ContainerPlacement>): ContainerPlacement {
+    const message = createBaseContainerPlacement() as any;
+    message.containerId = object.containerId ?? "";
+    message.nodeId = object.nodeId ?? "";
+    message.networks = object.networks?.map((e) => NetworkAttachment.fromPartial(e)) || [];
+    message.pendingReason = object.pendingReason ?? "";
+    message.placedAtMs = object.placedAtMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseContainerState(): ContainerState {
+  return {
+    containerId: "",
+    nodeId: "",
+    state: ContainerState_State.created,
+    generation: 0,
+    generationError: "",
+    generationErrorKind: "",
+    pid: 0,
+    exitCode: 0,
+    error: "",
+    oomKilled: false,
+    startedAtMs: 0,
+    finishedAtMs: 0,
+    starts: 0,
+    exits: 0,
+    restartCount: 0,
+    localNetworks: [],
+    ports: [],
+    health: undefined,
+    sequence: 0,
+    _unknownFields: {},
+  };
+}
+
+export const ContainerState: MessageFns<ContainerState> = {
+  encode(message: ContainerState, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.containerId !== "") {
+      writer.uint32(10).string(message.containerId);
+    }
+    if (message.nodeId !== "") {
+      writer.uint32(18).string(message.nodeId);
+    }
+    if (message.state !== ContainerState_State.created) {
+      writer.uint32(24).int32(containerState_StateToNumber(message.state));
+    }
+    if (message.generation !== 0) {
+      writer.uint32(32).uint64(message.generation);
+    }
+    if (message.generationError !== "") {
+      writer.uint32(42).string(message.generationError);
+    }
+    if (message.generationErrorKind !== "") {
+      writer.uint32(50).string(message.generationErrorKind);
+    }
+    if (message.pid !== 0) {
+      writer.uint32(56).int32(message.pid);
+    }
+    if (message.exitCode !== 0) {
+      writer.uint32(64).int32(message.exitCode);
+    }
+    if (message.error !== "") {
+      writer.uint32(74).string(message.error);
+    }
+    if (message.oomKilled !== false) {
+      writer.uint32(80).bool(message.oomKilled);
+    }
+    if (message.startedAtMs !== 0) {
+      writer.uint32(88).int64(message.startedAtMs);
+    }
+    if (message.finishedAtMs !== 0) {
+      writer.uint32(96).int64(message.finishedAtMs);
+    }
+    if (message.starts !== 0) {
+      writer.uint32(104).uint64(message.starts);
+    }
+    if (message.exits !== 0) {
+      writer.uint32(112).uint64(message.exits);
+    }
+    if (message.restartCount !== 0) {
+      writer.uint32(120).uint32(message.restartCount);
+    }
+    for (const v of message.localNetworks) {
+      NetworkAttachment.encode(v!, writer.uint32(130).fork()).join();
+    }
+    for (const v of message.ports) {
+      PortBinding.encode(v!, writer.uint32(138).fork()).join();
+    }
+    if (message.health !== undefined) {
+      Health.encode(message.health, writer.uint32(146).fork()).join();
+    }
+    if (message.sequence !== 0) {
+      writer.uint32(152).uint64(message.sequence);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ContainerState {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseContainerState() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.containerId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.state = containerState_StateFromJSON(reader.int32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.generation = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.generationError = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.generationErrorKind = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.pid = reader.int32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.exitCode = reader.int32();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.error = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.oomKilled = reader.bool();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.startedAtMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.finishedAtMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.starts = longToNumber(reader.uint64());
+            continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.exits = longToNumber(reader.uint64());
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.restartCount = reader.uint32();
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.localNetworks.push(NetworkAttachment.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.ports.push(PortBinding.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.health = Health.decode(reader, reader.uint32());
+            continue;
+          }
+          case 19: {
+            if (tag !== 152) {
+              break;
+            }
+
+            message.sequence = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ContainerState {
+    return {
+      containerId: isSet(object.containerId)
+        ? globalThis.String(object.containerId)
+        : isSet(object.container_id)
+        ? globalThis.String(object.container_id)
+        : "",
+      nodeId: isSet(object.nodeId)
+        ? globalThis.String(object.nodeId)
+        : isSet(object.node_id)
+        ? globalThis.String(object.node_id)
+        : "",
+      state: isSet(object.state) ? containerState_StateFromJSON(object.state) : ContainerState_State.created,
+      generation: isSet(object.generation) ? globalThis.Number(object.generation) : 0,
+      generationError: isSet(object.generationError)
+        ? globalThis.String(object.generationError)
+        : isSet(object.generation_error)
+        ? globalThis.String(object.generation_error)
+        : "",
+      generationErrorKind: isSet(object.generationErrorKind)
+        ? globalThis.String(object.generationErrorKind)
+        : isSet(object.generation_error_kind)
+        ? globalThis.String(object.generation_error_kind)
+        : "",
+      pid: isSet(object.pid) ? globalThis.Number(object.pid) : 0,
+      exitCode: isSet(object.exitCode)
+        ? globalThis.Number(object.exitCode)
+        : isSet(object.exit_code)
+        ? globalThis.Number(object.exit_code)
+        : 0,
+      error: isSet(object.error) ? globalThis.String(object.error) : "",
+      oomKilled: isSet(object.oomKilled)
+        ? globalThis.Boolean(object.oomKilled)
+        : isSet(object.oom_killed)
+        ? globalThis.Boolean(object.oom_killed)
+        : false,
+      startedAtMs: isSet(object.startedAtMs)
+        ? globalThis.Number(object.startedAtMs)
+        : isSet(object.started_at_ms)
+        ? globalThis.Number(object.started_at_ms)
+        : 0,
+      finishedAtMs: isSet(object.finishedAtMs)
+        ? globalThis.Number(object.finishedAtMs)
+        : isSet(object.finished_at_ms)
+        ? globalThis.Number(object.finished_at_ms)
+        : 0,
+      starts: isSet(object.starts) ? globalThis.Number(object.starts) : 0,
+      exits: isSet(object.exits) ? globalThis.Number(object.exits) : 0,
+      restartCount: isSet(object.restartCount)
+        ? globalThis.Number(object.restartCount)
+        : isSet(object.restart_count)
+        ? globalThis.Number(object.restart_count)
+        : 0,
+      localNetworks: globalThis.Array.isArray(object?.localNetworks)
+        ? object.localNetworks.map((e: any) => NetworkAttachment.fromJSON(e))
+        : globalThis.Array.isArray(object?.local_networks)
+        ? object.local_networks.map((e: any) => NetworkAttachment.fromJSON(e))
+        : [],
+      ports: globalThis.Array.isArray(object?.ports)
+        ? object.ports.map((e: any) => PortBinding.fromJSON(e))
+        : [],
+      health: isSet(object.health) ? Health.fromJSON(object.health) : undefined,
+      sequence: isSet(object.sequence) ? globalThis.Number(object.sequence) : 0,
+    };
+  },
+
+  toJSON(message: ContainerState): unknown {
+    const obj: any = {};
+    if (message.containerId !== "") {
+      obj.containerId = message.containerId;
+    }
+    if (message.nodeId !== "") {
+      obj.nodeId = message.nodeId;
+    }
+    if (message.state !== ContainerState_State.created) {
+      obj.state = containerState_StateToJSON(message.state);
+    }
+    if (message.generation !== 0) {
+      obj.generation = Math.round(message.generation);
+    }
+    if (message.generationError !== "") {
+      obj.generationError = message.generationError;
+    }
+    if (message.generationErrorKind !== "") {
+      obj.generationErrorKind = message.generationErrorKind;
+    }
+    if (message.pid !== 0) {
+      obj.pid = Math.round(message.pid);
+    }
+    if (message.exitCode !== 0) {
+      obj.exitCode = Math.round(message.exitCode);
+    }
+    if (message.error !== "") {
+      obj.error = message.error;
+    }
+    if (message.oomKilled !== false) {
+      obj.oomKilled = message.oomKilled;
+    }
+    if (message.startedAtMs !== 0) {
+      obj.startedAtMs = Math.round(message.startedAtMs);
+    }
+    if (message.finishedAtMs !== 0) {
+      obj.finishedAtMs = Math.round(message.finishedAtMs);
+    }
+    if (message.starts !== 0) {
+      obj.starts = Math.round(message.starts);
+    }
+    if (message.exits !== 0) {
+      obj.exits = Math.round(message.exits);
+    }
+    if (message.restartCount !== 0) {
+      obj.restartCount = Math.round(message.restartCount);
+    }
+    if (message.localNetworks?.length) {
+      obj.localNetworks = message.localNetworks.map((e) => NetworkAttachment.toJSON(e));
+    }
+    if (message.ports?.length) {
+      obj.ports = message.ports.map((e) => PortBinding.toJSON(e));
+    }
+    if (message.health !== undefined) {
+      obj.health = Health.toJSON(message.health);
+    }
+    if (message.sequence !== 0) {
+      obj.sequence = Math.round(message.sequence);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ContainerState>): ContainerState {
+    return ContainerState.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ContainerState>): ContainerState {
+    const message = createBaseContainerState() as any;
+    message.containerId = object.containerId ?? "";
+    message.nodeId = object.nodeId ?? "";
+    message.state = object.state ?? ContainerState_State.created;
+    message.generation = object.generation ?? 0;
+    message.generationError = object.generationError ?? "";
+    message.generationErrorKind = object.generationErrorKind ?? "";
+    message.pid = object.pid ?? 0;
+    message.exitCode = object.exitCode ?? 0;
+    message.error = object.error ?? "";
+    message.oomKilled = object.oomKilled ?? false;
+    message.startedAtMs = object.startedAtMs ?? 0;
+    message.finishedAtMs = object.finishedAtMs ?? 0;
+    message.starts = object.starts ?? 0;
+    message.exits = object.exits ?? 0;
+    message.restartCount = object.restartCount ?? 0;
+    message.localNetworks = object.localNetworks?.map((e) => NetworkAttachment.fromPartial(e)) || [];
+    message.ports = object.ports?.map((e) => PortBinding.fromPartial(e)) || [];
+    message.health = (object.health !== undefined && object.health !== null)
+      ? Health.fromPartial(object.health)
+      : undefined;
+    message.sequence = object.sequence ?? 0;
+    return message;
+  },
+};
+
+function createBaseHealth(): Health {
+  return { status: Health_Status.none, failingStreak: 0, _unknownFields: {} };
+}
+
+export const Health: MessageFns<Health> = {
+  encode(message: Health, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== Health_Status.none) {
+      writer.uint32(8).int32(health_StatusToNumber(message.status));
+    }
+    if (message.failingStreak !== 0) {
+      writer.uint32(16).uint32(message.failingStreak);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Health {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHealth() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.status = health_StatusFromJSON(reader.int32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.failingStreak = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Health {
+    return {
+      status: isSet(object.status) ? health_StatusFromJSON(object.status) : Health_Status.none,
+      failingStreak: isSet(object.failingStreak)
+        ? globalThis.Number(object.failingStreak)
+        : isSet(object.failing_streak)
+        ? globalThis.Number(object.failing_streak)
+        : 0,
+    };
+  },
+
+  toJSON(message: Health): unknown {
+    const obj: any = {};
+    if (message.status !== Health_Status.none) {
+      obj.status = health_StatusToJSON(message.status);
+    }
+    if (message.failingStreak !== 0) {
+      obj.failingStreak = Math.round(message.failingStreak);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Health>): Health {
+    return Health.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Health>): Health {
+    const message = createBaseHealth() as any;
+    message.status = object.status ?? Health_Status.none;
+    message.failingStreak = object.failingStreak ?? 0;
+    return message;
+  },
+};
+
+function createBaseHostConfig(): HostConfig {
+  return {
+    resources: undefined,
+    restart: undefined,
+    autoRemove: false,
+    networkMode: "",
+    ports: [],
+    publishAllPorts: false,
+    logDriver: undefined,
+    shmSizeBytes: 0,
+    pidMode: "",
+    ipcMode: "",
+    utsMode: "",
+    cgroupnsMode: "",
+    securityOptions: [],
+    domainname: "",
+    maskedPaths: [],
+    readonlyPaths: [],
+    _unknownFields: {},
+  };
+}
+
+export const HostConfig: MessageFns<HostConfig> = {
+  encode(message: HostConfig, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.resources !== undefined) {
+      ContainerResources.encode(message.resources, writer.uint32(10).fork()).join();
+    }
+    if (message.restart !== undefined) {
+      ContainerRestartPolicy.encode(message.restart, writer.uint32(18).fork()).join();
+    }
+    if (message.autoRemove !== false) {
+      writer.uint32(24).bool(message.autoRemove);
+    }
+    if (message.networkMode !== "") {
+      writer.uint32(34).string(message.networkMode);
+    }
+    for (const v of message.ports) {
+      PortBinding.encode(v!, writer.uint32(42).fork()).join();
+    }
+    if (message.publishAllPorts !== false) {
+      writer.uint32(48).bool(message.publishAllPorts);
+    }
+    if (message.logDriver !== undefined) {
+      LogDriver.encode(message.logDriver, writer.uint32(58).fork()).join();
+    }
+    if (message.shmSizeBytes !== 0) {
+      writer.uint32(64).int64(message.shmSizeBytes);
+    }
+    if (message.pidMode !== "") {
+      writer.uint32(74).string(message.pidMode);
+    }
+    if (message.ipcMode !== "") {
+      writer.uint32(82).string(message.ipcMode);
+    }
+    if (message.utsMode !== "") {
+      writer.uint32(90).string(message.utsMode);
+    }
+    if (message.cgroupnsMode !== "") {
+      writer.uint32(98).string(message.cgroupnsMode);
+    }
+    for (const v of message.securityOptions) {
+      writer.uint32(106).string(v!);
+    }
+    if (message.domainname !== "") {
+      writer.uint32(114).string(message.domainname);
+    }
+    for (const v of message.maskedPaths) {
+      writer.uint32(122).string(v!);
+    }
+    for (const v of message.readonlyPaths) {
+      writer.uint32(130).string(v!);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HostConfig {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHostConfig() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.resources = ContainerResources.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.restart = ContainerRestartPolicy.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.autoRemove = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.networkMode = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.ports.push(PortBinding.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.publishAllPorts = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.logDriver = LogDriver.decode(reader, reader.uint32());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.shmSizeBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.pidMode = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.ipcMode = reader.string();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.utsMode = reader.string();
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.cgroupnsMode = reader.string();
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.securityOptions.push(reader.string());
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.domainname = reader.string();
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.maskedPaths.push(reader.string());
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.readonlyPaths.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HostConfig {
+    return {
+      resources: isSet(object.resources) ? ContainerResources.fromJSON(object.resources) : undefined,
+      restart: isSet(object.restart) ? ContainerRestartPolicy.fromJSON(object.restart) : undefined,
+      autoRemove: isSet(object.autoRemove)
+        ? globalThis.Boolean(object.autoRemove)
+        : isSet(object.auto_remove)
+        ? globalThis.Boolean(object.auto_remove)
+        : false,
+      networkMode: isSet(object.networkMode)
+        ? globalThis.String(object.networkMode)
+        : isSet(object.network_mode)
+        ? globalThis.String(object.network_mode)
+        : "",
+      ports: globalThis.Array.isArray(object?.ports) ? object.ports.map((e: any) => PortBinding.fromJSON(e)) : [],
+      publishAllPorts: isSet(object.publishAllPorts)
+        ? globalThis.Boolean(object.publishAllPorts)
+        : isSet(object.publish_all_ports)
+        ? globalThis.Boolean(object.publish_all_ports)
+        : false,
+      logDriver: isSet(object.logDriver)
+        ? LogDriver.fromJSON(object.logDriver)
+        : isSet(object.log_driver)
+        ? LogDriver.fromJSON(object.log_driver)
+        : undefined,
+      shmSizeBytes: isSet(object.shmSizeBytes)
+        ? globalThis.Number(object.shmSizeBytes)
+        : isSet(object.shm_size_bytes)
+        ? globalThis.Number(object.shm_size_bytes)
+        : 0,
+      pidMode: isSet(object.pidMode)
+        ? globalThis.String(object.pidMode)
+        : isSet(object.pid_mode)
+        ? globalThis.String(object.pid_mode)
+        : "",
+      ipcMode: isSet(object.ipcMode)
+        ? globalThis.String(object.ipcMode)
+        : isSet(object.ipc_mode)
+        ? globalThis.String(object.ipc_mode)
+        : "",
+      utsMode: isSet(object.utsMode)
+        ? globalThis.String(object.utsMode)
+        : isSet(object.uts_mode)
+        ? globalThis.String(object.uts_mode)
+        : "",
+      cgroupnsMode: isSet(object.cgroupnsMode)
+        ? globalThis.String(object.cgroupnsMode)
+        : isSet(object.cgroupns_mode)
+        ? globalThis.String(object.cgroupns_mode)
+        : "",
+      securityOptions: globalThis.Array.isArray(object?.securityOptions)
+        ? object.securityOptions.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.security_options)
+        ? object.security_options.map((e: any) => globalThis.String(e))
+        : [],
+      domainname: isSet(object.domainname) ? globalThis.String(object.domainname) : "",
+      maskedPaths: globalThis.Array.isArray(object?.maskedPaths)
+        ? object.maskedPaths.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.masked_paths)
+        ? object.masked_paths.map((e: any) => globalThis.String(e))
+        : [],
+      readonlyPaths: globalThis.Array.isArray(object?.readonlyPaths)
+        ? object.readonlyPaths.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.readonly_paths)
+        ? object.readonly_paths.map((e: any) => globalThis.String(e))
+        : [],
+    };
+  },
+
+  toJSON(message: HostConfig): unknown {
+    const obj: any = {};
+    if (message.resources !== undefined) {
+      obj.resources = ContainerResources.toJSON(message.resources);
+    }
+    if (message.restart !== undefined) {
+      obj.restart = ContainerRestartPolicy.toJSON(message.restart);
+    }
+    if (message.autoRemove !== false) {
+      obj.autoRemove = message.autoRemove;
+    }
+    if (message.networkMode !== "") {
+      obj.networkMode = message.networkMode;
+    }
+    if (message.ports?.length) {
+      obj.ports = message.ports.map((e) => PortBinding.toJSON(e));
+    }
+    if (message.publishAllPorts !== false) {
+      obj.publishAllPorts = message.publishAllPorts;
+    }
+    if (message.logDriver !== undefined) {
+      obj.logDriver = LogDriver.toJSON(message.logDriver);
+    }
+    if (message.shmSizeBytes !== 0) {
+      obj.shmSizeBytes = Math.round(message.shmSizeBytes);
+    }
+    if (message.pidMode !== "") {
+      obj.pidMode = message.pidMode;
+    }
+    if (message.ipcMode !== "") {
+      obj.ipcMode = message.ipcMode;
+    }
+    if (message.utsMode !== "") {
+      obj.utsMode = message.utsMode;
+    }
+    if (message.cgroupnsMode !== "") {
+      obj.cgroupnsMode = message.cgroupnsMode;
+    }
+    if (message.securityOptions?.length) {
+      obj.securityOptions = message.securityOptions;
+    }
+    if (message.domainname !== "") {
+      obj.domainname = message.domainname;
+    }
+    if (message.maskedPaths?.length) {
+      obj.maskedPaths = message.maskedPaths;
+    }
+    if (message.readonlyPaths?.length) {
+      obj.readonlyPaths = message.readonlyPaths;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<HostConfig>): HostConfig {
+    return HostConfig.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<HostConfig>): HostConfig {
+    const message = createBaseHostConfig() as any;
+    message.resources = (object.resources !== undefined && object.resources !== null)
+      ? ContainerResources.fromPartial(object.resources)
+      : undefined;
+    message.restart = (object.restart !== undefined && object.restart !== null)
+      ? ContainerRestartPolicy.fromPartial(object.restart)
+      : undefined;
+    message.autoRemove = object.autoRemove ?? false;
+    message.networkMode = object.networkMode ?? "";
+    message.ports = object.ports?.map((e) => PortBinding.fromPartial(e)) || [];
+    message.publishAllPorts = object.publishAllPorts ?? false;
+    message.logDriver = (object.logDriver !== undefined && object.logDriver !== null)
+      ? LogDriver.fromPartial(object.logDriver)
+      : undefined;
+    message.shmSizeBytes = object.shmSizeBytes ?? 0;
+    message.pidMode = object.pidMode ?? "";
+    message.ipcMode = object.ipcMode ?? "";
+    message.utsMode = object.utsMode ?? "";
+    message.cgroupnsMode = object.cgroupnsMode ?? "";
+    message.securityOptions = object.securityOptions?.map((e) => e) || [];
+    message.domainname = object.domainname ?? "";
+    message.maskedPaths = object.maskedPaths?.map((e) => e) || [];
+    message.readonlyPaths = object.readonlyPaths?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseContainerRestartPolicy(): ContainerRestartPolicy {
+  return { name: ContainerRestartPolicy_Name.no, maxRetries: 0, _unknownFields: {} };
+}
+
+export const ContainerRestartPolicy: MessageFns<ContainerRestartPolicy> = {
+  encode(message: ContainerRestartPolicy, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== ContainerRestartPolicy_Name.no) {
+      writer.uint32(8).int32(containerRestartPolicy_NameToNumber(message.name));
+    }
+    if (message.maxRetries !== 0) {
+      writer.uint32(16).uint32(message.maxRetries);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ContainerRestartPolicy {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseContainerRestartPolicy() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.name = containerRestartPolicy_NameFromJSON(reader.int32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.maxRetries = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ContainerRestartPolicy {
+    return {
+      name: isSet(object.name) ? containerRestartPolicy_NameFromJSON(object.name) : ContainerRestartPolicy_Name.no,
+      maxRetries: isSet(object.maxRetries)
+        ? globalThis.Number(object.maxRetries)
+        : isSet(object.max_retries)
+        ? globalThis.Number(object.max_retries)
+        : 0,
+    };
+  },
+
+  toJSON(message: ContainerRestartPolicy): unknown {
+    const obj: any = {};
+    if (message.name !== ContainerRestartPolicy_Name.no) {
+      obj.name = containerRestartPolicy_NameToJSON(message.name);
+    }
+    if (message.maxRetries !== 0) {
+      obj.maxRetries = Math.round(message.maxRetries);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ContainerRestartPolicy>): ContainerRestartPolicy {
+    return ContainerRestartPolicy.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ContainerRestartPolicy>): ContainerRestartPolicy {
+    const message = createBaseContainerRestartPolicy() as any;
+    message.name = object.name ?? ContainerRestartPolicy_Name.no;
+    message.maxRetries = object.maxRetries ?? 0;
+    return message;
+  },
+};
+
+function createBaseContainerResources(): ContainerResources {
+  return {
+    memoryBytes: 0,
+    memoryReservationBytes: 0,
+    memorySwapBytes: 0,
+    memorySwappiness: 0,
+    oomKillDisable: false,
+    nanoCpus: 0,
+    cpuShares: 0,
+    cpuQuotaUs: 0,
+    cpuPeriodUs: 0,
+    cpusetCpus: "",
+    cpusetMems: "",
+    pidsLimit: 0,
+    blkioWeight: 0,
+    blkioLimits: [],
+    devices: [],
+    deviceCgroupRules: [],
+    _unknownFields: {},
+  };
+}
+
+export const ContainerResources: MessageFns<ContainerResources> = {
+  encode(message: ContainerResources, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.memoryBytes !== 0) {
+      writer.uint32(8).int64(message.memoryBytes);
+    }
+    if (message.memoryReservationBytes !== 0) {
+      writer.uint32(16).int64(message.memoryReservationBytes);
+    }
+    if (message.memorySwapBytes !== 0) {
+      writer.uint32(24).int64(message.memorySwapBytes);
+    }
+    if (message.memorySwappiness !== 0) {
+      writer.uint32(32).int32(message.memorySwappiness);
+    }
+    if (message.oomKillDisable !== false) {
+      writer.uint32(40).bool(message.oomKillDisable);
+    }
+    if (message.nanoCpus !== 0) {
+      writer.uint32(48).int64(message.nanoCpus);
+    }
+    if (message.cpuShares !== 0) {
+      writer.uint32(56).int64(message.cpuShares);
+    }
+    if (message.cpuQuotaUs !== 0) {
+      writer.uint32(64).int64(message.cpuQuotaUs);
+    }
+    if (message.cpuPeriodUs !== 0) {
+      writer.uint32(72).int64(message.cpuPeriodUs);
+    }
+    if (message.cpusetCpus !== "") {
+      writer.uint32(82).string(message.cpusetCpus);
+    }
+    if (message.cpusetMems !== "") {
+      writer.uint32(90).string(message.cpusetMems);
+    }
+    if (message.pidsLimit !== 0) {
+      writer.uint32(96).int64(message.pidsLimit);
+    }
+    if (message.blkioWeight !== 0) {
+      writer.uint32(104).uint32(message.blkioWeight);
+    }
+    for (const v of message.blkioLimits) {
+      BlkioLimit.encode(v!, writer.uint32(114).fork()).join();
+    }
+    for (const v of message.devices) {
+      DeviceMapping.encode(v!, writer.uint32(122).fork()).join();
+    }
+    for (const v of message.deviceCgroupRules) {
+      writer.uint32(130).string(v!);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ContainerResources {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseContainerResources() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.memoryBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.memoryReservationBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.memorySwapBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.memorySwappiness = reader.int32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.oomKillDisable = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.nanoCpus = longToNumber(reader.int64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.cpuShares = longToNumber(reader.int64());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.cpuQuotaUs = longToNumber(reader.int64());
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.cpuPeriodUs = longToNumber(reader.int64());
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.cpusetCpus = reader.string();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.cpusetMems = reader.string();
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.pidsLimit = longToNumber(reader.int64());
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.blkioWeight = reader.uint32();
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.blkioLimits.push(BlkioLimit.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.devices.push(DeviceMapping.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.deviceCgroupRules.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ContainerResources {
+    return {
+      memoryBytes: isSet(object.memoryBytes)
+        ? globalThis.Number(object.memoryBytes)
+        : isSet(object.memory_bytes)
+        ? globalThis.Number(object.memory_bytes)
+        : 0,
+      memoryReservationBytes: isSet(object.memoryReservationBytes)
+        ? globalThis.Number(object.memoryReservationBytes)
+        : isSet(object.memory_reservation_bytes)
+        ? globalThis.Number(object.memory_reservation_bytes)
+        : 0,
+      memorySwapBytes: isSet(object.memorySwapBytes)
+        ? globalThis.Number(object.memorySwapBytes)
+        : isSet(object.memory_swap_bytes)
+        ? globalThis.Number(object.memory_swap_bytes)
+        : 0,
+      memorySwappiness: isSet(object.memorySwappiness)
+        ? globalThis.Number(object.memorySwappiness)
+        : isSet(object.memory_swappiness)
+        ? globalThis.Number(object.memory_swappiness)
+        : 0,
+      oomKillDisable: isSet(object.oomKillDisable)
+        ? globalThis.Boolean(object.oomKillDisable)
+        : isSet(object.oom_kill_disable)
+        ? globalThis.Boolean(object.oom_kill_disable)
+        : false,
+      nanoCpus: isSet(object.nanoCpus)
+        ? globalThis.Number(object.nanoCpus)
+        : isSet(object.nano_cpus)
+        ? globalThis.Number(object.nano_cpus)
+        : 0,
+      cpuShares: isSet(object.cpuShares)
+        ? globalThis.Number(object.cpuShares)
+        : isSet(object.cpu_shares)
+        ? globalThis.Number(object.cpu_shares)
+        : 0,
+      cpuQuotaUs: isSet(object.cpuQuotaUs)
+        ? globalThis.Number(object.cpuQuotaUs)
+        : isSet(object.cpu_quota_us)
+        ? globalThis.Number(object.cpu_quota_us)
+        : 0,
+      cpuPeriodUs: isSet(object.cpuPeriodUs)
+        ? globalThis.Number(object.cpuPeriodUs)
+        : isSet(object.cpu_period_us)
+        ? globalThis.Number(object.cpu_period_us)
+        : 0,
+      cpusetCpus: isSet(object.cpusetCpus)
+        ? globalThis.String(object.cpusetCpus)
+        : isSet(object.cpuset_cpus)
+        ? globalThis.String(object.cpuset_cpus)
+        : "",
+      cpusetMems: isSet(object.cpusetMems)
+        ? globalThis.String(object.cpusetMems)
+        : isSet(object.cpuset_mems)
+        ? globalThis.String(object.cpuset_mems)
+        : "",
+      pidsLimit: isSet(object.pidsLimit)
+        ? globalThis.Number(object.pidsLimit)
+        : isSet(object.pids_limit)
+        ? globalThis.Number(object.pids_limit)
+        : 0,
+      blkioWeight: isSet(object.blkioWeight)
+        ? globalThis.Number(object.blkioWeight)
+        : isSet(object.blkio_weight)
+        ? globalThis.Number(object.blkio_weight)
+        : 0,
+      blkioLimits: globalThis.Array.isArray(object?.blkioLimits)
+        ? object.blkioLimits.map((e: any) => BlkioLimit.fromJSON(e))
+        : globalThis.Array.isArray(object?.blkio_limits)
+        ? object.blkio_limits.map((e: any) => BlkioLimit.fromJSON(e))
+        : [],
+      devices: globalThis.Array.isArray(object?.devices)
+        ? object.devices.map((e: any) => DeviceMapping.fromJSON(e))
+        : [],
+      deviceCgroupRules: globalThis.Array.isArray(object?.deviceCgroupRules)
+        ? object.deviceCgroupRules.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.device_cgroup_rules)
+        ? object.device_cgroup_rules.map((e: any) => globalThis.String(e))
+        : [],
+    };
+  },
+
+  toJSON(message: ContainerResources): unknown {
+    const obj: any = {};
+    if (message.memoryBytes !== 0) {
+      obj.memoryBytes = Math.round(message.memoryBytes);
+    }
+    if (message.memoryReservationBytes !== 0) {
+      obj.memoryReservationBytes = Math.round(message.memoryReservationBytes);
+    }
+    if (message.memorySwapBytes !== 0) {
+      obj.memorySwapBytes = Math.round(message.memorySwapBytes);
+    }
+    if (message.memorySwappiness !== 0) {
+      obj.memorySwappiness = Math.round(message.memorySwappiness);
+    }
+    if (message.oomKillDisable !== false) {
+      obj.oomKillDisable = message.oomKillDisable;
+    }
+    if (message.nanoCpus !== 0) {
+      obj.nanoCpus = Math.round(message.nanoCpus);
+    }
+    if (message.cpuShares !== 0) {
+      obj.cpuShares = Math.round(message.cpuShares);
+    }
+    if (message.cpuQuotaUs !== 0) {
+      obj.cpuQuotaUs = Math.round(message.cpuQuotaUs);
+    }
+    if (message.cpuPeriodUs !== 0) {
+      obj.cpuPeriodUs = Math.round(message.cpuPeriodUs);
+    }
+    if (message.cpusetCpus !== "") {
+      obj.cpusetCpus = message.cpusetCpus;
+    }
+    if (message.cpusetMems !== "") {
+      obj.cpusetMems = message.cpusetMems;
+    }
+    if (message.pidsLimit !== 0) {
+      obj.pidsLimit = Math.round(message.pidsLimit);
+    }
+    if (message.blkioWeight !== 0) {
+      obj.blkioWeight = Math.round(message.blkioWeight);
+    }
+    if (message.blkioLimits?.length) {
+      obj.blkioLimits = message.blkioLimits.map((e) => BlkioLimit.toJSON(e));
+    }
+    if (message.devices?.length) {
+      obj.devices = message.devices.map((e) => DeviceMapping.toJSON(e));
+    }
+    if (message.deviceCgroupRules?.length) {
+      obj.deviceCgroupRules = message.deviceCgroupRules;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ContainerResources>): ContainerResources {
+    return ContainerResources.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ContainerResources>): ContainerResources {
+    const message = createBaseContainerResources() as any;
+    message.memoryBytes = object.memoryBytes ?? 0;
+    message.memoryReservationBytes = object.memoryReservationBytes ?? 0;
+    message.memorySwapBytes = object.memorySwapBytes ?? 0;
+    message.memorySwappiness = object.memorySwappiness ?? 0;
+    message.oomKillDisable = object.oomKillDisable ?? false;
+    message.nanoCpus = object.nanoCpus ?? 0;
+    message.cpuShares = object.cpuShares ?? 0;
+    message.cpuQuotaUs = object.cpuQuotaUs ?? 0;
+    message.cpuPeriodUs = object.cpuPeriodUs ?? 0;
+    message.cpusetCpus = object.cpusetCpus ?? "";
+    message.cpusetMems = object.cpusetMems ?? "";
+    message.pidsLimit = object.pidsLimit ?? 0;
+    message.blkioWeight = object.blkioWeight ?? 0;
+    message.blkioLimits = object.blkioLimits?.map((e) => BlkioLimit.fromPartial(e)) || [];
+    message.devices = object.devices?.map((e) => DeviceMapping.fromPartial(e)) || [];
+    message.deviceCgroupRules = object.deviceCgroupRules?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseBlkioLimit(): BlkioLimit {
+  return { kind: BlkioLimit_Kind.weight, path: "", rate: 0, _unknownFields: {} };
+}
+
+export const BlkioLimit: MessageFns<BlkioLimit> = {
+  encode(message: BlkioLimit, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== BlkioLimit_Kind.weight) {
+      writer.uint32(8).int32(blkioLimit_KindToNumber(message.kind));
+    }
+    if (message.path !== "") {
+      writer.uint32(18).string(message.path);
+    }
+    if (message.rate !== 0) {
+      writer.uint32(24).uint64(message.rate);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BlkioLimit {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBlkioLimit() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.kind = blkioLimit_KindFromJSON(reader.int32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.path = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.rate = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): BlkioLimit {
+    return {
+      kind: isSet(object.kind) ? blkioLimit_KindFromJSON(object.kind) : BlkioLimit_Kind.weight,
+      path: isSet(object.path) ? globalThis.String(object.path) : "",
+      rate: isSet(object.rate) ? globalThis.Number(object.rate) : 0,
+    };
+  },
+
+  toJSON(message: BlkioLimit): unknown {
+    const obj: any = {};
+    if (message.kind !== BlkioLimit_Kind.weight) {
+      obj.kind = blkioLimit_KindToJSON(message.kind);
+    }
+    if (message.path !== "") {
+      obj.path = message.path;
+    }
+    if (message.rate !== 0) {
+      obj.rate = Math.round(message.rate);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<BlkioLimit>): BlkioLimit {
+    return BlkioLimit.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BlkioLimit>): BlkioLimit {
+    const message = createBaseBlkioLimit() as any;
+    message.kind = object.kind ?? BlkioLimit_Kind.weight;
+    message.path = object.path ?? "";
+    message.rate = object.rate ?? 0;
+    return message;
+  },
+};
+
+function createBaseDeviceMapping(): DeviceMapping {
+  return { pathOnHost: "", pathInContainer: "", permissions: "", _unknownFields: {} };
+}
+
+export const DeviceMapping: MessageFns<DeviceMapping> = {
+  encode(message: DeviceMapping, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pathOnHost !== "") {
+      writer.uint32(10).string(message.pathOnHost);
+    }
+    if (message.pathInContainer !== "") {
+      writer.uint32(18).string(message.pathInContainer);
+    }
+    if (message.permissions !== "") {
+      writer.uint32(26).string(message.permissions);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeviceMapping {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeviceMapping() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.pathOnHost = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.pathInContainer = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.permissions = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DeviceMapping {
+    return {
+      pathOnHost: isSet(object.pathOnHost)
+        ? globalThis.String(object.pathOnHost)
+        : isSet(object.path_on_host)
+        ? globalThis.String(object.path_on_host)
+        : "",
+      pathInContainer: isSet(object.pathInContainer)
+        ? globalThis.String(object.pathInContainer)
+        : isSet(object.path_in_container)
+        ? globalThis.String(object.path_in_container)
+        : "",
+      permissions: isSet(object.permissions) ? globalThis.String(object.permissions) : "",
+    };
+  },
+
+  toJSON(message: DeviceMapping): unknown {
+    const obj: any = {};
+    if (message.pathOnHost !== "") {
+      obj.pathOnHost = message.pathOnHost;
+    }
+    if (message.pathInContainer !== "") {
+      obj.pathInContainer = message.pathInContainer;
+    }
+    if (message.permissions !== "") {
+      obj.permissions = message.permissions;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<DeviceMapping>): DeviceMapping {
+    return DeviceMapping.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeviceMapping>): DeviceMapping {
+    const message = createBaseDeviceMapping() as any;
+    message.pathOnHost = object.pathOnHost ?? "";
+    message.pathInContainer = object.pathInContainer ?? "";
+    message.permissions = object.permissions ?? "";
+    return message;
+  },
+};
+
+function createBasePortBinding(): PortBinding {
+  return { protocol: "", containerPort: 0, hostIp: "", hostPort: 0, _unknownFields: {} };
+}
+
+export const PortBinding: MessageFns<PortBinding> = {
+  encode(message: PortBinding, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.protocol !== "") {
+      writer.uint32(10).string(message.protocol);
+    }
+    if (message.containerPort !== 0) {
+      writer.uint32(16).uint32(message.containerPort);
+    }
+    if (message.hostIp !== "") {
+      writer.uint32(26).string(message.hostIp);
+    }
+    if (message.hostPort !== 0) {
+      writer.uint32(32).uint32(message.hostPort);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PortBinding {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePortBinding() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.protocol = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.containerPort = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.hostIp = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.hostPort = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PortBinding {
+    return {
+      protocol: isSet(object.protocol) ? globalThis.String(object.protocol) : "",
+      containerPort: isSet(object.containerPort)
+        ? globalThis.Number(object.containerPort)
+        : isSet(object.container_port)
+        ? globalThis.Number(object.container_port)
+        : 0,
+      hostIp: isSet(object.hostIp)
+        ? globalThis.String(object.hostIp)
+        : isSet(object.host_ip)
+        ? globalThis.String(object.host_ip)
+        : "",
+      hostPort: isSet(object.hostPort)
+        ? globalThis.Number(object.hostPort)
+        : isSet(object.host_port)
+        ? globalThis.Number(object.host_port)
+        : 0,
+    };
+  },
+
+  toJSON(message: PortBinding): unknown {
+    const obj: any = {};
+    if (message.protocol !== "") {
+      obj.protocol = message.protocol;
+    }
+    if (message.containerPort !== 0) {
+      obj.containerPort = Math.round(message.containerPort);
+    }
+    if (message.hostIp !== "") {
+      obj.hostIp = message.hostIp;
+    }
+    if (message.hostPort !== 0) {
+      obj.hostPort = Math.round(message.hostPort);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<PortBinding>): PortBinding {
+    return PortBinding.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PortBinding>): PortBinding {
+    const message = createBasePortBinding() as any;
+    message.protocol = object.protocol ?? "";
+    message.containerPort = object.containerPort ?? 0;
+    message.hostIp = object.hostIp ?? "";
+    message.hostPort = object.hostPort ?? 0;
     return message;
   },
 };
