@@ -1,6 +1,6 @@
 import { aNode, aNodeStatus } from '@tessera/shared/testing';
 import { expect, test } from 'vitest';
-import { meetsConstraints, parseConstraints } from './constraint.js';
+import { CONSTRAINT_KEYS, isConstraintKey, meetsConstraints, parseConstraints } from './constraint.js';
 
 const node = aNode({ id: 'node-1', name: 'host1', role: 'worker', labels: { zone: 'a', Disk: 'ssd' } });
 const status = aNodeStatus({ nodeId: 'node-1', addr: '10.0.0.1' });
@@ -48,6 +48,35 @@ test.each([
   ['node.colour!=blue', false],
 ])('a node with zone a and address 10.0.0.1 is judged by %s: %s', (expression, expected) => {
   expect(meets(expression)).toBe(expected);
+});
+
+test('each key that can be asked for is one that some node meets', () => {
+  const values: Record<string, string> = {
+    'node.id': 'node-1',
+    'node.hostname': 'host1',
+    'node.role': 'worker',
+    'node.platform.os': 'linux',
+    'node.platform.arch': 'amd64',
+    'node.ip': '10.0.0.1',
+  };
+  for (const key of CONSTRAINT_KEYS.filter((known) => !known.endsWith('.'))) {
+    expect(isConstraintKey(key), key).toBe(true);
+    expect(meets(`${key}==${values[key]}`), key).toBe(true);
+  }
+  expect(isConstraintKey('Node.Labels.zone')).toBe(true);
+  expect(isConstraintKey('engine.labels.storage')).toBe(true);
+});
+
+test.each([
+  'node.bar',
+  'node.labels.',
+  'node.labels',
+  'engine.labels.',
+  'node.role.x',
+  'nodes.id',
+  'hostname',
+])('no node can meet %s', (key) => {
+  expect(isConstraintKey(key)).toBe(false);
 });
 
 test('every constraint must hold', () => {

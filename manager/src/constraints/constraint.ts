@@ -36,6 +36,26 @@ export function parseConstraints(expressions: readonly string[]): Constraint[] {
   });
 }
 
+/** The keys a node can be asked for; one that ends in a dot takes a label's name. */
+export const CONSTRAINT_KEYS: readonly string[] = [
+  'node.id',
+  'node.hostname',
+  'node.role',
+  'node.platform.os',
+  'node.platform.arch',
+  'node.ip',
+  NODE_LABELS,
+  ENGINE_LABELS,
+];
+
+/** Whether any node could ever meet a constraint with this key; the key's case does not matter. */
+export function isConstraintKey(key: string): boolean {
+  const lower = key.toLowerCase();
+  return CONSTRAINT_KEYS.some((known) =>
+    known.endsWith('.') ? lower.startsWith(known) && lower.length > known.length : lower === known,
+  );
+}
+
 /** Whether a node meets all of them. An unknown key is met by no node; an absent label counts as empty. */
 export function meetsConstraints(
   constraints: readonly Constraint[],

@@ -1,6 +1,6 @@
 import { ClusterError, errorText, invalid } from '@tessera/shared/errors';
 import type { Resources, ServiceSpec, TaskSpec } from '@tessera/shared/model';
-import { parseConstraints } from '../constraints/index.js';
+import { CONSTRAINT_KEYS, isConstraintKey, parseConstraints } from '../constraints/index.js';
 import { validateContainer, validateLogDriver } from './container-validation.js';
 
 /** The least that can be asked for, as Swarm has it: 0.001 CPUs and 4 MiB. */
@@ -11,6 +11,7 @@ const NAME = /^[a-zA-Z0-9](?:[-_a-zA-Z0-9]*[a-zA-Z0-9])?$/;
 /** What a resolver of DNS names passes on, dots and underscores too. */
 const ALIAS = /^[a-zA-Z0-9_](?:[-_.a-zA-Z0-9]{0,252}[a-zA-Z0-9_])?$/;
 const REPLICAS_MAX = 100_000;
+const SPREAD_KEY = /^(node|engine)\.labels\.\S+$/i;
 
 /**
  * Whether a spec can be honoured as a whole. References to other objects are checked where they are resolved.
@@ -53,6 +54,13 @@ function validateTask(task: TaskSpec): void {
     throw invalid('Resources.Reservations.NanoCPUs: must not exceed Resources.Limits.NanoCPUs');
   }
   for (const constraint of task.placement?.constraints ?? []) validateConstraint(constraint);
+  for (const key of task.placement?.spreadOver ?? []) {
+    if (!SPREAD_KEY.test(key)) {
+      throw invalid(
+        `Placement.Preferences: '${key}' is nothing to spread over; write spread=node.labels.NAME or spread=engine.labels.NAME`,
+      );
+    }
+  }
   for (const alias of task.networks.flatMap(({ aliases }) => aliases)) {
     if (!ALIAS.test(alias)) {
       throw invalid(
@@ -62,15 +70,20 @@ function validateTask(task: TaskSpec): void {
   }
 }
 
+/** Swarm takes a key that it does not know, and its tasks are then pending for ever: here the typing error is told. */
 function validateConstraint(expression: string): void {
   try {
-    parseConstraints([expression]);
+    const [constraint] = parseConstraints([expression]);
+    if (constraint && !isConstraintKey(constraint.key)) throw invalid(unknownKey(constraint.key));
   } catch (error) {
     throw invalid(
       `Placement.Constraints: '${expression}': ${errorText(error)}; write it as node.labels.disk==ssd`,
     );
   }
 }
+
+const unknownKey = (key: string): string =>
+  `no node has a '${key}'; the keys are ${CONSTRAINT_KEYS.map((known) => (known.endsWith('.') ? `${known}NAME` : known)).join(', ')}`;
 
 function validateResources(which: string, resources: Resources | undefined): void {
   if (!resources) return;

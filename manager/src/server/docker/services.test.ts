@@ -18,6 +18,11 @@ const spec = (name: string, more: object = {}, container: object = {}) => ({
 const create = (body: object): Promise<Answer> => api.call('POST', '/v1.50/services/create', body);
 const inspect = (name: string): Promise<Answer> => api.call('GET', `/services/${name}`);
 
+const placed = (placement: object): Json => {
+  const body = spec('a');
+  return { ...body, TaskTemplate: { ...body.TaskTemplate, Placement: placement } };
+};
+
 async function update(name: string, change: (spec: Json) => void, query = ''): Promise<Answer> {
   const { body } = await inspect(name);
   change(body.Spec);
@@ -83,12 +88,33 @@ describe('creating a service', () => {
     ['a long name', spec('a'.repeat(64)), 400, 'must be 63 characters or fewer'],
     [
       'a bad constraint',
-      {
-        ...spec('a'),
-        TaskTemplate: { ...spec('a').TaskTemplate, Placement: { Constraints: ['node.role>worker'] } },
-      },
+      placed({ Constraints: ['node.role>worker'] }),
       400,
       "Placement.Constraints: 'node.role>worker': constraint expected one operator",
+    ],
+    [
+      'a constraint that no node can meet',
+      placed({ Constraints: ['node.role==worker', 'node.bar==3'] }),
+      400,
+      "Placement.Constraints: 'node.bar==3': no node has a 'node.bar'; the keys are node.id, node.hostname, node.role, node.platform.os, node.platform.arch, node.ip, node.labels.NAME, engine.labels.NAME",
+    ],
+    [
+      'a constraint on a label without a name',
+      placed({ Constraints: ['node.labels.==x'] }),
+      400,
+      "'node.labels.==x': no node has a 'node.labels.'",
+    ],
+    [
+      'an operator that is none',
+      placed({ Constraints: ['node.labels.a=~x'] }),
+      400,
+      "Placement.Constraints: 'node.labels.a=~x': constraint expected one operator from ==, !=",
+    ],
+    [
+      'a preference for what is no label',
+      placed({ Preferences: [{ Spread: { SpreadDescriptor: 'node.hostname' } }] }),
+      400,
+      "Placement.Preferences: 'node.hostname' is nothing to spread over; write spread=node.labels.NAME",
     ],
     [
       'a relative bind',
@@ -120,6 +146,20 @@ describe('creating a service', () => {
     expect(answer.status).toBe(status);
     expect(answer.body.message).toContain(message);
     expect(api.store.view().services.size).toBe(0);
+  });
+
+  test('refuses a constraint that no node can meet in an update too', async () => {
+    await create(spec('web'));
+
+    const answer = await update('web', (changed) => {
+      changed.TaskTemplate.Placement = { Constraints: ['node.hostnam!=host1'] };
+    });
+
+    expect(answer).toMatchObject({
+      status: 400,
+      body: { message: expect.stringContaining("'node.hostnam!=host1': no node has a 'node.hostnam'") },
+    });
+    expect((await inspect('web')).body.Spec.TaskTemplate.Placement?.Constraints).toBeUndefined();
   });
 
   test('refuses an alias that is no name', async () => {
