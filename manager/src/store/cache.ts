@@ -41,6 +41,9 @@ export class Cache implements View {
   readonly networkStatuses: View['networkStatuses'] = this.tables.networkStatuses;
   readonly images: View['images'] = this.tables.images;
   readonly imagePlacements: View['imagePlacements'] = this.tables.imagePlacements;
+  readonly containers: View['containers'] = this.tables.containers;
+  readonly containerPlacements: View['containerPlacements'] = this.tables.containerPlacements;
+  readonly containerStates: View['containerStates'] = this.tables.containerStates;
   readonly sessions: View['sessions'] = this.tables.sessions;
   readonly #claims = new Map<string, Claim>();
   readonly #subscribers = new Set<Subscriber>();

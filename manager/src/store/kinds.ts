@@ -1,5 +1,8 @@
 import {
   Cluster,
+  Container,
+  ContainerPlacement,
+  ContainerState,
   Image,
   ImagePlacement,
   type Meta,
@@ -43,6 +46,9 @@ const KINDS: { readonly [K in Kind]: KindOf<Objects[K]> } = {
   networkStatuses: { codec: NetworkStatus, idOf: ({ networkId }) => networkId },
   images: { codec: Image, idOf: ({ id }) => id },
   imagePlacements: { codec: ImagePlacement, idOf: ({ imageId }) => imageId },
+  containers: { codec: Container, idOf: ({ id }) => id },
+  containerPlacements: { codec: ContainerPlacement, idOf: ({ containerId }) => containerId },
+  containerStates: { codec: ContainerState, idOf: ({ containerId }) => containerId },
   sessions: { codec: Session, idOf: ({ nodeId }) => nodeId },
 };
 export const ALL_KINDS = Object.keys(KINDS) as readonly Kind[];
@@ -86,7 +92,7 @@ export function decodeObject<K extends Kind>(kind: K, value: Uint8Array, modRevi
   return meta ? { ...object, meta: { ...meta, index: modRevision } } : object;
 }
 
-const HAS_META = new Set<Kind>(['cluster', 'nodes', 'services', 'tasks', 'networks', 'images']);
+const HAS_META = new Set<Kind>(['cluster', 'nodes', 'services', 'tasks', 'networks', 'images', 'containers']);
 
 /**
  * The bytes of an object as it is put over `current`, or undefined when they would change nothing but

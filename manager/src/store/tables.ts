@@ -1,7 +1,7 @@
-import type { Image, Network, Service, Task } from '@tessera/shared/model';
+import type { Container, ContainerPlacement, Image, Network, Service, Task } from '@tessera/shared/model';
 import { ALL_KINDS, idOf } from './kinds.js';
 import { type Entry, GroupIndex, SortedTable } from './table.js';
-import type { Kind, NamedTable, Objects, TaskTable } from './view.js';
+import type { Kind, NamedTable, Objects, PlacementTable, TaskTable } from './view.js';
 
 /** One kind's objects and what the store remembers of their keys. */
 export class KindTable<K extends Kind> extends SortedTable<Objects[K]> {
@@ -65,10 +65,26 @@ export class Tasks extends KindTable<'tasks'> implements TaskTable {
 }
 const taskId = ({ id }: Task): string => id;
 
-export class Named<K extends 'services' | 'networks' | 'images'>
-  extends KindTable<K>
-  implements NamedTable<Objects[K]>
-{
+export class Placements extends KindTable<'containerPlacements'> implements PlacementTable {
+  readonly #byNode: GroupIndex<ContainerPlacement>;
+
+  constructor() {
+    const byNode = new GroupIndex<ContainerPlacement>(
+      ({ containerId }) => containerId,
+      ({ nodeId }) => [nodeId],
+    );
+    super('containerPlacements', [byNode]);
+    this.#byNode = byNode;
+  }
+
+  byNode(nodeId: string): readonly ContainerPlacement[] {
+    return this.#byNode.find(nodeId);
+  }
+}
+
+export type NamedKind = 'services' | 'networks' | 'images' | 'containers';
+
+export class Named<K extends NamedKind> extends KindTable<K> implements NamedTable<Objects[K]> {
   readonly #byName: GroupIndex<Objects[K]>;
 
   constructor(kind: K, namesOf: (object: Objects[K]) => readonly string[]) {
@@ -91,12 +107,15 @@ export class Named<K extends 'services' | 'networks' | 'images'>
 export const serviceNames = ({ spec }: Service): readonly string[] => [spec?.name ?? ''];
 export const networkNames = ({ spec }: Network): readonly string[] => [spec?.name ?? ''];
 export const imageNames = ({ names }: Image): readonly string[] => names;
+export const containerNames = ({ name }: Container): readonly string[] => [name];
 
 export type Tables = { readonly [K in Kind]: KindTable<K> } & {
   readonly tasks: Tasks;
   readonly services: Named<'services'>;
   readonly networks: Named<'networks'>;
   readonly images: Named<'images'>;
+  readonly containers: Named<'containers'>;
+  readonly containerPlacements: Placements;
 };
 
 export function createTables(): Tables {
@@ -106,5 +125,7 @@ export function createTables(): Tables {
     services: new Named('services', serviceNames),
     networks: new Named('networks', networkNames),
     images: new Named('images', imageNames),
+    containers: new Named('containers', containerNames),
+    containerPlacements: new Placements(),
   };
 }

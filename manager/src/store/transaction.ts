@@ -4,8 +4,8 @@ import { type Cache, specOf } from './cache.js';
 import { ALL_KINDS, claimKey, encodeObject, idOf, keyId, objectKey } from './kinds.js';
 import type { Compare, LeaseId, Op } from './kv/kv.js';
 import { Overlay } from './overlay.js';
-import { imageNames, networkNames, serviceNames } from './tables.js';
-import type { Kind, NamedTable, Objects, TaskTable, Transaction } from './view.js';
+import { containerNames, imageNames, type NamedKind, networkNames, serviceNames } from './tables.js';
+import type { Kind, NamedTable, Objects, PlacementTable, TaskTable, Transaction } from './view.js';
 
 /** A transaction in the form of the key-value port: it commits when every compare holds. */
 export interface Change {
@@ -28,6 +28,8 @@ export class CacheTransaction implements Transaction {
   readonly services: NamedTable<Objects['services']>;
   readonly networks: NamedTable<Objects['networks']>;
   readonly images: NamedTable<Objects['images']>;
+  readonly containers: NamedTable<Objects['containers']>;
+  readonly containerPlacements: PlacementTable;
 
   constructor(private readonly cache: Cache) {
     const { tables } = cache;
@@ -43,6 +45,14 @@ export class CacheTransaction implements Transaction {
     this.services = named(overlays.services, (name) => tables.services.allByName(name), serviceNames);
     this.networks = named(overlays.networks, (name) => tables.networks.allByName(name), networkNames);
     this.images = named(overlays.images, (name) => tables.images.allByName(name), imageNames);
+    this.containers = named(overlays.containers, (name) => tables.containers.allByName(name), containerNames);
+    this.containerPlacements = withFinders(overlays.containerPlacements, {
+      byNode: (id: string) =>
+        overlays.containerPlacements.over(
+          tables.containerPlacements.byNode(id),
+          (placement) => placement.nodeId === id,
+        ),
+    });
   }
 
   get revision(): number {
@@ -74,6 +84,9 @@ export class CacheTransaction implements Transaction {
   }
   get imagePlacements() {
     return this.#overlays.imagePlacements;
+  }
+  get containerStates() {
+    return this.#overlays.containerStates;
   }
   get sessions() {
     return this.#overlays.sessions;
@@ -175,7 +188,7 @@ function withFinders<T extends object, F extends object>(table: T, finders: F): 
   return Object.assign(table, finders);
 }
 
-function named<K extends 'services' | 'networks' | 'images'>(
+function named<K extends NamedKind>(
   overlay: Overlay<K>,
   find: (name: string) => readonly Objects[K][],
   namesOf: (object: Objects[K]) => readonly string[],

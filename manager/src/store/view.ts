@@ -1,5 +1,8 @@
 import type {
   Cluster,
+  Container,
+  ContainerPlacement,
+  ContainerState,
   Image,
   ImagePlacement,
   Network,
@@ -29,6 +32,9 @@ export interface Objects {
   networkStatuses: NetworkStatus;
   images: Image;
   imagePlacements: ImagePlacement;
+  containers: Container;
+  containerPlacements: ContainerPlacement;
+  containerStates: ContainerState;
   sessions: Session;
 }
 export type Kind = keyof Objects;
@@ -42,6 +48,9 @@ export interface Table<T> {
 export interface TaskTable extends Table<Task> {
   byService(serviceId: string): readonly Task[];
   byNode(nodeId: string): readonly Task[];
+}
+export interface PlacementTable extends Table<ContainerPlacement> {
+  byNode(nodeId: string): readonly ContainerPlacement[];
 }
 export interface NamedTable<T> extends Table<T> {
   /** The object whose name is exactly this. Names are unique by their claim. */
@@ -80,6 +89,10 @@ export interface View {
   readonly networkStatuses: Table<NetworkStatus>;
   readonly images: ImageTable;
   readonly imagePlacements: Table<ImagePlacement>;
+  readonly containers: NamedTable<Container>;
+  /** Ids of these two are container ids. */
+  readonly containerPlacements: PlacementTable;
+  readonly containerStates: Table<ContainerState>;
   /** Ids are node ids. */
   readonly sessions: Table<Session>;
   /** The template a task was made from. It exists as long as the task does. */
