@@ -86,7 +86,7 @@ function useFetcher(sources: readonly ImageSource[], options: { clock?: FakeCloc
     logger: silentLogger,
     locate: async () => {
       locateCount++;
-      return { image, sources, token: options.token ?? TOKEN };
+      return { image, sources, token: options.token ?? TOKEN, registryAuth: '' };
     },
     openPeer: (source) => {
       asked.push(source);

@@ -34,6 +34,7 @@ export class ImageLocator {
       image,
       sources: sourcesOf(view, nodeId, imageId),
       token: sign({ nodeId, imageId, expiresAtMs: clock.now() + TOKEN_MS }),
+      registryAuth: '',
     };
   }
 }

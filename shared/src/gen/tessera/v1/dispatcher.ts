@@ -310,6 +310,8 @@ export interface LocateImageResponse {
   readonly image: Image | undefined;
   readonly sources: readonly ImageSource[];
   readonly token: string;
+  /** For the registries of image.repo_digests, from the service whose task needs it there. */
+  readonly registryAuth: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -336,8 +338,100 @@ export interface StreamRequest {
     | { readonly $case: "execStart"; readonly value: ExecStartRequest }
     | { readonly $case: "containerStats"; readonly value: ContainerStatsRequest }
     | { readonly $case: "archive"; readonly value: ArchiveRequest }
+    | { readonly $case: "imagePull"; readonly value: ImagePullRequest }
+    | { readonly $case: "imagePush"; readonly value: ImagePushRequest }
+    | { readonly $case: "registry"; readonly value: RegistryRequest }
     | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/**
+ * Credentials below are as Docker's X-Registry-Auth has them: JSON in base64url; empty: none.
+ * The agent answers progress lines (JSON, as Docker's clients read them) and at the end one ImageLoaded.
+ */
+export interface ImagePullRequest {
+  readonly reference: string;
+  /** OS/ARCH[/VARIANT]; empty: the node's */
+  readonly platform: string;
+  readonly registryAuth: string;
+  /** The image as its registry describes it, without its layers. */
+  readonly describeOnly: boolean;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** The agent answers progress lines; the last has the digest. */
+export interface ImagePushRequest {
+  readonly image:
+    | Image
+    | undefined;
+  /** Normalised, with tag. */
+  readonly name: string;
+  readonly registryAuth: string;
+  /** Repositories of the same registry that may have a layer already. */
+  readonly mounts: readonly MountSource[];
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface MountSource {
+  readonly digest: string;
+  readonly repository: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** The agent answers one `data` frame: JSON in the shape of Docker's answer. */
+export interface RegistryRequest {
+  readonly kind: RegistryRequest_Kind;
+  /** distribution: a reference. login: the registry's host. */
+  readonly target: string;
+  readonly registryAuth: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export const RegistryRequest_Kind = {
+  distribution: "distribution",
+  login: "login",
+  UNRECOGNIZED: "UNRECOGNIZED",
+} as const;
+
+export type RegistryRequest_Kind = typeof RegistryRequest_Kind[keyof typeof RegistryRequest_Kind];
+
+export function registryRequest_KindFromJSON(object: any): RegistryRequest_Kind {
+  switch (object) {
+    case 0:
+    case "distribution":
+      return RegistryRequest_Kind.distribution;
+    case 1:
+    case "login":
+      return RegistryRequest_Kind.login;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return RegistryRequest_Kind.UNRECOGNIZED;
+  }
+}
+
+export function registryRequest_KindToJSON(object: RegistryRequest_Kind): string {
+  switch (object) {
+    case RegistryRequest_Kind.distribution:
+      return "distribution";
+    case RegistryRequest_Kind.login:
+      return "login";
+    case RegistryRequest_Kind.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+export function registryRequest_KindToNumber(object: RegistryRequest_Kind): number {
+  switch (object) {
+    case RegistryRequest_Kind.distribution:
+      return 0;
+    case RegistryRequest_Kind.login:
+      return 1;
+    case RegistryRequest_Kind.UNRECOGNIZED:
+    default:
+      return -1;
+  }
 }
 
 /**
@@ -3742,7 +3836,7 @@ export const LocateImageRequest: MessageFns<LocateImageRequest> = {
 };
 
 function createBaseLocateImageResponse(): LocateImageResponse {
-  return { image: undefined, sources: [], token: "", _unknownFields: {} };
+  return { image: undefined, sources: [], token: "", registryAuth: "", _unknownFields: {} };
 }
 
 export const LocateImageResponse: MessageFns<LocateImageResponse> = {
@@ -3755,6 +3849,9 @@ export const LocateImageResponse: MessageFns<LocateImageResponse> = {
     }
     if (message.token !== "") {
       writer.uint32(26).string(message.token);
+    }
+    if (message.registryAuth !== "") {
+      writer.uint32(34).string(message.registryAuth);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -3804,6 +3901,14 @@ export const LocateImageResponse: MessageFns<LocateImageResponse> = {
             message.token = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.registryAuth = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3829,6 +3934,11 @@ export const LocateImageResponse: MessageFns<LocateImageResponse> = {
       image: isSet(object.image) ? Image.fromJSON(object.image) : undefined,
       sources: globalThis.Array.isArray(object?.sources) ? object.sources.map((e: any) => ImageSource.fromJSON(e)) : [],
       token: isSet(object.token) ? globalThis.String(object.token) : "",
+      registryAuth: isSet(object.registryAuth)
+        ? globalThis.String(object.registryAuth)
+        : isSet(object.registry_auth)
+        ? globalThis.String(object.registry_auth)
+        : "",
     };
   },
 
@@ -3843,6 +3953,9 @@ export const LocateImageResponse: MessageFns<LocateImageResponse> = {
     if (message.token !== "") {
       obj.token = message.token;
     }
+    if (message.registryAuth !== "") {
+      obj.registryAuth = message.registryAuth;
+    }
     return obj;
   },
 
@@ -3854,6 +3967,7 @@ export const LocateImageResponse: MessageFns<LocateImageResponse> = {
     message.image = (object.image !== undefined && object.image !== null) ? Image.fromPartial(object.image) : undefined;
     message.sources = object.sources?.map((e) => ImageSource.fromPartial(e)) || [];
     message.token = object.token ?? "";
+    message.registryAuth = object.registryAuth ?? "";
     return message;
   },
 };
@@ -4007,6 +4121,15 @@ export const StreamRequest: MessageFns<StreamRequest> = {
       case "archive":
         ArchiveRequest.encode(message.kind.value, writer.uint32(90).fork()).join();
         break;
+      case "imagePull":
+        ImagePullRequest.encode(message.kind.value, writer.uint32(98).fork()).join();
+        break;
+      case "imagePush":
+        ImagePushRequest.encode(message.kind.value, writer.uint32(106).fork()).join();
+        break;
+      case "registry":
+        RegistryRequest.encode(message.kind.value, writer.uint32(114).fork()).join();
+        break;
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -4120,6 +4243,30 @@ export const StreamRequest: MessageFns<StreamRequest> = {
             message.kind = { $case: "archive", value: ArchiveRequest.decode(reader, reader.uint32()) };
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.kind = { $case: "imagePull", value: ImagePullRequest.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.kind = { $case: "imagePush", value: ImagePushRequest.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.kind = { $case: "registry", value: RegistryRequest.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4184,6 +4331,16 @@ export const StreamRequest: MessageFns<StreamRequest> = {
         ? { $case: "containerStats", value: ContainerStatsRequest.fromJSON(object.container_stats) }
         : isSet(object.archive)
         ? { $case: "archive", value: ArchiveRequest.fromJSON(object.archive) }
+        : isSet(object.imagePull)
+        ? { $case: "imagePull", value: ImagePullRequest.fromJSON(object.imagePull) }
+        : isSet(object.image_pull)
+        ? { $case: "imagePull", value: ImagePullRequest.fromJSON(object.image_pull) }
+        : isSet(object.imagePush)
+        ? { $case: "imagePush", value: ImagePushRequest.fromJSON(object.imagePush) }
+        : isSet(object.image_push)
+        ? { $case: "imagePush", value: ImagePushRequest.fromJSON(object.image_push) }
+        : isSet(object.registry)
+        ? { $case: "registry", value: RegistryRequest.fromJSON(object.registry) }
         : undefined,
     };
   },
@@ -4214,6 +4371,12 @@ export const StreamRequest: MessageFns<StreamRequest> = {
       obj.containerStats = ContainerStatsRequest.toJSON(message.kind.value);
     } else if (message.kind?.$case === "archive") {
       obj.archive = ArchiveRequest.toJSON(message.kind.value);
+    } else if (message.kind?.$case === "imagePull") {
+      obj.imagePull = ImagePullRequest.toJSON(message.kind.value);
+    } else if (message.kind?.$case === "imagePush") {
+      obj.imagePush = ImagePushRequest.toJSON(message.kind.value);
+    } else if (message.kind?.$case === "registry") {
+      obj.registry = RegistryRequest.toJSON(message.kind.value);
     }
     return obj;
   },
@@ -4280,7 +4443,525 @@ export const StreamRequest: MessageFns<StreamRequest> = {
         }
         break;
       }
+      case "imagePull": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "imagePull", value: ImagePullRequest.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "imagePush": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "imagePush", value: ImagePushRequest.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "registry": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "registry", value: RegistryRequest.fromPartial(object.kind.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseImagePullRequest(): ImagePullRequest {
+  return { reference: "", platform: "", registryAuth: "", describeOnly: false, _unknownFields: {} };
+}
+
+export const ImagePullRequest: MessageFns<ImagePullRequest> = {
+  encode(message: ImagePullRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.reference !== "") {
+      writer.uint32(10).string(message.reference);
+    }
+    if (message.platform !== "") {
+      writer.uint32(18).string(message.platform);
+    }
+    if (message.registryAuth !== "") {
+      writer.uint32(26).string(message.registryAuth);
+    }
+    if (message.describeOnly !== false) {
+      writer.uint32(32).bool(message.describeOnly);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ImagePullRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseImagePullRequest() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.reference = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.platform = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.registryAuth = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.describeOnly = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ImagePullRequest {
+    return {
+      reference: isSet(object.reference) ? globalThis.String(object.reference) : "",
+      platform: isSet(object.platform) ? globalThis.String(object.platform) : "",
+      registryAuth: isSet(object.registryAuth)
+        ? globalThis.String(object.registryAuth)
+        : isSet(object.registry_auth)
+        ? globalThis.String(object.registry_auth)
+        : "",
+      describeOnly: isSet(object.describeOnly)
+        ? globalThis.Boolean(object.describeOnly)
+        : isSet(object.describe_only)
+        ? globalThis.Boolean(object.describe_only)
+        : false,
+    };
+  },
+
+  toJSON(message: ImagePullRequest): unknown {
+    const obj: any = {};
+    if (message.reference !== "") {
+      obj.reference = message.reference;
+    }
+    if (message.platform !== "") {
+      obj.platform = message.platform;
+    }
+    if (message.registryAuth !== "") {
+      obj.registryAuth = message.registryAuth;
+    }
+    if (message.describeOnly !== false) {
+      obj.describeOnly = message.describeOnly;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ImagePullRequest>): ImagePullRequest {
+    return ImagePullRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ImagePullRequest>): ImagePullRequest {
+    const message = createBaseImagePullRequest() as any;
+    message.reference = object.reference ?? "";
+    message.platform = object.platform ?? "";
+    message.registryAuth = object.registryAuth ?? "";
+    message.describeOnly = object.describeOnly ?? false;
+    return message;
+  },
+};
+
+function createBaseImagePushRequest(): ImagePushRequest {
+  return { image: undefined, name: "", registryAuth: "", mounts: [], _unknownFields: {} };
+}
+
+export const ImagePushRequest: MessageFns<ImagePushRequest> = {
+  encode(message: ImagePushRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.image !== undefined) {
+      Image.encode(message.image, writer.uint32(10).fork()).join();
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.registryAuth !== "") {
+      writer.uint32(26).string(message.registryAuth);
+    }
+    for (const v of message.mounts) {
+      MountSource.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ImagePushRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseImagePushRequest() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.image = Image.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.registryAuth = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.mounts.push(MountSource.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ImagePushRequest {
+    return {
+      image: isSet(object.image) ? Image.fromJSON(object.image) : undefined,
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      registryAuth: isSet(object.registryAuth)
+        ? globalThis.String(object.registryAuth)
+        : isSet(object.registry_auth)
+        ? globalThis.String(object.registry_auth)
+        : "",
+      mounts: globalThis.Array.isArray(object?.mounts) ? object.mounts.map((e: any) => MountSource.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: ImagePushRequest): unknown {
+    const obj: any = {};
+    if (message.image !== undefined) {
+      obj.image = Image.toJSON(message.image);
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.registryAuth !== "") {
+      obj.registryAuth = message.registryAuth;
+    }
+    if (message.mounts?.length) {
+      obj.mounts = message.mounts.map((e) => MountSource.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ImagePushRequest>): ImagePushRequest {
+    return ImagePushRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ImagePushRequest>): ImagePushRequest {
+    const message = createBaseImagePushRequest() as any;
+    message.image = (object.image !== undefined && object.image !== null) ? Image.fromPartial(object.image) : undefined;
+    message.name = object.name ?? "";
+    message.registryAuth = object.registryAuth ?? "";
+    message.mounts = object.mounts?.map((e) => MountSource.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseMountSource(): MountSource {
+  return { digest: "", repository: "", _unknownFields: {} };
+}
+
+export const MountSource: MessageFns<MountSource> = {
+  encode(message: MountSource, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.digest !== "") {
+      writer.uint32(10).string(message.digest);
+    }
+    if (message.repository !== "") {
+      writer.uint32(18).string(message.repository);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MountSource {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMountSource() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.digest = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.repository = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): MountSource {
+    return {
+      digest: isSet(object.digest) ? globalThis.String(object.digest) : "",
+      repository: isSet(object.repository) ? globalThis.String(object.repository) : "",
+    };
+  },
+
+  toJSON(message: MountSource): unknown {
+    const obj: any = {};
+    if (message.digest !== "") {
+      obj.digest = message.digest;
+    }
+    if (message.repository !== "") {
+      obj.repository = message.repository;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<MountSource>): MountSource {
+    return MountSource.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MountSource>): MountSource {
+    const message = createBaseMountSource() as any;
+    message.digest = object.digest ?? "";
+    message.repository = object.repository ?? "";
+    return message;
+  },
+};
+
+function createBaseRegistryRequest(): RegistryRequest {
+  return { kind: RegistryRequest_Kind.distribution, target: "", registryAuth: "", _unknownFields: {} };
+}
+
+export const RegistryRequest: MessageFns<RegistryRequest> = {
+  encode(message: RegistryRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== RegistryRequest_Kind.distribution) {
+      writer.uint32(8).int32(registryRequest_KindToNumber(message.kind));
+    }
+    if (message.target !== "") {
+      writer.uint32(18).string(message.target);
+    }
+    if (message.registryAuth !== "") {
+      writer.uint32(26).string(message.registryAuth);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RegistryRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRegistryRequest() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.kind = registryRequest_KindFromJSON(reader.int32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.target = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.registryAuth = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RegistryRequest {
+    return {
+      kind: isSet(object.kind) ? registryRequest_KindFromJSON(object.kind) : RegistryRequest_Kind.distribution,
+      target: isSet(object.target) ? globalThis.String(object.target) : "",
+      registryAuth: isSet(object.registryAuth)
+        ? globalThis.String(object.registryAuth)
+        : isSet(object.registry_auth)
+        ? globalThis.String(object.registry_auth)
+        : "",
+    };
+  },
+
+  toJSON(message: RegistryRequest): unknown {
+    const obj: any = {};
+    if (message.kind !== RegistryRequest_Kind.distribution) {
+      obj.kind = registryRequest_KindToJSON(message.kind);
+    }
+    if (message.target !== "") {
+      obj.target = message.target;
+    }
+    if (message.registryAuth !== "") {
+      obj.registryAuth = message.registryAuth;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RegistryRequest>): RegistryRequest {
+    return RegistryRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RegistryRequest>): RegistryRequest {
+    const message = createBaseRegistryRequest() as any;
+    message.kind = object.kind ?? RegistryRequest_Kind.distribution;
+    message.target = object.target ?? "";
+    message.registryAuth = object.registryAuth ?? "";
     return message;
   },
 };

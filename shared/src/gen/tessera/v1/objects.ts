@@ -38,7 +38,11 @@ export interface Cluster {
   readonly caCertPem: string;
   readonly caKeyPem: string;
   readonly joinTokens: JoinTokens | undefined;
-  readonly spec: ClusterSpec | undefined;
+  readonly spec:
+    | ClusterSpec
+    | undefined;
+  /** AES-256 key of what is kept encrypted in other objects; made when it is first needed. */
+  readonly sealKey: Buffer;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -782,6 +786,9 @@ export interface Service {
   /** Counts changes of the task template: tasks name the version they were made from. */
   readonly specVersion: number;
   readonly removing: boolean;
+  /** With which its image is pulled, now and before the last update; sealed (Cluster.seal_key). Empty: none given. */
+  readonly registryAuth: Buffer;
+  readonly previousRegistryAuth: Buffer;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -1749,6 +1756,11 @@ export interface Image {
   readonly sizeBytes: number;
   readonly blobBytes: number;
   readonly layerDigests: readonly string[];
+  /**
+   * Where a registry has it: docker.io/library/busybox@sha256:…, the digest of what the name led to there, which may
+   * be an index. Empty: no registry can give it again.
+   */
+  readonly repoDigests: readonly string[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -1893,6 +1905,7 @@ function createBaseCluster(): Cluster {
     caKeyPem: "",
     joinTokens: undefined,
     spec: undefined,
+    sealKey: Buffer.alloc(0),
     _unknownFields: {},
   };
 }
@@ -1919,6 +1932,9 @@ export const Cluster: MessageFns<Cluster> = {
     }
     if (message.spec !== undefined) {
       ClusterSpec.encode(message.spec, writer.uint32(58).fork()).join();
+    }
+    if (message.sealKey.length !== 0) {
+      writer.uint32(66).bytes(message.sealKey);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -2000,6 +2016,14 @@ export const Cluster: MessageFns<Cluster> = {
             message.spec = ClusterSpec.decode(reader, reader.uint32());
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.sealKey = Buffer.from(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2041,6 +2065,11 @@ export const Cluster: MessageFns<Cluster> = {
         ? JoinTokens.fromJSON(object.join_tokens)
         : undefined,
       spec: isSet(object.spec) ? ClusterSpec.fromJSON(object.spec) : undefined,
+      sealKey: isSet(object.sealKey)
+        ? Buffer.from(bytesFromBase64(object.sealKey))
+        : isSet(object.seal_key)
+        ? Buffer.from(bytesFromBase64(object.seal_key))
+        : Buffer.alloc(0),
     };
   },
 
@@ -2067,6 +2096,9 @@ export const Cluster: MessageFns<Cluster> = {
     if (message.spec !== undefined) {
       obj.spec = ClusterSpec.toJSON(message.spec);
     }
+    if (message.sealKey.length !== 0) {
+      obj.sealKey = base64FromBytes(message.sealKey);
+    }
     return obj;
   },
 
@@ -2086,6 +2118,7 @@ export const Cluster: MessageFns<Cluster> = {
     message.spec = (object.spec !== undefined && object.spec !== null)
       ? ClusterSpec.fromPartial(object.spec)
       : undefined;
+    message.sealKey = object.sealKey ?? Buffer.alloc(0);
     return message;
   },
 };
@@ -6705,6 +6738,8 @@ function createBaseService(): Service {
     previousSpec: undefined,
     specVersion: 0,
     removing: false,
+    registryAuth: Buffer.alloc(0),
+    previousRegistryAuth: Buffer.alloc(0),
     _unknownFields: {},
   };
 }
@@ -6728,6 +6763,12 @@ export const Service: MessageFns<Service> = {
     }
     if (message.removing !== false) {
       writer.uint32(48).bool(message.removing);
+    }
+    if (message.registryAuth.length !== 0) {
+      writer.uint32(58).bytes(message.registryAuth);
+    }
+    if (message.previousRegistryAuth.length !== 0) {
+      writer.uint32(66).bytes(message.previousRegistryAuth);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -6801,6 +6842,22 @@ export const Service: MessageFns<Service> = {
             message.removing = reader.bool();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.registryAuth = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.previousRegistryAuth = Buffer.from(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -6837,6 +6894,16 @@ export const Service: MessageFns<Service> = {
         ? globalThis.Number(object.spec_version)
         : 0,
       removing: isSet(object.removing) ? globalThis.Boolean(object.removing) : false,
+      registryAuth: isSet(object.registryAuth)
+        ? Buffer.from(bytesFromBase64(object.registryAuth))
+        : isSet(object.registry_auth)
+        ? Buffer.from(bytesFromBase64(object.registry_auth))
+        : Buffer.alloc(0),
+      previousRegistryAuth: isSet(object.previousRegistryAuth)
+        ? Buffer.from(bytesFromBase64(object.previousRegistryAuth))
+        : isSet(object.previous_registry_auth)
+        ? Buffer.from(bytesFromBase64(object.previous_registry_auth))
+        : Buffer.alloc(0),
     };
   },
 
@@ -6860,6 +6927,12 @@ export const Service: MessageFns<Service> = {
     if (message.removing !== false) {
       obj.removing = message.removing;
     }
+    if (message.registryAuth.length !== 0) {
+      obj.registryAuth = base64FromBytes(message.registryAuth);
+    }
+    if (message.previousRegistryAuth.length !== 0) {
+      obj.previousRegistryAuth = base64FromBytes(message.previousRegistryAuth);
+    }
     return obj;
   },
 
@@ -6878,6 +6951,8 @@ export const Service: MessageFns<Service> = {
       : undefined;
     message.specVersion = object.specVersion ?? 0;
     message.removing = object.removing ?? false;
+    message.registryAuth = object.registryAuth ?? Buffer.alloc(0);
+    message.previousRegistryAuth = object.previousRegistryAuth ?? Buffer.alloc(0);
     return message;
   },
 };
@@ -12097,6 +12172,7 @@ function createBaseImage(): Image {
     sizeBytes: 0,
     blobBytes: 0,
     layerDigests: [],
+    repoDigests: [],
     _unknownFields: {},
   };
 }
@@ -12129,6 +12205,9 @@ export const Image: MessageFns<Image> = {
     }
     for (const v of message.layerDigests) {
       writer.uint32(74).string(v!);
+    }
+    for (const v of message.repoDigests) {
+      writer.uint32(82).string(v!);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -12226,6 +12305,14 @@ export const Image: MessageFns<Image> = {
             message.layerDigests.push(reader.string());
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.repoDigests.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -12273,6 +12360,11 @@ export const Image: MessageFns<Image> = {
         : globalThis.Array.isArray(object?.layer_digests)
         ? object.layer_digests.map((e: any) => globalThis.String(e))
         : [],
+      repoDigests: globalThis.Array.isArray(object?.repoDigests)
+        ? object.repoDigests.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.repo_digests)
+        ? object.repo_digests.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -12305,6 +12397,9 @@ export const Image: MessageFns<Image> = {
     if (message.layerDigests?.length) {
       obj.layerDigests = message.layerDigests;
     }
+    if (message.repoDigests?.length) {
+      obj.repoDigests = message.repoDigests;
+    }
     return obj;
   },
 
@@ -12322,6 +12417,7 @@ export const Image: MessageFns<Image> = {
     message.sizeBytes = object.sizeBytes ?? 0;
     message.blobBytes = object.blobBytes ?? 0;
     message.layerDigests = object.layerDigests?.map((e) => e) || [];
+    message.repoDigests = object.repoDigests?.map((e) => e) || [];
     return message;
   },
 };
