@@ -1,12 +1,11 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { createSocket } from 'node:dgram';
 import { closeSync, existsSync, mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
-import { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { changeNetwork, createNetns, inNetns, type Netns, openSocket, removeNetns } from '@tessera/native';
+import { changeNetwork, createNetns, inNetns, type Netns, removeNetns } from '@tessera/native';
 import type { Outside } from '../network/dns/forwarder.js';
+import { NetnsOutside } from '../network/dns/netns-outside.js';
 
 const run = promisify(execFile);
 
@@ -40,6 +39,7 @@ export class OverlayLab {
   readonly #descriptors: number[] = [];
   readonly #containers = new Set<LabContainer>();
   readonly #names: string[] = [];
+  readonly #outsides: NetnsOutside[] = [];
 
   constructor(hostCount: number) {
     removeStale();
@@ -96,18 +96,14 @@ export class OverlayLab {
 
   /** Sockets of a host's namespace, for its forwarder. */
   outsideOf(host: LabHost): Outside {
-    return {
-      udp: () => {
-        const socket = createSocket('udp4');
-        socket.bind({ fd: openSocket(host.fd, 'udp', { bind: '0.0.0.0' }).fd, exclusive: true });
-        return socket;
-      },
-      tcp: (server, port) => new Socket({ fd: openSocket(host.fd, 'tcp', { connect: server, port }).fd }),
-    };
+    const outside = new NetnsOutside(host.netns);
+    this.#outsides.push(outside);
+    return outside;
   }
 
   async close(): Promise<void> {
     await Promise.all(Array.from(this.#containers, (container) => container.end()));
+    for (const outside of this.#outsides) outside.close();
     for (const fd of this.#descriptors) closeSync(fd);
     for (const name of [...this.#names, ...this.hosts.map(({ name }) => `${name}-fabric`)])
       removeNetns(join(this.#directory, name));

@@ -19,6 +19,10 @@ test('a container on a network asks the resolver at 127.0.0.11 and knows itself 
   expect(hosts).toContain('10.0.1.5\tweb-1\n');
 });
 
+test('"." as the only domain to search means none', () => {
+  expect(networkFiles({ ...spec, dnsSearch: ['.'] }, []).resolvConf).not.toContain('search');
+});
+
 test('a user’s ndots stands', () => {
   expect(networkFiles({ ...spec, dnsOptions: ['ndots:2'] }, []).resolvConf).toContain('options ndots:2\n');
 });

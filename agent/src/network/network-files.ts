@@ -25,11 +25,13 @@ export function networkFiles(
     isPlain || spec.dnsOptions.some((option) => option.startsWith('ndots:'))
       ? spec.dnsOptions
       : ['ndots:0', ...spec.dnsOptions];
+  // Docker's word for none at all.
+  const search = spec.dnsSearch.filter((domain) => domain !== '.');
   const own = spec.attachments.map(({ addr }) => splitAddress(addr).address);
   return {
     resolvConf: lines([
       ...servers.map((server) => `nameserver ${oneWord(server)}`),
-      ...(spec.dnsSearch.length > 0 ? [`search ${spec.dnsSearch.map(oneWord).join(' ')}`] : []),
+      ...(search.length > 0 ? [`search ${search.map(oneWord).join(' ')}`] : []),
       ...(options.length > 0 ? [`options ${options.map(oneWord).join(' ')}`] : []),
     ]),
     hosts: lines([

@@ -1,13 +1,15 @@
+import { isIPv6 } from 'node:net';
 import { type Clock, delay, type Logger, type Random } from '@tessera/shared/env';
 import { ClusterError } from '@tessera/shared/errors';
 import type { ContainerNetwork, NetworkFiles, Sandbox } from './container-network.js';
 import { goneAddresses, isOverlay, overlaysOf, virtualsOf } from './desired-overlays.js';
 import { DnsForwarder, HostResolvers, type Outside, type Upstream } from './dns/forwarder.js';
 import { NameIndex } from './dns/name-index.js';
+import { NetnsOutside } from './dns/netns-outside.js';
 import { ContainerResolver } from './dns/resolver.js';
 import { KernelThread, type RemoteHostKernel } from './kernel-thread.js';
 import type { Attached, ContainerSpec, HostOptions, VirtualAddresses } from './kernel-types.js';
-import { isLoopback, networkFiles } from './network-files.js';
+import { isLoopback, networkFiles, RESOLVER_ADDRESS } from './network-files.js';
 import type { DesiredNetworks, NetworkPlane } from './network-plane.js';
 
 export interface NetworkManagerOptions extends HostOptions {
@@ -33,6 +35,8 @@ interface Container {
   readonly sandbox: Sandbox;
   readonly networkIds: readonly string[];
   readonly resolver: ContainerResolver | undefined;
+  /** Its own network, where it has servers of its own to ask. */
+  readonly outside: NetnsOutside | undefined;
 }
 
 const NOTHING: DesiredNetworks = { networks: [], endpoints: [], virtualServices: [] };
@@ -155,31 +159,57 @@ export class NetworkManager implements ContainerNetwork, NetworkPlane {
   }
 
   #forget(containerId: string): void {
-    this.#containers.get(containerId)?.resolver?.close();
+    const container = this.#containers.get(containerId);
+    container?.resolver?.close();
+    container?.outside?.close();
     this.#containers.delete(containerId);
   }
 
   async #enrol(sandbox: Sandbox, { sockets }: Attached): Promise<void> {
     this.#forget(sandbox.containerId);
     const networkIds = sandbox.attachments.map(({ networkId }) => networkId);
+    const outside = sockets && this.#outsideOf(sandbox);
     const resolver =
       sockets &&
       (await ContainerResolver.open(
         { udpFd: sockets.udp.fd, tcpFd: sockets.tcp.fd },
         {
           view: () => ({ index: this.#names, networkIds }),
-          upstreams: () => (this.#reachesOutside(networkIds) ? this.#upstreamsOf(sandbox) : []),
+          upstreams: () => this.#upstreamsOf(sandbox, outside),
           forwarder: this.#forwarder,
           random: this.options.random,
           logger: this.#logger.child({ 'task.id': sandbox.taskId }),
         },
       ));
-    this.#containers.set(sandbox.containerId, { sandbox, networkIds, resolver });
+    this.#containers.set(sandbox.containerId, { sandbox, networkIds, resolver, outside });
   }
 
-  #upstreamsOf({ dnsServers = [] }: Sandbox): readonly Upstream[] {
-    if (dnsServers.length === 0) return this.#resolvers.get();
-    return dnsServers.map((host) => ({ host, port: 53 }));
+  /** Undefined when it has no servers of its own, or has ended meanwhile. */
+  #outsideOf({ dnsServers, pid }: Sandbox): NetnsOutside | undefined {
+    if (!dnsServers?.length) return undefined;
+    try {
+      return new NetnsOutside(`/proc/${pid}/ns/net`);
+    } catch {
+      return undefined;
+    }
+  }
+
+  /**
+   * The user's servers are asked from the container's own network, as Docker does it: they may be containers beside
+   * it, and what it cannot reach itself it does not reach through us.
+   */
+  #upstreamsOf(
+    { dnsServers = [], attachments }: Sandbox,
+    own: NetnsOutside | undefined,
+  ): readonly Upstream[] {
+    const reachesOutside = this.#reachesOutside(attachments.map(({ networkId }) => networkId));
+    if (dnsServers.length === 0) return reachesOutside ? this.#resolvers.get() : [];
+    return dnsServers.flatMap((host): Upstream[] => {
+      // Containers have no IPv6; those that reach the world reach these servers through the host.
+      if (isIPv6(host)) return reachesOutside && !isLoopback(host) ? [{ host, port: 53 }] : [];
+      // It would ask itself.
+      return own && host !== RESOLVER_ADDRESS ? [{ host, port: 53, outside: own }] : [];
+    });
   }
 
   /** A container on internal networks alone neither sends packets nor asks questions outside (CVE-2024-29018). */

@@ -63,6 +63,7 @@ export class ContainerController implements Controller {
       stopSignal: parseSignal(spec.stopSignal || image.config.stopSignal),
       stopGraceMs: spec.stopGraceMs < 0 ? DEFAULT_STOP_GRACE_MS : spec.stopGraceMs,
       attachments: task.networks,
+      dnsServers: spec.dnsServers,
     };
     this.#container = new Container(parts.host, record, dataDir, runDir);
     parts.containers.set(task.id, this.#container);
@@ -152,6 +153,7 @@ export const sandboxOf = ({ record }: Container, pid: number): Sandbox => ({
   pid,
   attachments: record.attachments,
   hostname: record.hostname,
+  dnsServers: record.dnsServers,
 });
 
 /** The promise, or the signal's reason as soon as it is aborted. */

@@ -25,6 +25,7 @@ const schema = z.object({
   attachments: z.array(
     z.object({ networkId: z.string(), addr: z.string(), mac: z.string(), aliases: z.array(z.string()) }),
   ),
+  dnsServers: z.array(z.string()).default([]),
 });
 
 export interface ContainerRecord {
@@ -37,6 +38,8 @@ export interface ContainerRecord {
   readonly stopSignal: number;
   readonly stopGraceMs: number;
   readonly attachments: readonly NetworkAttachment[];
+  /** The user's, whom the next agent is to go on asking. */
+  readonly dnsServers: readonly string[];
 }
 
 /** Makes the directories; the record is the first thing in them, so that leftovers can always be named. */

@@ -17,6 +17,8 @@ export const ownOutside: Outside = {
 export interface Upstream {
   readonly host: string;
   readonly port: number;
+  /** The network it is asked from; undefined: the host's. */
+  readonly outside?: Outside;
 }
 
 /** A server that has not answered by then is passed over. */
@@ -24,7 +26,7 @@ const TRY_MS = 2_000;
 /** Questions under way at once, over all containers; more are answered SERVFAIL. */
 const UNDER_WAY_MAX = 512;
 
-/** Asks the host's resolvers, one after the other, from the host's network. */
+/** Asks resolvers one after the other, from the host's network where nothing else is said. */
 export class DnsForwarder {
   #underWay = 0;
 
@@ -43,9 +45,9 @@ export class DnsForwarder {
     this.#underWay++;
     try {
       for (const server of servers) {
-        const answer = await (transport === 'udp'
-          ? this.#askUdp(query, server)
-          : this.#askTcp(query, server));
+        const asked = transport === 'udp' ? this.#askUdp(query, server) : this.#askTcp(query, server);
+        // Without a socket there it is as good as silent.
+        const answer = await asked.catch(() => undefined);
         if (answer) return answer;
       }
       return undefined;
@@ -55,9 +57,9 @@ export class DnsForwarder {
   }
 
   /** A socket, and so a source port, of its own for each question: answers are hard to forge. */
-  #askUdp(query: Buffer, { host, port }: Upstream): Promise<Buffer | undefined> {
+  #askUdp(query: Buffer, { host, port, outside = this.outside }: Upstream): Promise<Buffer | undefined> {
     return new Promise((resolve) => {
-      const socket = this.outside.udp(host);
+      const socket = outside.udp(host);
       const finish = (answer?: Buffer) => {
         cancel();
         socket.removeAllListeners();
@@ -74,9 +76,9 @@ export class DnsForwarder {
     });
   }
 
-  #askTcp(query: Buffer, { host, port }: Upstream): Promise<Buffer | undefined> {
+  #askTcp(query: Buffer, { host, port, outside = this.outside }: Upstream): Promise<Buffer | undefined> {
     return new Promise((resolve) => {
-      const socket = this.outside.tcp(host, port);
+      const socket = outside.tcp(host, port);
       let received = Buffer.alloc(0);
       const finish = (answer?: Buffer) => {
         cancel();
