@@ -25,6 +25,11 @@ export class ApiError extends CliError {
   }
 }
 
+/** What the user named is not there, in words that docker's client has for it. */
+export class MissingError extends CliError {
+  override readonly name = 'MissingError';
+}
+
 /** A flag whose value makes no sense: names it and says what would. */
 export const badFlag = (flag: string, value: string, mend: string): CliError =>
   new CliError(`invalid argument "${value}" for "${flag}" flag: ${mend}`, EXIT_USAGE);

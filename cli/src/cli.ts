@@ -1,6 +1,6 @@
 import type { Clock } from '@tessera/shared/clock';
 import type { Command } from 'commander';
-import { CliError } from './cli-error.js';
+import { ApiError, CliError, MissingError } from './cli-error.js';
 import type { ApiClient } from './client/api-client.js';
 import type { Config } from './config.js';
 import type { Output } from './output/output.js';
@@ -32,6 +32,39 @@ export function parseFilterFlags(flags: readonly string[] = []): Record<string, 
     filters[key] = [...values, at < 0 ? '' : flag.slice(at + 1)];
   }
   return filters;
+}
+
+export interface Found<T> {
+  /** In the order asked for. */
+  readonly found: readonly T[];
+  /** Why the others are not among them. */
+  readonly failures: readonly string[];
+}
+
+/** Looks up each of several names. One that is not there does not keep the others from being shown. */
+export async function findEach<T>(
+  cli: Cli,
+  names: readonly string[],
+  find: (name: string) => Promise<T>,
+): Promise<Found<T>> {
+  const results = await Promise.allSettled(names.map(find));
+  cli.signal.throwIfAborted();
+  const failures = results.flatMap((result) => {
+    if (result.status === 'fulfilled') return [];
+    const reason: unknown = result.reason;
+    // No API at all is one failure, and not one for each name.
+    if (!(reason instanceof ApiError || reason instanceof MissingError)) throw reason;
+    return [reason.message];
+  });
+  return {
+    found: results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : [])),
+    failures: [...new Set(failures)],
+  };
+}
+
+/** @throws CliError with all of them */
+export function failIfAny(failures: readonly string[]): void {
+  if (failures.length > 0) throw new CliError(failures.join('\n'));
 }
 
 /** Runs for each of several names; goes on after a failure, and fails at the end if any did. */

@@ -1,5 +1,5 @@
 import type { Clock } from '@tessera/shared/clock';
-import { CommanderError } from 'commander';
+import { type Command, CommanderError } from 'commander';
 import type { Cli } from './cli.js';
 import { CliError, EXIT_FAILED, EXIT_USAGE } from './cli-error.js';
 import { ApiClient } from './client/api-client.js';
@@ -40,11 +40,20 @@ export async function run(words: readonly string[], surroundings: Surroundings):
   };
   try {
     const program = await createProgram(makeCli, words, surroundings);
-    await program.parseAsync(words, { from: 'user' });
+    await program.parseAsync(asksForHelp(program, words) ? [...words, '--help'] : words, { from: 'user' });
     return 0;
   } catch (error) {
     return report(signal.aborted ? signal.reason : error, stderr);
   }
+}
+
+/** Without a command, or with a noun alone: what is there is shown, and that is no failure. */
+function asksForHelp(program: Command, words: readonly string[]): boolean {
+  const { operands, unknown } = program.parseOptions([...words]);
+  if (unknown.length > 0) return false;
+  if (operands.length === 0) return true;
+  const noun = program.commands.find((command) => command.name() === operands[0]);
+  return operands.length === 1 && noun !== undefined && noun.commands.length > 0;
 }
 
 /** Tells what went wrong; gives the exit code. */

@@ -34,10 +34,13 @@ export function printList(
   } else if (format.startsWith('table ')) {
     printTemplateTable(out, columns, rows, format.slice('table '.length));
   } else {
-    const render = compileTemplate(format);
+    const render = compileTemplate(format, NONE_MISSING);
     for (const row of rows) out.line(render(row));
   }
 }
+
+/** A line has all of its fields. */
+const NONE_MISSING = () => false;
 
 /** The header is the template itself, over the columns' titles. */
 function printTemplateTable(
@@ -46,22 +49,10 @@ function printTemplateTable(
   rows: readonly Row[],
   template: string,
 ): void {
-  const render = compileTemplate(template);
-  const titles = Object.fromEntries(columns);
+  const render = compileTemplate(template, NONE_MISSING);
+  // A field that is no column by itself has its own name for a title.
+  const fields = Object.keys(rows[0] ?? {}).map((field) => [field, field.toUpperCase()] as const);
+  const titles = Object.fromEntries([...fields, ...columns]);
   const lines = [titles, ...rows].map((row) => render(row).split('\t'));
   out.text(formatTable(lines));
-}
-
-/** Prints what was inspected: a JSON array, or a template for each object. */
-export function printInspected(out: Output, objects: readonly unknown[], format?: string): void {
-  if (!format) {
-    out.line(JSON.stringify(objects, undefined, 4));
-    return;
-  }
-  if (format === 'json') {
-    for (const object of objects) out.line(JSON.stringify(object));
-    return;
-  }
-  const render = compileTemplate(format);
-  for (const object of objects) out.line(render(object));
 }

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { parseBytes, parseCount, parseCpus, parseDuration, parseSince, parseWords } from './parse.js';
 import { formatTable } from './table.js';
 import { compileTemplate } from './template.js';
-import { binarySize, decimalSize, humanDuration } from './units.js';
+import { binarySize, decimalSize, goDuration, humanDuration } from './units.js';
 
 describe('durations are said as docker says them', () => {
   const minute = 60_000;
@@ -89,6 +89,18 @@ describe('flags are read as docker reads them', () => {
   });
 });
 
+test.each([
+  [0, '0s'],
+  [100, '100ns'],
+  [1_500, '1.5µs'],
+  [5e8, '500ms'],
+  [1.5e9, '1.5s'],
+  [90e9, '1m30s'],
+  [3600e9, '1h0m0s'],
+])('%d ns is %s', (ns, text) => {
+  expect(goDuration(ns)).toBe(text);
+});
+
 describe('templates', () => {
   const service = { Name: 'web', Mode: { Replicas: 3 }, Env: ['A=1', 'B=2'], Labels: { x: 'y' }, Empty: [] };
   const render = (template: string) => compileTemplate(template)(service);
@@ -105,16 +117,33 @@ describe('templates', () => {
     ['{{if .Empty}}some{{else}}none{{end}}', 'none'],
     ['{{with .Mode}}{{.Replicas}}{{end}}', '3'],
     ['a {{- .Name -}} b', 'awebb'],
-    ['{{.Nothing}}', '<no value>'],
+    ['{{.Resources}} {{.Labels.nothing}} {{.Resources.Limits}}', '<no value> <no value> <no value>'],
     ['{{.Env}} {{.Labels}}', '[A=1 B=2] map[x:y]'],
   ])('%s', (template, text) => {
     expect(render(template)).toBe(text);
   });
 
-  test.each(['{{printf .Name}}', '{{range .Env}}', '{{end}}', '{{nonsense}}'])(
-    '%s is an error',
-    (template) => {
-      expect(() => render(template)).toThrow('template parsing error');
-    },
-  );
+  test.each([
+    ['{{.Nothing}}', "executing at <.Nothing>: can't evaluate field Nothing; there are Name, Mode, Env"],
+    ['{{.Mode.Nothing}}', "<.Mode.Nothing>: can't evaluate field Nothing; there are Replicas"],
+    ['{{.Name.First}}', "can't evaluate field First"],
+    ['{{.Env.First}}', "can't evaluate field First"],
+    ['{{range .Env}}{{.Key}}{{end}}', "can't evaluate field Key"],
+    ['{{json .Nothing}}', "can't evaluate field Nothing"],
+    ['{{.constructor}}', "can't evaluate field constructor"],
+  ])('%s names a field that is not there', (template, message) => {
+    expect(() => render(template)).toThrow(message);
+  });
+
+  test.each([
+    '{{printf .Name}}',
+    '{{range .Env}}',
+    '{{end}}',
+    '{{nonsense}}',
+    '{{',
+    'a {{.Name',
+    '{{.Name}} {{',
+  ])('%s is an error', (template) => {
+    expect(() => render(template)).toThrow('template parsing error');
+  });
 });

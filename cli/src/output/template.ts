@@ -1,4 +1,5 @@
-import { CliError, EXIT_USAGE } from '../cli-error.js';
+import { CliError } from '../cli-error.js';
+import { mayBeMissing } from './optional-fields.js';
 
 // The part of Go's text/template that people use in --format: fields, json, len, index, upper, lower, join, printf-less;
 // range, if, else, with, end. What is beyond it is an error that says so.
@@ -6,19 +7,27 @@ import { CliError, EXIT_USAGE } from '../cli-error.js';
 type Scope = { readonly dot: unknown; readonly root: unknown };
 type Piece = (scope: Scope) => string;
 
-/** @throws CliError for a template that cannot be understood */
-export function compileTemplate(template: string): (value: unknown) => string {
+/**
+ * @param mayMiss whether an object without this field, itself in the field `parent`, just has nothing to say there
+ * @throws CliError for a template that cannot be understood, and when a field is used that is not there
+ */
+export function compileTemplate(
+  template: string,
+  mayMiss: (field: string, parent: string | undefined) => boolean = mayBeMissing,
+): (value: unknown) => string {
   const unescaped = template.replaceAll('\\t', '\t').replaceAll('\\n', '\n');
   const tokens = unescaped.split(/(\{\{-?.*?-?\}\})/s);
-  const parser = new Parser(template, trimmed(tokens));
+  const parser = new Parser(template, trimmed(tokens), mayMiss);
   const piece = parser.parse();
   return (value) => piece({ dot: value, root: value });
 }
 
+const isAction = (token: string): boolean => token.startsWith('{{') && token.endsWith('}}');
+
 /** `{{-` and `-}}` take the white space beside them. */
 function trimmed(tokens: readonly string[]): string[] {
   return tokens.map((token, index) => {
-    if (token.startsWith('{{')) return token.replace(/^\{\{-/, '{{').replace(/-\}\}$/, '}}');
+    if (isAction(token)) return token.replace(/^\{\{-/, '{{').replace(/-\}\}$/, '}}');
     const left = tokens[index - 1]?.endsWith('-}}') ? token.trimStart() : token;
     return tokens[index + 1]?.startsWith('{{-') ? left.trimEnd() : left;
   });
@@ -29,6 +38,7 @@ class Parser {
   constructor(
     private readonly source: string,
     private readonly tokens: readonly string[],
+    private readonly mayMiss: (field: string, parent: string | undefined) => boolean,
   ) {}
 
   parse(): Piece {
@@ -42,7 +52,8 @@ class Parser {
     const joined: Piece = (scope) => pieces.map((piece) => piece(scope)).join('');
     while (this.#at < this.tokens.length) {
       const token = this.tokens[this.#at++]!;
-      if (!token.startsWith('{{')) {
+      if (!isAction(token)) {
+        if (token.includes('{{')) throw this.#bad('unclosed action');
         if (token !== '') pieces.push(() => token);
         continue;
       }
@@ -103,14 +114,26 @@ class Parser {
     const path = word.replace(/^\$/, '');
     if (!path.startsWith('.') && path !== '') throw this.#bad(`function "${word}" not defined`);
     let value: unknown = base;
+    let parent: string | undefined;
     for (const key of path.split('.').filter(Boolean)) {
-      value = value === null || value === undefined ? undefined : (value as Record<string, unknown>)[key];
+      value = this.#field(word, value, key, parent);
+      parent = key;
     }
     return value;
   }
 
+  /** A field that no such object has is a typing error, and not an empty value. */
+  #field(word: string, object: unknown, key: string, parent: string | undefined): unknown {
+    if (object === null || object === undefined) return undefined;
+    if (Object.hasOwn(object, key)) return (object as Record<string, unknown>)[key];
+    const isStruct = typeof object === 'object' && !Array.isArray(object);
+    if (isStruct && this.mayMiss(key, parent)) return undefined;
+    const fields = isStruct ? `; there are ${Object.keys(object).join(', ')}` : '';
+    throw this.#bad(`executing at <${word}>: can't evaluate field ${key}${fields}`);
+  }
+
   #bad(why: string): CliError {
-    return new CliError(`template parsing error in --format '${this.source}': ${why}`, EXIT_USAGE);
+    return new CliError(`template parsing error in --format '${this.source}': ${why}`);
   }
 }
 

@@ -1,6 +1,6 @@
 import type { SwarmJson } from '@tessera/shared/docker-api';
 import type { Verb } from '../../cli.js';
-import { printInspected } from '../../output/list.js';
+import { printInspected } from '../../output/inspected.js';
 
 export const inspect: Verb = (noun, cli) => {
   noun

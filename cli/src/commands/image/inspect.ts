@@ -1,5 +1,5 @@
 import type { Verb } from '../../cli.js';
-import { printInspected } from '../../output/list.js';
+import { type InspectFlags, inspectEach } from '../../output/inspected.js';
 
 export const inspect: Verb = (noun, cli) => {
   noun
@@ -7,8 +7,7 @@ export const inspect: Verb = (noun, cli) => {
     .description('Show images in full')
     .argument('<image...>', 'names or ids')
     .option('-f, --format <template>', 'json, or a Go template')
-    .action(async (names: string[], { format }: { format?: string }) => {
-      const images = await Promise.all(names.map((name) => cli.api.get<object>(`/images/${name}/json`)));
-      printInspected(cli.out, images, format);
-    });
+    .action((names: string[], flags: InspectFlags) =>
+      inspectEach(cli, names, flags, (name) => cli.api.get<object>(`/images/${name}/json`)),
+    );
 };

@@ -1,6 +1,6 @@
 import type { NetworkJson } from '@tessera/shared/docker-api';
 import type { Verb } from '../../cli.js';
-import { printInspected } from '../../output/list.js';
+import { type InspectFlags, inspectEach } from '../../output/inspected.js';
 
 export const inspect: Verb = (noun, cli) => {
   noun
@@ -8,10 +8,9 @@ export const inspect: Verb = (noun, cli) => {
     .description('Show networks in full')
     .argument('<network...>', 'names or ids')
     .option('-f, --format <template>', 'json, or a Go template')
-    .action(async (names: string[], { format }: { format?: string }) => {
-      const networks = await Promise.all(
-        names.map((name) => cli.api.get<NetworkJson>(`/networks/${encodeURIComponent(name)}`)),
-      );
-      printInspected(cli.out, networks, format);
-    });
+    .action((names: string[], flags: InspectFlags) =>
+      inspectEach(cli, names, flags, (name) =>
+        cli.api.get<NetworkJson>(`/networks/${encodeURIComponent(name)}`),
+      ),
+    );
 };

@@ -1,6 +1,7 @@
 import type { NodeJson } from '@tessera/shared/docker-api';
 import type { Verb } from '../../cli.js';
-import { printInspected } from '../../output/list.js';
+import { type InspectFlags, inspectEach } from '../../output/inspected.js';
+import { prettyNode } from './pretty.js';
 
 export const inspect: Verb = (noun, cli) => {
   noun
@@ -8,10 +9,14 @@ export const inspect: Verb = (noun, cli) => {
     .description('Show nodes in full')
     .argument('<node...>', 'ids or names; self is the node of this API')
     .option('-f, --format <template>', 'json, or a Go template')
-    .action(async (names: string[], { format }: { format?: string }) => {
-      const nodes = await Promise.all(
-        names.map((name) => cli.api.get<NodeJson>(`/nodes/${encodeURIComponent(name)}`)),
-      );
-      printInspected(cli.out, nodes, format);
-    });
+    .option('--pretty', 'in a form for people')
+    .action((names: string[], flags: InspectFlags) =>
+      inspectEach(
+        cli,
+        names,
+        flags,
+        (name) => cli.api.get<NodeJson>(`/nodes/${encodeURIComponent(name)}`),
+        prettyNode,
+      ),
+    );
 };

@@ -1,5 +1,5 @@
 import type { NodeJson, TaskJson } from '@tessera/shared/docker-api';
-import { many, parseFilterFlags, type Verb } from '../../cli.js';
+import { failIfAny, findEach, many, parseFilterFlags, type Verb } from '../../cli.js';
 import { encodeFilters } from '../../client/api-client.js';
 import { printTasks, type TaskListFlags } from '../../output/task-list.js';
 
@@ -14,11 +14,14 @@ export const ps: Verb = (noun, cli) => {
     .option('--no-resolve', 'do not map ids to names')
     .option('-q, --quiet', 'only ids')
     .action(async (names: string[], flags: TaskListFlags & { filter?: string[] }) => {
-      const nodes = await Promise.all(
-        names.map((name) => cli.api.get<NodeJson>(`/nodes/${encodeURIComponent(name)}`)),
+      const { found, failures } = await findEach(cli, names, (name) =>
+        cli.api.get<NodeJson>(`/nodes/${encodeURIComponent(name)}`),
       );
-      const filters = { ...parseFilterFlags(flags.filter), node: nodes.map(({ ID }) => ID) };
-      const tasks = await cli.api.get<TaskJson[]>('/tasks', { filters: encodeFilters(filters) });
-      await printTasks(cli, tasks, flags);
+      if (found.length > 0) {
+        const filters = { ...parseFilterFlags(flags.filter), node: found.map(({ ID }) => ID) };
+        const tasks = await cli.api.get<TaskJson[]>('/tasks', { filters: encodeFilters(filters) });
+        await printTasks(cli, tasks, flags);
+      }
+      failIfAny(failures);
     });
 };

@@ -1,6 +1,8 @@
-import type { ServiceJson } from '@tessera/shared/docker-api';
-import type { Verb } from '../../cli.js';
-import { printInspected } from '../../output/list.js';
+import type { NetworkJson } from '@tessera/shared/docker-api';
+import type { Cli, Verb } from '../../cli.js';
+import { type InspectFlags, inspectEach } from '../../output/inspected.js';
+import { findService } from './find-service.js';
+import { prettyService } from './pretty.js';
 
 export const inspect: Verb = (noun, cli) => {
   noun
@@ -8,10 +10,19 @@ export const inspect: Verb = (noun, cli) => {
     .description('Show services in full')
     .argument('<service...>', 'names or ids')
     .option('-f, --format <template>', 'json, or a Go template')
-    .action(async (names: string[], { format }: { format?: string }) => {
-      const services = await Promise.all(
-        names.map((name) => cli.api.get<ServiceJson>(`/services/${encodeURIComponent(name)}`)),
-      );
-      printInspected(cli.out, services, format);
-    });
+    .option('--pretty', 'in a form for people')
+    .action((names: string[], flags: InspectFlags) =>
+      inspectEach(
+        cli,
+        names,
+        flags,
+        (name) => findService(cli, name),
+        async (service) => prettyService(service, await networkNames(cli), cli.clock.now()),
+      ),
+    );
 };
+
+async function networkNames(cli: Cli): Promise<ReadonlyMap<string, string>> {
+  const networks = await cli.api.get<NetworkJson[]>('/networks');
+  return new Map(networks.map(({ Id, Name }) => [Id, Name]));
+}

@@ -1,7 +1,8 @@
-import type { ServiceJson, TaskJson } from '@tessera/shared/docker-api';
-import { many, parseFilterFlags, type Verb } from '../../cli.js';
+import type { TaskJson } from '@tessera/shared/docker-api';
+import { failIfAny, findEach, many, parseFilterFlags, type Verb } from '../../cli.js';
 import { encodeFilters } from '../../client/api-client.js';
 import { printTasks, type TaskListFlags } from '../../output/task-list.js';
+import { findService } from './find-service.js';
 
 export const ps: Verb = (noun, cli) => {
   noun
@@ -14,11 +15,12 @@ export const ps: Verb = (noun, cli) => {
     .option('--no-resolve', 'do not map ids to names')
     .option('-q, --quiet', 'only ids')
     .action(async (names: string[], flags: TaskListFlags & { filter?: string[] }) => {
-      const services = await Promise.all(
-        names.map((name) => cli.api.get<ServiceJson>(`/services/${encodeURIComponent(name)}`)),
-      );
-      const filters = { ...parseFilterFlags(flags.filter), service: services.map(({ ID }) => ID) };
-      const tasks = await cli.api.get<TaskJson[]>('/tasks', { filters: encodeFilters(filters) });
-      await printTasks(cli, tasks, flags);
+      const { found, failures } = await findEach(cli, names, (name) => findService(cli, name));
+      if (found.length > 0) {
+        const filters = { ...parseFilterFlags(flags.filter), service: found.map(({ ID }) => ID) };
+        const tasks = await cli.api.get<TaskJson[]>('/tasks', { filters: encodeFilters(filters) });
+        await printTasks(cli, tasks, flags);
+      }
+      failIfAny(failures);
     });
 };

@@ -1,6 +1,6 @@
 import type { InfoJson } from '@tessera/shared/docker-api';
 import type { Verb } from '../../cli.js';
-import { printInspected } from '../../output/list.js';
+import { printInspected } from '../../output/inspected.js';
 import { binarySize } from '../../output/units.js';
 
 export const info: Verb = (program, cli) => {

@@ -1,17 +1,14 @@
 import type { TaskJson } from '@tessera/shared/docker-api';
 import type { Verb } from '../../cli.js';
-import { printInspected } from '../../output/list.js';
+import { type InspectFlags, inspectEach } from '../../output/inspected.js';
 
 export const inspect: Verb = (noun, cli) => {
   noun
     .command('inspect')
     .description('Show tasks in full')
-    .argument('<task...>', 'ids')
+    .argument('<task...>', 'ids, or names such as web.1')
     .option('-f, --format <template>', 'json, or a Go template')
-    .action(async (ids: string[], { format }: { format?: string }) => {
-      const tasks = await Promise.all(
-        ids.map((id) => cli.api.get<TaskJson>(`/tasks/${encodeURIComponent(id)}`)),
-      );
-      printInspected(cli.out, tasks, format);
-    });
+    .action((ids: string[], flags: InspectFlags) =>
+      inspectEach(cli, ids, flags, (id) => cli.api.get<TaskJson>(`/tasks/${encodeURIComponent(id)}`)),
+    );
 };
