@@ -77,22 +77,7 @@ static void cut_bounding_set(const struct child *child, uint64_t bounding) {
   }
 }
 
-static void enter_directory(const struct child *child, const char *path, int make) {
-  if (make) { /* as root, before ids change: Docker makes a missing working directory */
-    char copy[4096];
-    size_t length = strlen(path);
-    if (length >= sizeof copy) {
-      errno = ENAMETOOLONG;
-      child_fail(child, STAGE_CWD, path);
-    }
-    memcpy(copy, path, length + 1);
-    for (char *slash = copy + 1; (slash = strchr(slash, '/')); *slash++ = '/') {
-      *slash = 0;
-      mkdir(copy, 0755);
-    }
-    mkdir(copy, 0755);
-    return;
-  }
+static void enter_directory(const struct child *child, const char *path) {
   /* A directory reached through a leaked descriptor has no path here: getcwd gives "(unreachable)…". */
   char real[4096];
   if (chdir(path)) child_fail(child, STAGE_CWD, path);
@@ -112,7 +97,6 @@ void child_become_user(const struct child *child, const char **home) {
   uint64_t bounding = spec_number(&record, 0), ambient = spec_number(&record, 1);
   int no_new_privileges = !!(spec_number(&flags, 0) & SPEC_FLAG_NO_NEW_PRIVILEGES);
   resolve(child, &user);
-  enter_directory(child, cwd.string, 1);
   /* Programs reopen /dev/stdout; the pipes belong to the user as a terminal would. */
   if (fchown(1, user.uid, (gid_t)-1) || fchown(2, user.uid, (gid_t)-1))
     child_fail(child, STAGE_CREDENTIALS, "stdio");
@@ -132,7 +116,7 @@ void child_become_user(const struct child *child, const char **home) {
   if (no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
     child_fail(child, STAGE_CREDENTIALS, "no_new_privs");
   prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); /* the change of user took it away */
-  enter_directory(child, cwd.string, 0);
+  enter_directory(child, cwd.string);
   if (no_new_privileges) install_filter(child);
   *home = user.home;
 }

@@ -269,6 +269,17 @@ static void do_file(struct child *child, const struct spec_record *record) {
   close(fd);
 }
 
+/*
+ * Docker makes a working directory that is missing, in whatever is mounted there, and even when the root is to be
+ * read-only. Where it cannot be made, entering it tells why.
+ */
+static void make_working_directory(const struct child *child) {
+  struct spec_record cwd;
+  spec_find(child->spec, SPEC_CWD, &cwd);
+  int fd = root_target(child->root, cwd.string, 0, 0);
+  if (fd >= 0) close(fd);
+}
+
 void child_mounts(struct child *child) {
   uint32_t offset = 0;
   struct spec_record record;
@@ -287,6 +298,7 @@ void child_mounts(struct child *child) {
   }
   if (empty >= 0) close(empty);
   if (null >= 0) close(null);
+  make_working_directory(child);
   spec_find(child->spec, SPEC_ROOT, &record);
   struct mount_attr readonly = {.attr_set = MOUNT_ATTR_RDONLY};
   if ((spec_number(&record, 0) & SPEC_ROOT_READONLY) && sys_mount_setattr(child->root, 0, &readonly))

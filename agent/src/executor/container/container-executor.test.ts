@@ -292,6 +292,39 @@ describe('the inside of a container', () => {
     expect(stderr).toMatch(/Read-only file system/);
   });
 
+  test('a missing working directory is made, in a read-only root and in a mount too', async () => {
+    const { stdout } = await shell('pwd; stat -c %a:%u .', {
+      readOnly: true,
+      user: 'app',
+      dir: '/not/there',
+    });
+    const scratch = {
+      type: 'tmpfs',
+      source: '',
+      target: '/scratch',
+      readOnly: false,
+      propagation: '',
+      tmpfsSizeBytes: 0,
+      tmpfsMode: 0,
+    } as const;
+
+    expect(stdout).toBe('/not/there\n755:0\n');
+    expect(await shell('pwd', { readOnly: true, dir: '/scratch/deep', mounts: [scratch] })).toMatchObject({
+      stdout: '/scratch/deep\n',
+    });
+  });
+
+  test('a working directory that cannot be entered is named as the user gave it', async () => {
+    const file = shell('true', { dir: '/etc/passwd' });
+    await expect(file).rejects.toMatchObject({
+      exitCode: 126,
+      message: `working directory "/etc/passwd" (--workdir, or the image's) cannot be entered: not a directory`,
+    });
+    await expect(shell('true', { dir: '/etc/passwd/deep' })).rejects.toThrow(
+      /"\/etc\/passwd\/deep" .*: not a directory/,
+    );
+  });
+
   test('a read-only root takes no writes, and a bind that is not there is refused by name', async () => {
     const { stderr } = await shell('touch /x; touch /dev/shm/y', { readOnly: true });
     const missing = {

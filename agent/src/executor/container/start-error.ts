@@ -43,7 +43,10 @@ export function startError(failure: ShimFailure): StartError {
       // The file is there; what is missing is the interpreter it names.
       return new StartError(errnoName(errno) === 'ENOENT' ? 127 : 126, `exec: ${name}: ${sentence(errno)}`);
     case 'CWD':
-      return new StartError(126, `chdir to cwd (${name}) set in config.json failed: ${sentence(errno)}`);
+      return new StartError(
+        126,
+        `working directory ${name} (--workdir, or the image's) cannot be entered: ${sentence(errno)}`,
+      );
     case 'USER':
       return errnoName(errno) === 'ERANGE'
         ? new StartError(125, `user ${detail}: uids and gids must be in range 0-2147483647`)
