@@ -107,6 +107,8 @@ export function ownerExists(view: View, owner: string): boolean {
   switch (kind) {
     case 'task':
       return view.tasks.get(id) !== undefined;
+    case 'container':
+      return view.containers.get(id) !== undefined;
     case 'service':
       return view.services.get(id) !== undefined;
     case 'network':
@@ -126,6 +128,10 @@ function afterHighest(view: View, networkId: string, range: Block): number {
   };
   for (const task of view.tasks.all()) {
     for (const attachment of task.networks)
+      if (attachment.networkId === networkId && attachment.addr) see(attachment.addr);
+  }
+  for (const { networks } of view.containerPlacements.all()) {
+    for (const attachment of networks)
       if (attachment.networkId === networkId && attachment.addr) see(attachment.addr);
   }
   for (const { virtualIps } of view.serviceStatuses.all()) {

@@ -6,10 +6,12 @@ import {
   type Task,
   type VirtualIp,
 } from '@tessera/shared/model';
+import { needsAddresses } from '../loops/containers.js';
 import { isWanted } from '../loops/facts.js';
 import type { LoopDefinition, Outcome } from '../loops/leader-loop.js';
 import type { Change, Store, Transaction, View } from '../store/view.js';
 import { AddressBook, type Cursors, ipClaim, macOf } from './address-book.js';
+import { allocateContainer } from './container-addresses.js';
 import { allocateNetwork, isAllocated, isClusterNetwork } from './network-allocator.js';
 
 /** The one id under which waiting tasks are allocated, many to a transaction. */
@@ -19,7 +21,7 @@ const WRITES_MAX = 90;
 
 /**
  * Hands out what is unique in the cluster: subnets and VNIs to networks, virtual addresses to services,
- * addresses to tasks, which go from `new` to `pending`.
+ * addresses to containers and to tasks, which go from `new` to `pending`.
  */
 export function allocatorLoop(store: Store): LoopDefinition {
   return new Allocator(store);
@@ -32,6 +34,8 @@ class Allocator implements LoopDefinition {
   readonly #waiting = new Set<string>();
   /** Services that found no virtual address free: looked at again when one is given back. */
   readonly #addressless = new Set<string>();
+  /** Containers whose network has no subnet yet. */
+  readonly #networkless = new Set<string>();
   #cursors: Cursors = new Map();
 
   constructor(private readonly store: Store) {}
@@ -41,6 +45,9 @@ class Allocator implements LoopDefinition {
     for (const { id } of view.services.all()) yield `service/${id}`;
     for (const task of view.tasks.all()) this.#note(task);
     yield TASKS;
+    for (const container of view.containers.all())
+      if (needsAddresses(container, view.containerPlacements.get(container.id)))
+        yield `container/${container.id}`;
   }
 
   *touched(changes: readonly Change[], view: View): Iterable<string> {
@@ -57,7 +64,19 @@ class Allocator implements LoopDefinition {
           if (!change.after) yield* this.#unallocated(view);
           yield* servicesOf(change.id, view);
           if (this.#waiting.size > 0) yield TASKS;
+          for (const id of this.#networkless) yield `container/${id}`;
           break;
+        case 'containers': {
+          const { after } = change as Change<'containers'>;
+          if (after && needsAddresses(after, view.containerPlacements.get(after.id)))
+            yield `container/${after.id}`;
+          break;
+        }
+        case 'containerPlacements': {
+          const { before, after } = change as Change<'containerPlacements'>;
+          if (!after && before && before.networks.length > 0) yield* this.#addressFreed();
+          break;
+        }
         case 'services':
           yield `service/${change.id}`;
           break;
@@ -65,9 +84,8 @@ class Allocator implements LoopDefinition {
           const { before, after } = change as Change<'tasks'>;
           if (after) this.#note(after);
           const freed = !after && before !== undefined && before.networks.length > 0;
-          if (freed) for (const id of this.#addressless) yield `service/${id}`;
-          if ((after?.state === 'new' && after.pendingReason === '') || (freed && this.#waiting.size > 0))
-            yield TASKS;
+          if (freed) yield* this.#addressFreed();
+          if (after?.state === 'new' && after.pendingReason === '') yield TASKS;
           break;
         }
       }
@@ -78,12 +96,19 @@ class Allocator implements LoopDefinition {
     const [kind, objectId = ''] = id.split('/');
     if (kind === 'network') return this.#allocateNetwork(objectId);
     if (kind === 'service') return this.#allocateService(objectId);
+    if (kind === 'container') return this.#allocateContainer(objectId);
     return this.#allocateTasks();
   }
 
   #note(task: Task): void {
     if (task.state === 'new' && isWanted(task)) this.#waiting.add(task.id);
     else this.#waiting.delete(task.id);
+  }
+
+  /** Whoever found no address looks again. */
+  *#addressFreed(): Iterable<string> {
+    for (const id of this.#addressless) yield `service/${id}`;
+    if (this.#waiting.size > 0) yield TASKS;
   }
 
   *#unallocated(view: View): Iterable<string> {
@@ -120,6 +145,17 @@ class Allocator implements LoopDefinition {
     if (isShort) this.#addressless.add(id);
     else this.#addressless.delete(id);
     return { worked };
+  }
+
+  async #allocateContainer(id: string): Promise<Outcome> {
+    const { outcome, cursors } = await this.store.update((tx) => {
+      const book = new AddressBook(tx, this.#cursors);
+      return { outcome: allocateContainer(tx, id, book), cursors: book.cursors };
+    });
+    this.#keep(cursors);
+    if (outcome === 'waiting') this.#networkless.add(id);
+    else this.#networkless.delete(id);
+    return { worked: outcome === 'written' };
   }
 
   async #allocateTasks(): Promise<Outcome> {

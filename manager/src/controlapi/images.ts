@@ -170,6 +170,9 @@ function findUser(tx: View, imageId: string): string | undefined {
       return `service ${service.spec?.name}`;
     }
   }
+  for (const { name, spec } of tx.containers.all()) {
+    if (spec?.imageDigest === imageId) return `container ${name}`;
+  }
   for (const task of tx.tasks.all()) {
     if (tx.specOf(task).container?.imageDigest === imageId) return `task ${task.serviceName}.${task.slot}`;
   }

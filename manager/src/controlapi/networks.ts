@@ -109,6 +109,10 @@ function findUser(view: View, networkId: string): string | undefined {
     const uses = service.spec?.task?.networks.some((attachment) => attachment.networkId === networkId);
     if (uses && !service.removing) return `service ${service.spec?.name}`;
   }
+  for (const { name, networks, removing } of view.containers.all()) {
+    const uses = networks.some((attachment) => attachment.networkId === networkId);
+    if (uses && !removing) return `container ${name}`;
+  }
   return undefined;
 }
 

@@ -1,7 +1,13 @@
 import { setMaxListeners } from 'node:events';
 import type { Clock, Logger, Random } from '@tessera/shared/env';
 import { allocatorLoop } from '../allocator/index.js';
-import { imagePlacementLoop, orchestratorLoop, orphansLoop, reaperLoop } from '../orchestrator/index.js';
+import {
+  containerReaperLoop,
+  imagePlacementLoop,
+  orchestratorLoop,
+  orphansLoop,
+  reaperLoop,
+} from '../orchestrator/index.js';
 import { schedulerLoop } from '../scheduler/index.js';
 import type { Store } from '../store/view.js';
 import { type LoopEnvironment, type RunningLoop, runLoop } from './leader-loop.js';
@@ -34,6 +40,7 @@ export async function startLoops(
     allocatorLoop(store),
     schedulerLoop(store, clock),
     reaperLoop(store),
+    containerReaperLoop(store, clock),
     orphansLoop(store, clock),
     imagePlacementLoop(store),
   ].map((definition) => runLoop(definition, environment));

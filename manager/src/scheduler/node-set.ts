@@ -6,6 +6,7 @@ import {
   observedState,
   type Task,
 } from '@tessera/shared/model';
+import { asTask, containerOf, containerOwner } from '../loops/containers.js';
 import { isWanted } from '../loops/facts.js';
 import type { Change, View } from '../store/view.js';
 import { FailureLog } from './failure-log.js';
@@ -51,6 +52,7 @@ export class NodeSet {
   constructor(view: View) {
     for (const node of view.nodes.all()) this.#setNode(node.id, view);
     for (const task of view.tasks.all()) this.#setTask(task.id, view);
+    for (const { containerId } of view.containerPlacements.all()) this.#setContainer(containerId, view);
   }
 
   /**
@@ -75,6 +77,9 @@ export class NodeSet {
         }
         return this.#setTask(change.id, view);
       }
+      case 'containers':
+      case 'containerPlacements':
+        return this.#setContainer(change.id, view);
       default:
         return false;
     }
@@ -114,9 +119,11 @@ export class NodeSet {
     );
   }
 
-  /** What the store says of a task, whatever was placed before. */
+  /** What the store says of a task or container, whatever was placed before. */
   refresh(taskId: string, view: View): void {
-    this.#setTask(taskId, view);
+    const containerId = containerOf(taskId);
+    if (containerId === undefined) this.#setTask(taskId, view);
+    else this.#setContainer(containerId, view);
   }
 
   #setNode(id: string, view: View): void {
@@ -188,6 +195,27 @@ export class NodeSet {
     if (before && before.node === share.node && before.serviceId === share.serviceId) return false;
     this.#setShare(taskId, share);
     // One that no longer counts may make room under a limit of replicas per node.
+    return before !== undefined;
+  }
+
+  /**
+   * A container keeps its share until it is removed: stopped, it may be started again at any time.
+   *
+   * @returns whether it has given something back
+   */
+  #setContainer(containerId: string, view: View): boolean {
+    const container = view.containers.get(containerId);
+    const nodeId = view.containerPlacements.get(containerId)?.nodeId ?? '';
+    const owner = containerOwner(containerId);
+    const before = this.#shares.get(owner);
+    if (!container || nodeId === '') {
+      this.#setShare(owner, undefined);
+      return before !== undefined;
+    }
+    const index = this.#indexes.get(nodeId) ?? this.#newIndex(nodeId);
+    const share = shareOf(asTask(container, nodeId), index, view);
+    if (before && before.node === share.node && before.memoryBytes === share.memoryBytes) return false;
+    this.#setShare(owner, share);
     return before !== undefined;
   }
 

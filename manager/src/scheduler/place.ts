@@ -33,7 +33,9 @@ function groupsOf(tasks: readonly Task[]): Task[][] {
   const groups = new Map<string, Task[]>();
   for (const task of tasks) {
     // A global service's task has its node already, and is judged for that one alone.
-    const key = task.nodeId ? `task/${task.id}` : `${task.serviceId}/${task.specVersion}`;
+    // A container is of no service, and each is a group of its own.
+    const isAlone = task.nodeId !== '' || task.serviceId === '';
+    const key = isAlone ? `task/${task.id}` : `${task.serviceId}/${task.specVersion}`;
     const group = groups.get(key);
     if (group) group.push(task);
     else groups.set(key, [task]);

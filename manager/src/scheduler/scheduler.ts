@@ -1,8 +1,10 @@
 import type { Clock } from '@tessera/shared/env';
 import { isBefore, type Task } from '@tessera/shared/model';
+import { asTask, containerOf, containerOwner, needsNode } from '../loops/containers.js';
 import { isWanted } from '../loops/facts.js';
 import type { LoopDefinition, Outcome } from '../loops/leader-loop.js';
 import type { Change, Store, Transaction, View } from '../store/view.js';
+import { applyContainerPlacement, takesMore } from './container-placement.js';
 import { NodeSet } from './node-set.js';
 import { type Placement, planPlacements } from './place.js';
 
@@ -13,7 +15,7 @@ const WEIGHT_MAX = 100;
 /** A task that waits for long is told of every turn of its luck, but not more often than this. */
 const REASON_EVERY_MS = 5_000;
 
-/** Gives pending tasks a node, or says why there is none for them. */
+/** Gives pending tasks and new containers a node, or says why there is none for them. */
 export function schedulerLoop(store: Store, clock: Clock): LoopDefinition {
   return new Scheduler(store, clock);
 }
@@ -35,6 +37,7 @@ class Scheduler implements LoopDefinition {
   *ids(view: View): Iterable<string> {
     this.#nodes ??= new NodeSet(view);
     for (const task of view.tasks.all()) this.#note(task);
+    for (const { id } of view.containers.all()) this.#noteContainer(id, view);
     yield PENDING;
   }
 
@@ -46,6 +49,8 @@ class Scheduler implements LoopDefinition {
         const isNew = after !== undefined && this.#note(after);
         if (!after) this.#pending.delete(change.id);
         mayPlaceMore ||= isNew;
+      } else if (change.kind === 'containers' || change.kind === 'containerPlacements') {
+        if (this.#noteContainer(change.id, view)) mayPlaceMore = true;
       }
       if (this.#nodes?.apply(change, view, this.clock.now())) mayPlaceMore = true;
     }
@@ -63,14 +68,35 @@ class Scheduler implements LoopDefinition {
     return isNew;
   }
 
+  /** @returns whether the container waits for a node */
+  #noteContainer(id: string, view: View): boolean {
+    const container = view.containers.get(id);
+    const waits = container !== undefined && needsNode(container, view.containerPlacements.get(id));
+    if (waits) this.#pending.add(containerOwner(id));
+    else this.#pending.delete(containerOwner(id));
+    return waits;
+  }
+
+  /** What waits under an id, as the filters see it; undefined once it waits no longer. */
+  #waiting(id: string, view: View): Task | undefined {
+    const containerId = containerOf(id);
+    if (containerId === undefined) {
+      const task = view.tasks.get(id);
+      return task?.state === 'pending' && isWanted(task) ? task : undefined;
+    }
+    const container = view.containers.get(containerId);
+    const waits = container && needsNode(container, view.containerPlacements.get(containerId));
+    return waits ? asTask(container, '') : undefined;
+  }
+
   async reconcile(): Promise<Outcome> {
     const view = this.store.view();
     this.#nodes ??= new NodeSet(view);
     const nodes = this.#nodes;
     const tasks: Task[] = [];
     for (const id of this.#pending) {
-      const task = view.tasks.get(id);
-      if (task?.state === 'pending' && isWanted(task)) tasks.push(task);
+      const task = this.#waiting(id, view);
+      if (task) tasks.push(task);
       else this.#pending.delete(id);
     }
     if (tasks.length === 0) return { worked: false };
@@ -122,6 +148,8 @@ class Scheduler implements LoopDefinition {
 
 /** What still holds of a placement is written; the rest is decided anew when its change is seen. */
 function applyPlacement(tx: Transaction, placement: Placement, nowMs: number): boolean {
+  const containerId = containerOf(placement.task.id);
+  if (containerId !== undefined) return applyContainerPlacement(tx, containerId, placement, nowMs);
   const task = tx.tasks.get(placement.task.id);
   if (!task || !isBefore(task.state, 'assigned') || !isWanted(task)) return false;
   if (placement.nodeId === undefined) {
@@ -130,11 +158,7 @@ function applyPlacement(tx: Transaction, placement: Placement, nowMs: number): b
     return true;
   }
   const { nodeId } = placement;
-  if (tx.nodes.get(nodeId)?.availability !== 'active' || tx.nodeStatuses.get(nodeId)?.state !== 'ready')
-    return false;
-  // A node that is drained or lost meanwhile must not be given this task.
-  tx.require('nodes', nodeId);
-  tx.require('nodeStatuses', nodeId);
+  if (!takesMore(tx, nodeId)) return false;
   tx.put('tasks', { ...task, state: 'assigned', nodeId, assignedAtMs: nowMs, pendingReason: '' });
   return true;
 }
@@ -142,14 +166,18 @@ function applyPlacement(tx: Transaction, placement: Placement, nowMs: number): b
 function* piecesOf(placements: readonly Placement[]): Iterable<Placement[]> {
   let piece: Placement[] = [];
   let nodes = new Set<string>();
+  let weight = 0;
   for (const placement of placements) {
+    const own = containerOf(placement.task.id) === undefined ? 1 : 2;
     const more = placement.nodeId === undefined || nodes.has(placement.nodeId) ? 0 : 2;
-    if (piece.length > 0 && piece.length + 1 + 2 * nodes.size + more > WEIGHT_MAX) {
+    if (piece.length > 0 && weight + own + more > WEIGHT_MAX) {
       yield piece;
       piece = [];
       nodes = new Set();
+      weight = 0;
     }
     piece.push(placement);
+    weight += own + (placement.nodeId === undefined || nodes.has(placement.nodeId) ? 0 : 2);
     if (placement.nodeId !== undefined) nodes.add(placement.nodeId);
   }
   if (piece.length > 0) yield piece;

@@ -1,4 +1,6 @@
 import {
+  Container,
+  ContainerState,
   Meta,
   Node,
   NodeDescription,
@@ -64,3 +66,24 @@ export const aNodeStatus = (part: Partial<NodeStatus> = {}): NodeStatus =>
     }),
     ...part,
   } as NodeStatus);
+
+export const aContainer = (part: Partial<Container> = {}): Container =>
+  Container.fromPartial({
+    id: 'c'.repeat(64),
+    meta: Meta.create(),
+    name: 'shop',
+    spec: { image: 'docker.io/library/busybox:latest', args: ['sleep', '1d'], stopGraceMs: -1 },
+    host: { networkMode: 'default' },
+    target: { verb: 'create', generation: 1 },
+    ...part,
+  } as Container);
+
+export const aContainerState = (part: Partial<ContainerState> = {}): ContainerState =>
+  ContainerState.fromPartial({
+    containerId: 'c'.repeat(64),
+    nodeId: 'node-1',
+    state: 'created',
+    generation: 1,
+    sequence: 1,
+    ...part,
+  } as ContainerState);

@@ -86,6 +86,9 @@ export function isNetworkInUse(view: View, networkId: string): boolean {
   for (const service of view.services.all()) {
     if (service.spec?.task?.networks.some((network) => network.networkId === networkId)) return true;
   }
+  for (const { networks } of view.containers.all()) {
+    if (networks.some((network) => network.networkId === networkId)) return true;
+  }
   for (const task of view.tasks.all()) {
     if (task.networks.some((network) => network.networkId === networkId)) return true;
   }

@@ -67,6 +67,9 @@ function* touched(changes: readonly Change[], view: View): Iterable<string> {
       case 'cluster':
         for (const { id } of view.services.all()) yield `service/${id}`;
         break;
+      case 'containers':
+        if (!change.after) yield* removingNetworks(view);
+        break;
       case 'networks':
         yield `network/${change.id}`;
         break;

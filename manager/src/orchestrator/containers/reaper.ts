@@ -1,0 +1,85 @@
+import type { Clock } from '@tessera/shared/env';
+import { containerOwner } from '../../loops/containers.js';
+import type { LoopDefinition, Outcome } from '../../loops/leader-loop.js';
+import type { Change, Store, Transaction, View } from '../../store/view.js';
+import { planContainer } from './plan.js';
+
+/**
+ * Deletes containers that are being removed and have gone from their node, with placement, state and claims, and marks
+ * those that remove themselves. Ids are containers.
+ */
+export function containerReaperLoop(store: Store, clock: Clock): LoopDefinition {
+  return {
+    name: 'container-reaper',
+    concurrency: 8,
+    ids,
+    touched,
+    reconcile: (id) => reap(store, clock, id),
+  };
+}
+
+function ids(view: View): Iterable<string> {
+  const found = new Set<string>();
+  for (const { id } of view.containers.all()) found.add(id);
+  for (const { containerId } of view.containerPlacements.all()) found.add(containerId);
+  for (const { containerId } of view.containerStates.all()) found.add(containerId);
+  return found;
+}
+
+function* touched(changes: readonly Change[], view: View): Iterable<string> {
+  for (const { kind, id } of changes) {
+    switch (kind) {
+      case 'containers':
+      case 'containerPlacements':
+      case 'containerStates':
+        yield id;
+        break;
+      case 'nodes':
+      case 'nodeStatuses':
+        for (const { containerId } of view.containerPlacements.byNode(id))
+          if (view.containers.get(containerId)?.removing) yield containerId;
+        break;
+    }
+  }
+}
+
+async function reap(store: Store, clock: Clock, id: string): Promise<Outcome> {
+  // Most changes of a container are none of this loop's: a look costs nothing, a transaction does.
+  const plan = planContainer(store.view(), id, clock.now());
+  if (plan.kind === 'keep') return { worked: false };
+  if (plan.kind === 'later') return { worked: false, wakeAtMs: plan.atMs };
+  const worked = await store.update((tx) => apply(tx, id, clock.now()));
+  return { worked };
+}
+
+function apply(tx: Transaction, id: string, nowMs: number): boolean {
+  const plan = planContainer(tx, id, nowMs);
+  switch (plan.kind) {
+    case 'mark':
+      tx.put('containers', { ...plan.container, removing: true });
+      releaseIfOwned(tx, `name/container/${plan.container.name}`, containerOwner(id));
+      return true;
+    case 'delete':
+      deleteContainer(tx, id);
+      return true;
+    default:
+      return false;
+  }
+}
+
+/** Everything that the cluster knows of a container, its claims included. */
+function deleteContainer(tx: Transaction, id: string): void {
+  const container = tx.containers.get(id);
+  if (container) releaseIfOwned(tx, `name/container/${container.name}`, containerOwner(id));
+  for (const { networkId, addr } of tx.containerPlacements.get(id)?.networks ?? []) {
+    if (addr) releaseIfOwned(tx, `ip/${networkId}/${addr.split('/')[0]}`, containerOwner(id));
+  }
+  tx.delete('containers', id);
+  tx.delete('containerPlacements', id);
+  tx.delete('containerStates', id);
+}
+
+/** A successor may hold what this owner gave up before it was deleted. */
+function releaseIfOwned(tx: Transaction, claim: string, owner: string): void {
+  if (tx.claim(claim) === owner) tx.releaseClaim(claim);
+}

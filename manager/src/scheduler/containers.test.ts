@@ -1,0 +1,138 @@
+import { silentLogger } from '@tessera/shared/env';
+import { aContainer, FakeClock, settle } from '@tessera/shared/testing';
+import { expect, test } from 'vitest';
+import { runLoop } from '../loops/leader-loop.js';
+import type { MemoryStore } from '../store/testing/index.js';
+import { NodeSet } from './node-set.js';
+import { schedulerLoop } from './scheduler.js';
+import { openScheduling, putPending } from './testing/index.js';
+
+const GIB = 2 ** 30;
+
+async function schedule(store: MemoryStore): Promise<void> {
+  const ending = new AbortController();
+  const clock = new FakeClock();
+  const loop = runLoop(schedulerLoop(store, clock), {
+    store,
+    clock,
+    logger: silentLogger,
+    signal: ending.signal,
+  });
+  await loop.idle();
+  await settle();
+}
+
+const put = (store: MemoryStore, ...parts: Parameters<typeof aContainer>[0][]) =>
+  store.update((tx) => {
+    for (const part of parts) tx.put('containers', aContainer(part));
+  });
+
+const reserving = (memoryBytes: number) => ({
+  host: { resources: { memoryReservationBytes: memoryBytes } } as never,
+});
+const placementOf = (store: MemoryStore, id: string) => store.view().containerPlacements.get(id);
+
+test('containers are spread over the nodes, tasks counted, and told when they were placed', async () => {
+  const store = await openScheduling({ a: {}, b: {} });
+  await putPending(store, 's1', 1, {}, { state: 'assigned', nodeId: 'a' });
+  await put(store, { id: 'c1' }, { id: 'c2' }, { id: 'c3' });
+
+  await schedule(store);
+
+  const nodes = ['c1', 'c2', 'c3'].map((id) => placementOf(store, id)?.nodeId);
+  expect(nodes).toEqual(['b', 'a', 'b']);
+  expect(placementOf(store, 'c1')?.placedAtMs).toBeGreaterThan(0);
+});
+
+test('a container that comes while the loop runs is placed at once', async () => {
+  const store = await openScheduling({ a: {} });
+  await schedule(store);
+
+  await put(store, { id: 'c1' });
+  await settle();
+
+  expect(placementOf(store, 'c1')?.nodeId).toBe('a');
+});
+
+test('a container that fits nowhere is told why, once, and not tried again by itself', async () => {
+  const store = await openScheduling({ a: { memoryBytes: GIB }, b: { state: 'down' } });
+  await put(store, { id: 'c1', ...reserving(2 * GIB) });
+
+  await schedule(store);
+  expect(placementOf(store, 'c1')).toMatchObject({
+    nodeId: '',
+    pendingReason: 'no suitable node (1 node not available for new tasks; insufficient resources on 1 node)',
+  });
+
+  await store.update((tx) => tx.put('nodeStatuses', { ...tx.nodeStatuses.get('b')!, state: 'ready' }));
+  await settle();
+  expect(placementOf(store, 'c1')?.nodeId).toBe('');
+});
+
+test('what containers reserve is not given to tasks, until they are deleted', async () => {
+  const store = await openScheduling({ a: { memoryBytes: 3 * GIB } });
+  await put(store, { id: 'c1', ...reserving(2 * GIB) });
+  await schedule(store);
+  await putPending(store, 's1', 1, {
+    resources: { limits: undefined, reservations: { nanoCpus: 0, memoryBytes: 2 * GIB, pids: 0 } },
+  });
+  await settle();
+  expect(store.view().tasks.get('s1-1')?.nodeId).toBe('');
+
+  await store.update((tx) => {
+    tx.delete('containers', 'c1');
+    tx.delete('containerPlacements', 'c1');
+  });
+  await settle();
+
+  expect(store.view().tasks.get('s1-1')?.nodeId).toBe('a');
+});
+
+test('constraints hold for containers as for tasks', async () => {
+  const store = await openScheduling({ a: {}, b: { labels: { disk: 'ssd' } } });
+  const placement = { constraints: ['node.labels.disk==ssd'], spreadOver: [], maxReplicasPerNode: 0 };
+  await put(store, { id: 'c1', placement }, { id: 'c2', placement });
+
+  await schedule(store);
+
+  expect([placementOf(store, 'c1')?.nodeId, placementOf(store, 'c2')?.nodeId]).toEqual(['b', 'b']);
+});
+
+test('one that waits for its addresses, is being removed or has been placed is left alone', async () => {
+  const store = await openScheduling({ a: {}, b: {} });
+  await put(
+    store,
+    { id: 'c1', networks: [{ networkId: 'n1', aliases: [] }] },
+    { id: 'c2', removing: true },
+    { id: 'c3' },
+  );
+  await store.update((tx) =>
+    tx.put('containerPlacements', {
+      containerId: 'c3',
+      nodeId: 'b',
+      networks: [],
+      pendingReason: '',
+      placedAtMs: 1,
+    }),
+  );
+
+  await schedule(store);
+
+  expect(placementOf(store, 'c1')).toBeUndefined();
+  expect(placementOf(store, 'c2')).toBeUndefined();
+  expect(placementOf(store, 'c3')?.nodeId).toBe('b');
+});
+
+test('three hundred at once are all placed, in transactions that etcd takes', async () => {
+  const store = await openScheduling({ a: {}, b: {}, c: {} });
+  const ids = Array.from({ length: 300 }, (_, number) => `c${String(number).padStart(3, '0')}`);
+  for (let at = 0; at < ids.length; at += 100)
+    await put(store, ...ids.slice(at, at + 100).map((id) => ({ id })));
+
+  await schedule(store);
+
+  const perNode = new NodeSet(store.view())
+    .entries()
+    .map((entry) => new NodeSet(store.view()).taskCount(entry));
+  expect(perNode).toEqual([100, 100, 100]);
+});
