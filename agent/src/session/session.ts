@@ -176,7 +176,7 @@ export class Session {
 
   /** Heartbeats, each with how late its own timer was: the lag of the main loop. */
   #beat(periodMs: number, lagMs: number): void {
-    this.#send({ $case: 'heartbeat', value: { mainLoopLagMs: lagMs, usage: undefined } });
+    this.#send({ $case: 'heartbeat', value: { mainLoopLagMs: lagMs } });
     const dueMs = this.options.clock.monotonic() + periodMs;
     this.#after('heartbeat', periodMs, () =>
       this.#beat(periodMs, Math.max(0, Math.round(this.options.clock.monotonic() - dueMs))),

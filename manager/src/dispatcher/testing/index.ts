@@ -64,7 +64,7 @@ export class FakeAgent implements SessionTransport {
   }
 
   beat(): void {
-    this.say({ $case: 'heartbeat', value: { mainLoopLagMs: 0, usage: undefined } });
+    this.say({ $case: 'heartbeat', value: { mainLoopLagMs: 0 } });
   }
 
   report(...statuses: Partial<TaskStatus>[]): number {

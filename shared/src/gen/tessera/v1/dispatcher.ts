@@ -81,14 +81,6 @@ export interface Register {
 
 export interface Heartbeat {
   readonly mainLoopLagMs: number;
-  readonly usage: Usage | undefined;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
-}
-
-export interface Usage {
-  readonly cpuNanoSeconds: number;
-  readonly memoryBytes: number;
-  readonly pids: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -1275,16 +1267,13 @@ export const Register: MessageFns<Register> = {
 };
 
 function createBaseHeartbeat(): Heartbeat {
-  return { mainLoopLagMs: 0, usage: undefined, _unknownFields: {} };
+  return { mainLoopLagMs: 0, _unknownFields: {} };
 }
 
 export const Heartbeat: MessageFns<Heartbeat> = {
   encode(message: Heartbeat, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.mainLoopLagMs !== 0) {
       writer.uint32(8).uint32(message.mainLoopLagMs);
-    }
-    if (message.usage !== undefined) {
-      Usage.encode(message.usage, writer.uint32(18).fork()).join();
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -1318,14 +1307,6 @@ export const Heartbeat: MessageFns<Heartbeat> = {
             message.mainLoopLagMs = reader.uint32();
             continue;
           }
-          case 2: {
-            if (tag !== 18) {
-              break;
-            }
-
-            message.usage = Usage.decode(reader, reader.uint32());
-            continue;
-          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1353,7 +1334,6 @@ export const Heartbeat: MessageFns<Heartbeat> = {
         : isSet(object.main_loop_lag_ms)
         ? globalThis.Number(object.main_loop_lag_ms)
         : 0,
-      usage: isSet(object.usage) ? Usage.fromJSON(object.usage) : undefined,
     };
   },
 
@@ -1361,9 +1341,6 @@ export const Heartbeat: MessageFns<Heartbeat> = {
     const obj: any = {};
     if (message.mainLoopLagMs !== 0) {
       obj.mainLoopLagMs = Math.round(message.mainLoopLagMs);
-    }
-    if (message.usage !== undefined) {
-      obj.usage = Usage.toJSON(message.usage);
     }
     return obj;
   },
@@ -1374,132 +1351,6 @@ export const Heartbeat: MessageFns<Heartbeat> = {
   fromPartial(object: DeepPartial<Heartbeat>): Heartbeat {
     const message = createBaseHeartbeat() as any;
     message.mainLoopLagMs = object.mainLoopLagMs ?? 0;
-    message.usage = (object.usage !== undefined && object.usage !== null) ? Usage.fromPartial(object.usage) : undefined;
-    return message;
-  },
-};
-
-function createBaseUsage(): Usage {
-  return { cpuNanoSeconds: 0, memoryBytes: 0, pids: 0, _unknownFields: {} };
-}
-
-export const Usage: MessageFns<Usage> = {
-  encode(message: Usage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.cpuNanoSeconds !== 0) {
-      writer.uint32(8).int64(message.cpuNanoSeconds);
-    }
-    if (message.memoryBytes !== 0) {
-      writer.uint32(16).int64(message.memoryBytes);
-    }
-    if (message.pids !== 0) {
-      writer.uint32(24).int64(message.pids);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): Usage {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseUsage() as any;
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 8) {
-              break;
-            }
-
-            message.cpuNanoSeconds = longToNumber(reader.int64());
-            continue;
-          }
-          case 2: {
-            if (tag !== 16) {
-              break;
-            }
-
-            message.memoryBytes = longToNumber(reader.int64());
-            continue;
-          }
-          case 3: {
-            if (tag !== 24) {
-              break;
-            }
-
-            message.pids = longToNumber(reader.int64());
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  fromJSON(object: any): Usage {
-    return {
-      cpuNanoSeconds: isSet(object.cpuNanoSeconds)
-        ? globalThis.Number(object.cpuNanoSeconds)
-        : isSet(object.cpu_nano_seconds)
-        ? globalThis.Number(object.cpu_nano_seconds)
-        : 0,
-      memoryBytes: isSet(object.memoryBytes)
-        ? globalThis.Number(object.memoryBytes)
-        : isSet(object.memory_bytes)
-        ? globalThis.Number(object.memory_bytes)
-        : 0,
-      pids: isSet(object.pids) ? globalThis.Number(object.pids) : 0,
-    };
-  },
-
-  toJSON(message: Usage): unknown {
-    const obj: any = {};
-    if (message.cpuNanoSeconds !== 0) {
-      obj.cpuNanoSeconds = Math.round(message.cpuNanoSeconds);
-    }
-    if (message.memoryBytes !== 0) {
-      obj.memoryBytes = Math.round(message.memoryBytes);
-    }
-    if (message.pids !== 0) {
-      obj.pids = Math.round(message.pids);
-    }
-    return obj;
-  },
-
-  create(base?: DeepPartial<Usage>): Usage {
-    return Usage.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Usage>): Usage {
-    const message = createBaseUsage() as any;
-    message.cpuNanoSeconds = object.cpuNanoSeconds ?? 0;
-    message.memoryBytes = object.memoryBytes ?? 0;
-    message.pids = object.pids ?? 0;
     return message;
   },
 };
