@@ -219,7 +219,7 @@ export class SimAgent {
   #beat(link: Link, periodMs: number): void {
     this.#cancelHeartbeat = this.options.clock.after(periodMs, () => {
       if (this.#link !== link) return;
-      this.#send({ $case: 'heartbeat', value: { mainLoopLagMs: 0, usage: undefined } });
+      this.#send({ $case: 'heartbeat', value: { mainLoopLagMs: 0 } });
       this.#beat(link, periodMs);
     });
   }
