@@ -1,8 +1,8 @@
 import { ClusterError } from '@tessera/shared/errors';
-import { Image } from '@tessera/shared/model';
+import { Image, isBefore } from '@tessera/shared/model';
 import type { Transaction, View } from '../store/view.js';
 import { familiarName, normalizeName, parseReference } from './image-reference.js';
-import { getImage } from './lookup.js';
+import { getImage, taskName } from './lookup.js';
 import type { ControlContext } from './ports.js';
 
 /** What removing an image did, in the order it was done. */
@@ -42,6 +42,8 @@ export class Images {
    * Takes a name away, or the whole image when it was the last one or an id was given. The name goes now, the content
    * on each node as soon as its agent can be told and no task there uses it.
    *
+   * @param force takes all names of an id; and does not wait for tasks that are on their way out, whose nodes keep the
+   *   content until they have ended
    * @throws ClusterError `conflict` while a service or a task uses the image
    */
   async remove(reference: string, force: boolean): Promise<readonly ImageRemoval[]> {
@@ -56,7 +58,7 @@ export class Images {
 
     // A service may have been created between our look and the deletion; from then on, none can be.
     const user = findUser(await store.read(), id);
-    if (user) {
+    if (user && !(force && user.isEnding)) {
       await store.update((tx) => addNames(tx, removed, removed.names));
       throw inUse(reference, user);
     }
@@ -123,7 +125,7 @@ function planRemoval(
   const untagged = image.names.filter((other) => !remaining.includes(other));
   const removals: ImageRemoval[] = untagged.map((gone) => ({ kind: 'untagged', name: familiarName(gone) }));
   const user = remaining.length === 0 ? findUser(tx, image.id) : undefined;
-  if (user) throw inUse(reference, user);
+  if (user && !(force && user.isEnding)) throw inUse(reference, user);
 
   for (const gone of untagged) tx.releaseClaim(`name/image/${gone}`);
   if (remaining.length > 0) {
@@ -134,11 +136,19 @@ function planRemoval(
   return { removals: [...removals, { kind: 'deleted', id: image.configDigest || image.id }], removed: image };
 }
 
-const inUse = (reference: string, user: string): ClusterError =>
-  new ClusterError(
-    'conflict',
-    `conflict: unable to remove repository reference "${reference}" - image is being used by ${user}`,
-  );
+interface ImageUser {
+  readonly name: string;
+  /** A task that is to end, of a service that is gone: it only takes until it has. */
+  readonly isEnding: boolean;
+}
+
+/** As dockerd does for running and for stopped containers. Source: moby daemon/images/image_delete.go. */
+function inUse(reference: string, { name, isEnding }: ImageUser): ClusterError {
+  const message = isEnding
+    ? `conflict: unable to remove repository reference "${reference}" (must be forced) - image is being used by ${name}, which is shut down or about to be; wait until it is gone, or use --force`
+    : `conflict: unable to remove repository reference "${reference}" (cannot be forced) - image is being used by ${name}; remove that first`;
+  return new ClusterError('conflict', message);
+}
 
 /**
  * Points names at an image, away from whatever they meant before. Must run in a transaction: a name belongs to exactly
@@ -161,20 +171,26 @@ export function addNames(tx: Transaction, image: Image, names: readonly string[]
 }
 
 /** A service or task that runs this image, or may run it again by a rollback. */
-function findUser(tx: View, imageId: string): string | undefined {
+function findUser(tx: View, imageId: string): ImageUser | undefined {
   for (const service of tx.services.all()) {
     // One that is being removed will start nothing more; its tasks are looked at below.
     if (service.removing) continue;
     const specs = [service.spec, service.previousSpec];
     if (specs.some((spec) => spec?.task?.container?.imageDigest === imageId)) {
-      return `service ${service.spec?.name}`;
+      return { name: `service ${service.spec?.name}`, isEnding: false };
     }
   }
   for (const { name, spec } of tx.containers.all()) {
-    if (spec?.imageDigest === imageId) return `container ${name}`;
+    if (spec?.imageDigest === imageId) return { name: `container ${name}`, isEnding: false };
   }
+  let ending: ImageUser | undefined;
   for (const task of tx.tasks.all()) {
-    if (tx.specOf(task).container?.imageDigest === imageId) return `task ${task.serviceName}.${task.slot}`;
+    if (tx.specOf(task).container?.imageDigest !== imageId) continue;
+    const service = tx.services.get(task.serviceId);
+    const isEnding = !service || service.removing || isBefore('running', task.desiredState);
+    const user = { name: `task ${taskName(task)}`, isEnding };
+    if (!isEnding) return user;
+    ending ??= user;
   }
-  return undefined;
+  return ending;
 }

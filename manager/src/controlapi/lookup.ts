@@ -1,5 +1,12 @@
 import { ClusterError, notFound } from '@tessera/shared/errors';
-import type { Image, Network, Node, Service, Task } from '@tessera/shared/model';
+import {
+  type Image,
+  isBefore,
+  type Network,
+  type Node,
+  type Service,
+  type Task,
+} from '@tessera/shared/model';
 import type { Table, View } from '../store/view.js';
 import { familiarName, normalizeName, parseReference } from './image-reference.js';
 
@@ -29,9 +36,27 @@ export function getNode(view: View, reference: string, self: string): Node {
   return named[0] ?? byPrefix('node', id, view.nodes) ?? missing('node', id);
 }
 
+/** By id, or by its name; of the tasks that have had one place, by the name the one that is there now. */
 export function getTask(view: View, reference: string): Task {
-  return view.tasks.get(reference) ?? byPrefix('task', reference, view.tasks) ?? missing('task', reference);
+  const found = view.tasks.get(reference) ?? taskByName(view, reference);
+  return found ?? byPrefix('task', reference, view.tasks) ?? missing('task', reference);
 }
+
+function taskByName(view: View, name: string): Task | undefined {
+  // Ids have no dots, and names always have one.
+  if (!name.includes('.')) return undefined;
+  const named = [...view.tasks.all()].filter((task) => taskName(task) === name);
+  const wanted = named.filter(({ desiredState }) => !isBefore('running', desiredState));
+  const [only, ...others] = wanted.length > 0 ? wanted : named;
+  if (others.length > 0) {
+    const ids = [only!, ...others].map(({ id }) => id).join(', ');
+    throw new ClusterError('failedPrecondition', `task ${name} is ambiguous: give the id of one of ${ids}`);
+  }
+  return only;
+}
+
+/** `web.1`; tasks of a global service are told apart by their node. */
+export const taskName = (task: Task): string => `${task.serviceName}.${task.slot || task.nodeId}`;
 
 /** By name, by id of manifest or configuration, or by a beginning of either. */
 export function getImage(view: View, reference: string): Image {

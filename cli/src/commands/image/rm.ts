@@ -7,7 +7,7 @@ export const rm: Verb = (noun, cli) => {
     .alias('remove')
     .description('Remove images from the cluster')
     .argument('<image...>', 'names or ids')
-    .option('-f, --force', 'all names of an id', false)
+    .option('-f, --force', 'all names of an id; and though tasks that use it are still ending', false)
     .action(async (names: string[], { force }: { force: boolean }) => {
       await forEachName(cli, names, async (name) => {
         const query = { force: force ? 1 : undefined };

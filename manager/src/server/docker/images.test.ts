@@ -1,5 +1,5 @@
 import { invalid } from '@tessera/shared/errors';
-import { FakeClock } from '@tessera/shared/testing';
+import { aTask, FakeClock } from '@tessera/shared/testing';
 import type { Frame } from '@tessera/shared/wire';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ApiFixture, anImage } from '../testing/api-fixture.js';
@@ -199,6 +199,24 @@ describe('an image', () => {
     await api.call('DELETE', '/images/busybox');
 
     expect(asked.sort()).toEqual([`node-1 ${ID}`, `node-3 ${ID}`]);
+  });
+
+  test('goes by force alone while tasks of a service that is gone still end', async () => {
+    await api.store.update((tx) => {
+      const task = { ...aTask().spec!, container: { ...aTask().spec!.container!, imageDigest: ID } };
+      tx.put('specs', { serviceId: 'service-1', version: 1, task });
+      tx.put('tasks', aTask({ nodeId: 'node-2', state: 'assigned', desiredState: 'remove' }));
+    });
+
+    const answer = await api.call('DELETE', '/images/busybox');
+    const forced = await api.call('DELETE', '/images/busybox?force=1');
+
+    expect(answer.status).toBe(409);
+    expect(answer.body.message).toContain(
+      '"busybox" (must be forced) - image is being used by task web.1, which is shut down or about to be',
+    );
+    expect(forced.status).toBe(200);
+    expect(api.store.view().images.size).toBe(0);
   });
 
   test('stays while a service uses it', async () => {

@@ -2,12 +2,11 @@ import type { NetworkContainerJson, NetworkJson } from '@tessera/shared/docker-a
 import { invalid } from '@tessera/shared/errors';
 import { type IpamPool, type Network, NetworkSpec, observedState } from '@tessera/shared/model';
 import { z } from 'zod';
-import type { Networks } from '../../controlapi/index.js';
+import { type Networks, taskName } from '../../controlapi/index.js';
 import type { View } from '../../store/view.js';
 import { empty, json, type Route, route } from '../route.js';
 import { Filters } from './filters.js';
 import { flag, omitEmpty, parseBody, sortedMap, strictObject, text, textMap, timeJson } from './json-edge.js';
-import { taskName } from './tasks.js';
 
 const FILTERS = ['id', 'name', 'label', 'driver', 'scope', 'type', 'dangling'] as const;
 const PRUNE_FILTERS = ['label', 'label!', 'until'] as const;

@@ -235,6 +235,21 @@ describe('tasks', () => {
     expect(await ids({ name: ['web.2'] })).toEqual(['task-2']);
     expect(await ids({ 'desired-state': ['shutdown'] })).toEqual([]);
   });
+
+  test('are found by the name of their place, whoever was there before', async () => {
+    const inspect = (name: string) => api.call('GET', `/tasks/${name}`);
+    await api.store.update((tx) => tx.put('tasks', aTask({ id: 'task-0', desiredState: 'shutdown' })));
+
+    expect((await inspect('web.1')).body.ID).toBe('task-1');
+    expect((await inspect('web.2')).body.ID).toBe('task-2');
+    expect((await inspect('web.3')).status).toBe(404);
+
+    // Two at once are those of a start-first update.
+    await api.store.update((tx) => tx.put('tasks', aTask({ id: 'task-3', slot: 1 })));
+    const ambiguous = await inspect('web.1');
+    expect(ambiguous.status).toBe(400);
+    expect(ambiguous.body.message).toBe('task web.1 is ambiguous: give the id of one of task-1, task-3');
+  });
 });
 
 describe('the cluster', () => {

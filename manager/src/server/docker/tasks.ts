@@ -1,6 +1,6 @@
 import type { TaskJson } from '@tessera/shared/docker-api';
 import { isBefore, observedState, type Task, type TaskStatus } from '@tessera/shared/model';
-import { nodeName, type Tasks } from '../../controlapi/index.js';
+import { nodeName, type Tasks, taskName } from '../../controlapi/index.js';
 import type { View } from '../../store/view.js';
 import { json, type Route, route } from '../route.js';
 import { Filters } from './filters.js';
@@ -66,9 +66,6 @@ function isNode(view: View, nodeId: string, value: string): boolean {
   const node = view.nodes.get(nodeId);
   return isMeant(value, nodeId, node ? nodeName(view, node) : nodeId);
 }
-
-/** `web.1`; tasks of a global service are told apart by their node. */
-export const taskName = (task: Task): string => `${task.serviceName}.${task.slot || task.nodeId}`;
 
 export function taskToDocker(view: View, task: Task): TaskJson {
   const status = view.taskStatuses.get(task.id);
