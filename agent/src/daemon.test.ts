@@ -201,7 +201,7 @@ describe('a new cluster', () => {
 
     await expect(daemon.init(initBody())).rejects.toMatchObject({ kind: 'unavailable' });
     await expect(daemon.join({ ...initBody(), RemoteAddrs: ['127.0.0.1'], JoinToken: 'x' })).rejects.toThrow(
-      'already part of a swarm',
+      'already part of a cluster',
     );
   });
 
@@ -274,7 +274,7 @@ describe('leaving', () => {
     expect(events.slice(-3)).toEqual(['parts cleared', 'manager stopped', 'API taken']);
     expect(existsSync(directory.path)).toBe(false);
     expect(existsSync(join(dir, 'agent'))).toBe(false);
-    expect(() => daemon.leave(true)).toThrow('This node is not part of a swarm');
+    expect(() => daemon.leave(true)).toThrow('This node is not part of a cluster');
   });
 });
 

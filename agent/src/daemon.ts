@@ -307,12 +307,13 @@ export class Daemon implements NodeBackend {
   }
 
   #checkLeave(force: boolean): void {
-    if (this.#state === 'inactive') throw new ClusterError('unavailable', 'This node is not part of a swarm');
+    if (this.#state === 'inactive')
+      throw new ClusterError('unavailable', 'This node is not part of a cluster');
     if (this.role() === 'manager' && !force)
       throw new ClusterError(
         'unavailable',
-        'You are attempting to leave the swarm on a node that is participating as a manager. Removing the last ' +
-          'manager erases all current state of the swarm. Use `--force` to ignore this message.',
+        'You are attempting to leave the cluster on a node that is participating as a manager. Removing the last ' +
+          'manager erases all current state of the cluster. Use `--force` to ignore this message.',
       );
   }
 
@@ -320,7 +321,7 @@ export class Daemon implements NodeBackend {
     if (this.#state !== 'inactive')
       throw new ClusterError(
         'unavailable',
-        'This node is already part of a swarm. Use "tsctl cluster leave" to leave this swarm and join another one.',
+        'This node is already part of a cluster. Use "tsctl cluster leave" to leave this cluster and join another one.',
       );
   }
 

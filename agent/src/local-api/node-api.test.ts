@@ -125,7 +125,7 @@ describe('a node in no cluster', () => {
     const answer = await ask('GET', '/v1.50/services');
 
     expect(answer.status).toBe(503);
-    expect(JSON.parse(answer.text).message).toMatch(/^This node is not a swarm manager\. Use/);
+    expect(JSON.parse(answer.text).message).toMatch(/^This node is not a cluster manager\. Use/);
   });
 
   test('makes a cluster, and answers with the id of its node', async () => {

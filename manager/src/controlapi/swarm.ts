@@ -61,7 +61,7 @@ export class Swarm {
     if (!force) {
       throw new ClusterError(
         'unavailable',
-        'You are attempting to leave the cluster on a node that is participating as a manager. Removing the last manager erases all current state of the cluster. Use `--force` to ignore this message. ',
+        'You are attempting to leave the cluster on a node that is participating as a manager. Removing the last manager erases all current state of the cluster. Use `--force` to ignore this message.',
       );
     }
     await this.#context.localNode.leave(force, signal);

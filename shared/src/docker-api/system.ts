@@ -157,8 +157,8 @@ export const inactiveSwarm: SwarmInfo = {
   RemoteManagers: null,
 };
 
-/** What dockerd answers (503) to swarm requests outside a swarm, and on a worker. */
+/** What is answered (503) to requests of a cluster outside of one, and on a worker: dockerd's words, as docs/nomenclature.md has it. */
 export const NOT_IN_A_SWARM =
-  'This node is not a swarm manager. Use "tsctl cluster init" or "tsctl cluster join" to connect this node to a cluster and try again.';
+  'This node is not a cluster manager. Use "tsctl cluster init" or "tsctl cluster join" to connect this node to a cluster and try again.';
 export const NOT_A_MANAGER =
-  "This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state. Please run this command on a manager node or promote the current node to a manager.";
+  "This node is not a cluster manager. Worker nodes can't be used to view or modify cluster state. Please run this command on a manager node or promote the current node to a manager.";
