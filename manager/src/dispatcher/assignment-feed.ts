@@ -147,9 +147,9 @@ export class AssignmentFeed {
   }
 }
 
-/** Where a message is too small for all changes, a task comes after the networks and endpoints it needs. */
+/** Where a message is too small for all changes, a task or container comes after the networks and endpoints it needs. */
 function tasksLast(keys: Iterable<string>): string[] {
-  const isTask = (key: string) => key.startsWith('task/');
+  const isTask = (key: string) => key.startsWith('task/') || key.startsWith('container/');
   const all = [...keys];
   return [...all.filter((key) => !isTask(key)), ...all.filter(isTask)];
 }

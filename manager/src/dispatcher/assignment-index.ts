@@ -1,17 +1,11 @@
 import type { Change, View } from '../store/view.js';
-import {
-  dataPathAddr,
-  hasEndpoints,
-  isHandedOut,
-  itemKey,
-  networksOfService,
-  networksOfTask,
-} from './assignment-items.js';
+import { hasEndpoints, isHandedOut, itemKey, networksOfService, networksOfTask } from './assignment-items.js';
+import { containerNetworks, dataPathAddr, placeOf } from './container-items.js';
 
-/** What the index remembers of a task, so that it can tell what a change takes away. */
+/** What the index remembers of a task or container, so that it can tell what a change takes away. */
 interface TaskPlace {
   readonly nodeId: string;
-  /** Networks the task has an endpoint on; its node is subscribed to them on its account. */
+  /** Networks it has an endpoint on; its node is subscribed to them on its account. */
   readonly networkIds: readonly string[];
 }
 
@@ -49,6 +43,7 @@ export class AssignmentIndex {
     for (const { id } of view.nodes.all()) this.#addrs.set(id, dataPathAddr(view, id));
     for (const { id } of view.services.all()) this.#refreshService(id);
     for (const { id } of view.tasks.all()) this.#refreshTask(id);
+    for (const { containerId } of view.containerPlacements.all()) this.#refreshContainer(containerId);
     for (const { imageId } of view.imagePlacements.all()) this.#refreshPlacement(imageId);
   }
 
@@ -82,6 +77,13 @@ export class AssignmentIndex {
       case 'nodeStatuses':
         this.#refreshAddr(id);
         break;
+      case 'containers':
+      case 'containerPlacements':
+        this.#refreshContainer(id);
+        break;
+      case 'containerStates':
+        this.#refreshContainerEndpoints(id);
+        break;
       case 'imagePlacements':
         this.#refreshPlacement(id);
         break;
@@ -95,6 +97,8 @@ export class AssignmentIndex {
       if (nodes.has(nodeId)) yield* this.#keysOfNetwork(networkId);
     for (const imageId of this.#imagesOfNode.get(nodeId)) yield itemKey.image(imageId);
     for (const task of this.#view.tasks.byNode(nodeId)) yield itemKey.task(task.id);
+    for (const { containerId } of this.#view.containerPlacements.byNode(nodeId))
+      yield itemKey.container(containerId);
   }
 
   /** Whether a node gets the item of this key, if there is one. */
@@ -105,6 +109,8 @@ export class AssignmentIndex {
         return first === nodeId;
       case 'task':
         return this.#view.tasks.get(first)?.nodeId === nodeId;
+      case 'container':
+        return placeOf(this.#view, first)?.nodeId === nodeId;
       case 'image':
         return this.#imagesOfNode.get(nodeId).has(first);
       case 'network':
@@ -126,7 +132,6 @@ export class AssignmentIndex {
 
   #refreshTask(taskId: string): void {
     const task = this.#view.tasks.get(taskId);
-    const before = this.#places.get(taskId) ?? NOWHERE;
     const after: TaskPlace =
       task && isHandedOut(task)
         ? {
@@ -134,10 +139,33 @@ export class AssignmentIndex {
             networkIds: hasEndpoints(task, this.#view.taskStatuses.get(taskId)) ? networksOfTask(task) : [],
           }
         : NOWHERE;
+    this.#move(taskId, itemKey.task(taskId), after);
+  }
+
+  #refreshContainer(containerId: string): void {
+    this.#move(containerId, itemKey.container(containerId), this.#placeOfContainer(containerId));
+  }
+
+  /** Where it is does not change with its state: its node, which said it, need not be told. */
+  #refreshContainerEndpoints(containerId: string): void {
+    this.#move(containerId, undefined, this.#placeOfContainer(containerId));
+  }
+
+  #placeOfContainer(containerId: string): TaskPlace {
+    const placement = placeOf(this.#view, containerId);
+    return placement
+      ? { nodeId: placement.nodeId, networkIds: containerNetworks(this.#view, placement) }
+      : NOWHERE;
+  }
+
+  /** @param key of the item to look at again on its nodes; undefined: its endpoints alone have changed */
+  #move(taskId: string, key: string | undefined, after: TaskPlace): void {
+    const before = this.#places.get(taskId) ?? NOWHERE;
     if (after === NOWHERE) this.#places.delete(taskId);
     else this.#places.set(taskId, after);
 
-    for (const nodeId of new Set([before.nodeId, after.nodeId])) this.#markNode(nodeId, itemKey.task(taskId));
+    if (key !== undefined)
+      for (const nodeId of new Set([before.nodeId, after.nodeId])) this.#markNode(nodeId, key);
     // A node about to unsubscribe must still hear of the endpoints that go; one that subscribes, of all.
     for (const networkId of after.networkIds) this.#subscribe(after.nodeId, networkId);
     for (const networkId of before.networkIds) this.#endpoints.delete(networkId, taskId);
@@ -182,7 +210,11 @@ export class AssignmentIndex {
     if (this.#addrs.get(nodeId) === addr) return;
     if (addr) this.#addrs.set(nodeId, addr);
     else this.#addrs.delete(nodeId);
-    for (const { id } of this.#view.tasks.byNode(nodeId))
+    const ids = [
+      ...this.#view.tasks.byNode(nodeId).map(({ id }) => id),
+      ...this.#view.containerPlacements.byNode(nodeId).map(({ containerId }) => containerId),
+    ];
+    for (const id of ids)
       for (const networkId of this.#places.get(id)?.networkIds ?? [])
         this.#markSubscribers(networkId, itemKey.endpoint(id, networkId));
   }

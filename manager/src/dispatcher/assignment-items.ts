@@ -8,6 +8,7 @@ import {
 } from '@tessera/shared/model';
 import { Assignment, type Endpoint, type Endpoint_State } from '@tessera/shared/wire';
 import type { View } from '../store/view.js';
+import { containerBody, containerEndpoint, dataPathAddr } from './container-items.js';
 
 /** Handed to its node: the scheduler has placed it, and its node has not been given up. */
 export const isHandedOut = (task: Task): boolean =>
@@ -28,12 +29,6 @@ export function networksOfService(view: View, service: Service): string[] {
   return [...new Set([...spec, ...allocated])];
 }
 
-/** Where packets for a node's tasks are sent. */
-export function dataPathAddr(view: View, nodeId: string): string {
-  const status = view.nodeStatuses.get(nodeId);
-  return status?.description?.dataPathAddr || status?.addr || '';
-}
-
 export const itemKey = {
   task: (id: string) => `task/${id}`,
   network: (id: string) => `network/${id}`,
@@ -41,6 +36,7 @@ export const itemKey = {
   virtualService: (serviceId: string, networkId: string) => `virtual-service/${serviceId}/${networkId}`,
   image: (id: string) => `image/${id}`,
   node: (id: string) => `node/${id}`,
+  container: (id: string) => `container/${id}`,
 };
 
 /**
@@ -69,6 +65,8 @@ function makeBody(view: View, kind: string | undefined, first: string, second: s
       const node = view.nodes.get(first);
       return node && { $case: 'node', value: node };
     }
+    case 'container':
+      return containerBody(view, first);
     default:
       return undefined;
   }
@@ -91,6 +89,7 @@ function networkBody(view: View, networkId: string): Assignment['item'] {
 }
 
 function endpointBody(view: View, taskId: string, networkId: string): Assignment['item'] {
+  if (view.containers.get(taskId)) return containerEndpoint(view, taskId, networkId);
   const task = view.tasks.get(taskId);
   const status = view.taskStatuses.get(taskId);
   const attachment = task?.networks.find((one) => one.networkId === networkId && one.addr !== '');

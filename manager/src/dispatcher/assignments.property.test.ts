@@ -1,5 +1,13 @@
 import type { TaskState } from '@tessera/shared/model';
-import { aService, aTask, aTaskSpec, aTaskStatus, settle } from '@tessera/shared/testing';
+import {
+  aContainer,
+  aContainerState,
+  aService,
+  aTask,
+  aTaskSpec,
+  aTaskStatus,
+  settle,
+} from '@tessera/shared/testing';
 import type { Assignment } from '@tessera/shared/wire';
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -65,6 +73,34 @@ const service = fc
       tx.put('serviceStatuses', { serviceId: id, virtualIps, update: undefined });
     }),
   );
+const container = fc
+  .record({
+    id: fc.constantFrom('c1', 'c2'),
+    nodeId: fc.constantFrom('', ...NODES),
+    networks: fc.subarray(NETWORKS),
+    state: fc.constantFrom('created', 'running', 'exited', 'removed', undefined),
+    isGone: fc.boolean(),
+  })
+  .map((value) =>
+    named<Change>(`container ${JSON.stringify(value)}`, (tx) => {
+      const { id: containerId, nodeId, state } = value;
+      tx.delete('containerStates', containerId);
+      if (value.isGone) {
+        tx.delete('containers', containerId);
+        tx.delete('containerPlacements', containerId);
+        return;
+      }
+      const networks = value.networks.map((networkId, index) => ({
+        networkId,
+        addr: `10.0.${index}.${containerId.charCodeAt(1)}/24`,
+        mac: '',
+        aliases: [],
+      }));
+      tx.put('containers', aContainer({ id: containerId }));
+      tx.put('containerPlacements', { containerId, nodeId, networks, pendingReason: '', placedAtMs: 1 });
+      if (state) tx.put('containerStates', aContainerState({ containerId, state: state as 'created' }));
+    }),
+  );
 const placement = fc
   .subarray(NODES)
   .map((nodeIds) =>
@@ -82,7 +118,7 @@ const behaviour = fc.record({
   act: fc.constantFrom<'fill' | 'drain' | 'reconnect'>('fill', 'drain', 'reconnect'),
 });
 const step = fc.oneof(
-  { weight: 6, arbitrary: fc.oneof(task, deletion, status, network, service, placement, label) },
+  { weight: 6, arbitrary: fc.oneof(task, deletion, status, network, service, container, placement, label) },
   { weight: 1, arbitrary: behaviour },
 );
 

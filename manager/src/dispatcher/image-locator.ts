@@ -41,6 +41,10 @@ export class ImageLocator {
 
 function needsImage(view: View, nodeId: string, imageId: string): boolean {
   if (view.imagePlacements.get(imageId)?.nodeIds.includes(nodeId)) return true;
+  const held = view.containerPlacements
+    .byNode(nodeId)
+    .some(({ containerId }) => view.containers.get(containerId)?.spec?.imageDigest === imageId);
+  if (held) return true;
   return view.tasks
     .byNode(nodeId)
     .some((task) => isHandedOut(task) && view.specOf(task).container?.imageDigest === imageId);

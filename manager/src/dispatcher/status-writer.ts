@@ -1,10 +1,19 @@
 import { type Clock, delay, type Logger } from '@tessera/shared/env';
-import { isBefore, isTerminal, type TaskState, type TaskStatus } from '@tessera/shared/model';
+import {
+  type ContainerState,
+  isBefore,
+  isTerminal,
+  type TaskState,
+  type TaskStatus,
+} from '@tessera/shared/model';
 import type { StatusBatch } from '@tessera/shared/wire';
 import type { Store, Transaction } from '../store/view.js';
 import type { Session } from './session.js';
 
-/** etcd takes 128 operations or compares a transaction: each status is one, each session one compare. */
+/**
+ * etcd takes 128 operations or compares a transaction: each status is one, each session one compare, and so is each
+ * placement that a container's state rests on.
+ */
 const TXN_SIZE_MAX = 90;
 /** Statuses waiting for the store. Beyond it a session ends; its agent reports everything again. */
 const QUEUE_MAX = 50_000;
@@ -19,8 +28,11 @@ interface Batch {
 interface Entry {
   readonly session: Session;
   readonly batch: Batch;
-  readonly status: TaskStatus;
+  readonly report: Report;
 }
+type Report =
+  | { readonly kind: 'task'; readonly status: TaskStatus }
+  | { readonly kind: 'container'; readonly state: ContainerState };
 /** `parked`: the session's key is not in the store right now; it waits until it is again. */
 type Outcome = 'written' | 'refused' | 'parked';
 
@@ -45,11 +57,15 @@ export class StatusWriter {
   constructor(private readonly options: StatusWriterOptions) {}
 
   /** @returns false when too many are waiting: nothing has been taken */
-  add(session: Session, { number, statuses }: StatusBatch): boolean {
-    if (this.#queue.length + this.#parked.length + statuses.length > QUEUE_MAX) return false;
-    const batch = { number, left: statuses.length };
-    for (const status of statuses) this.#queue.push({ session, batch, status });
-    if (statuses.length === 0) acknowledge(session, batch);
+  add(session: Session, { number, statuses, containers }: StatusBatch): boolean {
+    const reports: Report[] = [
+      ...statuses.map((status): Report => ({ kind: 'task', status })),
+      ...containers.map((state): Report => ({ kind: 'container', state })),
+    ];
+    if (this.#queue.length + this.#parked.length + reports.length > QUEUE_MAX) return false;
+    const batch = { number, left: reports.length };
+    for (const report of reports) this.#queue.push({ session, batch, report });
+    if (reports.length === 0) acknowledge(session, batch);
     this.#start();
     return true;
   }
@@ -81,10 +97,7 @@ export class StatusWriter {
       } catch (error) {
         this.#queue = [...entries, ...this.#queue];
         const retryMs = Math.min(RETRY_MIN_MS * 2 ** failures++, RETRY_MAX_MS);
-        this.options.logger.warn(
-          { error, waiting: this.#queue.length },
-          'task statuses not stored, trying again',
-        );
+        this.options.logger.warn({ error, waiting: this.#queue.length }, 'statuses not stored, trying again');
         await delay(this.options.clock, retryMs, this.options.signal).catch(() => {});
       }
     }
@@ -95,7 +108,7 @@ export class StatusWriter {
     const named = new Set<string>();
     let taken = 0;
     for (const entry of this.#queue) {
-      const names = [`task ${entry.status.taskId}`, `node ${entry.session.nodeId}`];
+      const names = [...keysOf(entry.report), `node ${entry.session.nodeId}`];
       const more = names.filter((name) => !named.has(name));
       if (named.size + more.length > TXN_SIZE_MAX) break;
       taken++;
@@ -112,8 +125,14 @@ export class StatusWriter {
     return this.options.store.update((tx) => entries.map((entry) => this.#writeOne(tx, entry)));
   }
 
-  #writeOne(tx: Transaction, { session, status }: Entry): Outcome {
+  #writeOne(tx: Transaction, { session, report }: Entry): Outcome {
     if (tx.sessions.get(session.nodeId)?.sessionId !== session.sessionId) return 'parked';
+    return report.kind === 'task'
+      ? this.#writeTask(tx, session, report.status)
+      : this.#writeContainer(tx, session, report.state);
+  }
+
+  #writeTask(tx: Transaction, session: Session, status: TaskStatus): Outcome {
     const task = tx.tasks.get(status.taskId);
     if (task?.nodeId !== session.nodeId || task.state === 'orphaned') return 'refused';
     const before = tx.taskStatuses.get(status.taskId);
@@ -128,6 +147,23 @@ export class StatusWriter {
     return 'written';
   }
 
+  #writeContainer(tx: Transaction, session: Session, state: ContainerState): Outcome {
+    const { containerId } = state;
+    if (!tx.containers.get(containerId)) return 'refused';
+    if (tx.containerPlacements.get(containerId)?.nodeId !== session.nodeId) return 'refused';
+    if (state.sequence <= (tx.containerStates.get(containerId)?.sequence ?? 0)) return 'refused';
+    tx.require('sessions', session.nodeId);
+    // A container that is deleted meanwhile must not leave a state behind.
+    tx.require('containerPlacements', containerId);
+    tx.put('containerStates', {
+      ...state,
+      nodeId: session.nodeId,
+      error: state.error.slice(0, TEXT_MAX),
+      generationError: state.generationError.slice(0, TEXT_MAX),
+    });
+    return 'written';
+  }
+
   #settle(entries: readonly Entry[], outcomes: readonly Outcome[]): void {
     entries.forEach((entry, index) => {
       if (outcomes[index] === 'parked') this.#parked.push(entry);
@@ -136,6 +172,12 @@ export class StatusWriter {
     this.#parked = this.#parked.filter(({ session }) => this.options.isCurrent(session));
   }
 }
+
+/** The keys that a report writes or rests on, beside its session's. */
+const keysOf = (report: Report): string[] =>
+  report.kind === 'task'
+    ? [`task ${report.status.taskId}`]
+    : [`container ${report.state.containerId}`, `placement ${report.state.containerId}`];
 
 const acknowledge = (session: Session, { number }: Batch): void => {
   session.send({ $case: 'statusAck', value: { number } });

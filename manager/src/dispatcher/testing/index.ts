@@ -1,7 +1,15 @@
 import { silentLogger } from '@tessera/shared/env';
 import type { ClusterError } from '@tessera/shared/errors';
-import { Cluster, ClusterSpec, NodeDescription, type TaskStatus } from '@tessera/shared/model';
 import {
+  Cluster,
+  ClusterSpec,
+  type ContainerState,
+  NodeDescription,
+  type TaskStatus,
+} from '@tessera/shared/model';
+import {
+  aContainer,
+  aContainerState,
   aNode,
   aTask,
   aTaskSpec,
@@ -77,6 +85,13 @@ export class FakeAgent implements SessionTransport {
         containers: [],
       },
     });
+    return this.#batch;
+  }
+
+  reportContainers(...states: Partial<ContainerState>[]): number {
+    this.#batch++;
+    const containers = states.map((state) => aContainerState(state));
+    this.say({ $case: 'statuses', value: { number: this.#batch, statuses: [], containers } });
     return this.#batch;
   }
 
@@ -167,6 +182,14 @@ export const putTask = (store: MemoryStore, id: string, nodeId: string, addr = '
     tx.put('specs', { serviceId: 'service-1', version: 1, task: aTaskSpec() });
     const networks = addr ? [{ networkId: NETWORK, addr, mac: '02:42:0a:00:01:05', aliases: [] }] : [];
     tx.put('tasks', aTask({ id, nodeId, state: 'assigned', networks }));
+  });
+
+/** A container in the store, placed on a node, with an address if it is given one. */
+export const putContainer = (store: MemoryStore, id: string, nodeId: string, addr = '') =>
+  store.update((tx) => {
+    const networks = addr ? [{ networkId: NETWORK, addr, mac: '02:42:0a:00:01:06', aliases: [] }] : [];
+    tx.put('containers', aContainer({ id, name: `name-of-${id}` }));
+    tx.put('containerPlacements', { containerId: id, nodeId, networks, pendingReason: '', placedAtMs: 1 });
   });
 
 export const putNetwork = (store: MemoryStore) =>

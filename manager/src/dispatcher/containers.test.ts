@@ -1,0 +1,141 @@
+import { aContainer, settle } from '@tessera/shared/testing';
+import { expect, test } from 'vitest';
+import { aCluster, NETWORK, putContainer, putNetwork, putTask } from './testing/index.js';
+
+async function withContainer(addr = '') {
+  const cluster = await aCluster();
+  await cluster.addNodes('node-1', 'node-2');
+  if (addr) await putNetwork(cluster.store);
+  await putContainer(cluster.store, 'c1', 'node-1', addr);
+  const [owner, other] = [cluster.connect('node-1'), cluster.connect('node-2')];
+  await settle();
+  return {
+    ...cluster,
+    owner,
+    other,
+    tick: () => cluster.clock.advanceAsync(100),
+    stateOf: () => cluster.store.view().containerStates.get('c1'),
+  };
+}
+
+test('a container is handed to its node alone, with its placement, and again when its user asks for something', async () => {
+  const { store, owner, other, tick } = await withContainer();
+  expect(owner.items.get('container/c1')?.item).toMatchObject({
+    $case: 'container',
+    value: { container: { id: 'c1', target: { generation: 1 } }, placement: { nodeId: 'node-1' } },
+  });
+  expect(other.keys()).toEqual(['node/node-2']);
+
+  await store.update((tx) =>
+    tx.put('containers', aContainer({ id: 'c1', target: { verb: 'start', generation: 2 } as never })),
+  );
+  await tick();
+
+  expect(owner.items.get('container/c1')?.item).toMatchObject({
+    value: { container: { target: { verb: 'start', generation: 2 } } },
+  });
+});
+
+test('an agent is not told what it has said itself', async () => {
+  const { owner, tick } = await withContainer();
+  const before = owner.got('assignments').length;
+
+  owner.reportContainers({ containerId: 'c1', state: 'running', sequence: 2 });
+  await tick();
+
+  expect(owner.got('assignments').length).toBe(before);
+});
+
+test('a container that is deleted is taken from its node', async () => {
+  const { store, owner, tick } = await withContainer();
+
+  await store.update((tx) => {
+    tx.delete('containers', 'c1');
+    tx.delete('containerPlacements', 'c1');
+  });
+  await tick();
+
+  expect(owner.keys()).toEqual(['node/node-1']);
+});
+
+test('a container on a cluster network is an endpoint there, listed while it runs', async () => {
+  const { store, owner, other, tick } = await withContainer('10.0.1.6/24');
+  await putTask(store, 'task-1', 'node-2', '10.0.1.5/24');
+  await tick();
+  const endpoint = () => other.items.get(`endpoint/c1/${NETWORK}`)?.item;
+  expect(endpoint()).toMatchObject({
+    value: {
+      taskId: 'c1',
+      nodeAddr: 'addr-of-node-1',
+      addr: '10.0.1.6/24',
+      aliases: ['name-of-c1', 'c1'],
+      state: 'starting',
+    },
+  });
+
+  owner.reportContainers({ containerId: 'c1', state: 'running', sequence: 2 });
+  await tick();
+  expect(endpoint()).toMatchObject({ value: { state: 'ready' } });
+
+  owner.reportContainers({ containerId: 'c1', state: 'removed', sequence: 3 });
+  await tick();
+  expect(endpoint()).toBeUndefined();
+});
+
+test('a state is stored with the node it came from, and acknowledged', async () => {
+  const { owner, stateOf, tick } = await withContainer();
+
+  const number = owner.reportContainers({
+    containerId: 'c1',
+    state: 'running',
+    nodeId: 'node-9',
+    sequence: 1,
+  });
+  await tick();
+
+  expect(stateOf()).toMatchObject({ state: 'running', nodeId: 'node-1' });
+  expect(owner.acked).toEqual([number]);
+});
+
+test('an older state never replaces a newer one, in one batch or in many', async () => {
+  const { owner, stateOf, tick } = await withContainer();
+
+  owner.reportContainers(
+    { containerId: 'c1', state: 'exited', exitCode: 7, sequence: 5 },
+    { containerId: 'c1', state: 'running', sequence: 4 },
+  );
+  owner.reportContainers({ containerId: 'c1', state: 'created', sequence: 5 });
+  await tick();
+  expect(stateOf()).toMatchObject({ state: 'exited', exitCode: 7, sequence: 5 });
+
+  owner.reportContainers({ containerId: 'c1', state: 'running', sequence: 6 });
+  await tick();
+  expect(stateOf()).toMatchObject({ state: 'running', sequence: 6 });
+  expect(owner.acked).toEqual([1, 2, 3]);
+});
+
+test('a node cannot speak of a container that is not its own, nor of one that is gone', async () => {
+  const { owner, other, store, tick } = await withContainer();
+
+  other.reportContainers({ containerId: 'c1', state: 'running' }, { containerId: 'c9', state: 'running' });
+  await tick();
+
+  expect(store.view().containerStates.size).toBe(0);
+  expect(other.acked).toEqual([1]);
+  expect(owner.acked).toEqual([]);
+});
+
+test('a state that meets the deletion of its container leaves nothing behind', async () => {
+  const { store, owner, tick } = await withContainer();
+
+  owner.reportContainers({ containerId: 'c1', state: 'removed' });
+  await store.update((tx) => {
+    tx.delete('containers', 'c1');
+    tx.delete('containerPlacements', 'c1');
+  });
+  await tick();
+
+  const { containers, containerPlacements } = store.view();
+  expect([containers.size, containerPlacements.size]).toEqual([0, 0]);
+  expect(owner.acked).toEqual([1]);
+});
