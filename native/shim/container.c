@@ -35,7 +35,7 @@ _Noreturn void child_fail(const struct child *child, uint32_t stage, const char 
 
 /* ---- the child */
 
-enum { ERROR_FD = 3 };
+enum { ERROR_FD = 3, GO_FD = 4 };
 
 /*
  * Handlers would go with exec anyway; what is ignored or blocked would stay. By the system call itself, since the
@@ -72,13 +72,30 @@ static void apply_limits(const struct child *child) {
   }
 }
 
+/* For the next byte on the go pipe. */
+static void wait_for_shim(const struct child *child) {
+  char byte;
+  ssize_t got;
+  while ((got = read(child->go, &byte, 1)) < 0 && errno == EINTR)
+    ;
+  if (got < 0) child_fail(child, STAGE_SECCOMP, "read"); /* a filter without it; no program would get far */
+  if (got != 1) _exit(125); /* the shim is gone, or does not want us any more */
+}
+
+/* net/ipv4/conf/eth0/…: there once the network is. */
+static int of_interface(const char *name) { return strstr(name, "/conf/") || strstr(name, "/neigh/"); }
+
 /* Written through our own proc, checked to be proc, so that no image can send the write elsewhere. */
-static void apply_sysctls(const struct child *child) {
+static void apply_sysctls(struct child *child) {
   uint32_t offset = 0;
   struct spec_record record;
   while (spec_next(child->spec, &offset, &record)) {
     if (record.type != SPEC_SYSCTL) continue;
     const char *name = record.string, *value = spec_string(&record, 1);
+    if (!child->has_network && of_interface(name)) {
+      wait_for_shim(child);
+      child->has_network = 1;
+    }
     int fd = root_open(child->sysctl, name, O_WRONLY, 1);
     struct statfs fs;
     if (fd < 0 || fstatfs(fd, &fs) || fs.f_type != PROC_SUPER_MAGIC ||
@@ -104,20 +121,13 @@ static void take_stdio(struct child *child) {
   for (int i = 0; i < 3; i++)
     if (dup2(child->stdio[i], i) < 0) child_fail(child, STAGE_SHIM, "stdio");
   /* From here on there is nothing else that a path through /proc/self/fd could lead to. */
-  if (child->error != ERROR_FD) {
-    if (dup3(child->error, ERROR_FD, O_CLOEXEC) < 0) child_fail(child, STAGE_SHIM, "error pipe");
-    child->error = ERROR_FD;
-  }
-  if (syscall(SYS_close_range, ERROR_FD + 1, ~0u, 0)) child_fail(child, STAGE_SHIM, "close_range");
-}
-
-/* For the next byte on the go pipe. */
-static void wait_for_shim(const struct child *child) {
-  char byte;
-  ssize_t got;
-  while ((got = read(child->go, &byte, 1)) < 0 && errno == EINTR)
-    ;
-  if (got != 1) _exit(125); /* the shim is gone, or does not want us any more */
+  /* Above what they are moved to, so that neither takes the other's place. */
+  int error = fcntl(child->error, F_DUPFD_CLOEXEC, GO_FD + 1), go = fcntl(child->go, F_DUPFD_CLOEXEC, GO_FD + 1);
+  if (error < 0 || go < 0 || dup3(error, ERROR_FD, O_CLOEXEC) < 0 || dup3(go, GO_FD, O_CLOEXEC) < 0)
+    child_fail(child, STAGE_SHIM, "pipes");
+  child->error = ERROR_FD;
+  child->go = GO_FD;
+  if (syscall(SYS_close_range, GO_FD + 1, ~0u, 0)) child_fail(child, STAGE_SHIM, "close_range");
 }
 
 _Noreturn void child_run(struct child *child) {
@@ -140,12 +150,13 @@ _Noreturn void child_run(struct child *child) {
   pivot(child);
   if (spec_find(child->spec, SPEC_HOSTNAME, &record) && sethostname(record.string, strlen(record.string)))
     child_fail(child, STAGE_HOSTNAME, record.string);
-  wait_for_shim(child); /* the agent has made the network */
   apply_sysctls(child);
   umask(022);
   take_stdio(child);
   const char *home = 0;
   child_become_user(child, &home);
+  /* As late as can be: the agent makes the network meanwhile. */
+  if (!child->has_network) wait_for_shim(child);
   child_exec(child, home);
 }
 

@@ -38,6 +38,7 @@ struct child {
   int stdio[3];
   int root;                   /* of the container's tree, once mounted */
   int sysctl;                 /* sys of the container's own proc, once mounted */
+  int has_network;            /* the shim has said that the network is there */
 };
 
 _Noreturn void child_run(struct child *child);

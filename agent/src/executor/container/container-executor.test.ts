@@ -1,5 +1,6 @@
-import { readFileSync } from 'node:fs';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { existsSync, readFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
+import type { ContainerNetwork } from '../../network/container-network.js';
 import { StartError } from '../executor.js';
 import { openRig, type Rig } from './testing/rig.js';
 
@@ -208,6 +209,24 @@ describe('the inside of a container', () => {
     ['4294967296', 'user 4294967296: uids and gids must be in range 0-2147483647'],
   ])('user %s is refused', async (user, message) => {
     await expect(rig.run(rig.task(['true'], { user }))).rejects.toMatchObject({ exitCode: 125, message });
+  });
+
+  test('a start that fails before its network is made says why, and not that the network could not be made', async () => {
+    const slow: ContainerNetwork = {
+      files: () => ({ resolvConf: '', hosts: '' }),
+      adopt: async () => {},
+      attach: async ({ pid }) => {
+        await vi.waitUntil(() => !existsSync(`/proc/${pid}/ns/net`), { timeout: 20_000 });
+        throw new Error('the namespace is gone');
+      },
+      detach: async () => {},
+    };
+    const networked = await openRig({ network: slow });
+    onTestFinished(() => networked.close());
+
+    await expect(networked.run(networked.task(['true'], { user: 'nobody-here' }))).rejects.toMatchObject({
+      message: expect.stringContaining('unable to find user nobody-here'),
+    });
   });
 
   test('secrets of the host are masked, and what could change it is read-only', async () => {

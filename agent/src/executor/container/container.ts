@@ -89,7 +89,7 @@ export class Container {
       shim.begin(spec);
       const pid = await shim.created;
       if (pid !== undefined) {
-        await attach(pid);
+        await attach(pid).catch((error: unknown) => this.#attachFailed(shim, error));
         // The outcome tells why, should the process have ended meanwhile.
         void shim.go().catch(() => {});
       }
@@ -106,6 +106,14 @@ export class Container {
     } finally {
       signal.removeEventListener('abort', onAbort);
     }
+  }
+
+  /** Its process got as far as it could meanwhile: where that failed, its namespaces went, and that is the reason. */
+  async #attachFailed(shim: Shim, error: unknown): Promise<never> {
+    await shim.signal(9).catch(() => {});
+    const outcome = await shim.outcome;
+    if (outcome.kind === 'failed' && outcome.failure.stage !== 'DIED') throw startError(outcome.failure);
+    throw error;
   }
 
   /** A shim that will not run the command: it and its process go. */
