@@ -20,6 +20,7 @@ function imageOf(site: StartSite): Pick<ImageStore, 'ensure' | 'release'> {
       stopSignal: '',
       labels: {},
       volumes: [],
+      healthcheck: [],
     },
     layers: [{ chainId: 'bench', path: site.lower, shortPath: site.lower }],
   };

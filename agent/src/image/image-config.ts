@@ -40,6 +40,8 @@ const imageConfigSchema = z.object({
       StopSignal: text,
       Labels: z.record(z.string(), z.string()).nullish(),
       Volumes: z.record(z.string(), z.unknown()).nullish(),
+      // Docker's alone; whatever else is in that place is none.
+      Healthcheck: z.object({ Test: strings }).nullish().catch(undefined),
     })
     .nullish(),
 });
@@ -72,6 +74,7 @@ export function parseConfig(bytes: Uint8Array): ParsedConfig {
       stopSignal: config?.StopSignal ?? '',
       labels: config?.Labels ?? {},
       volumes: Object.keys(config?.Volumes ?? {}),
+      healthcheck: config?.Healthcheck?.Test ?? [],
     },
   };
 }

@@ -22,7 +22,13 @@ export interface ImageConfig {
   readonly stopSignal: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly volumes: readonly string[];
+  /** HEALTHCHECK as Docker has it: `['CMD', …]`, `['CMD-SHELL', …]`, `['NONE']`; empty where there is none. */
+  readonly healthcheck: readonly string[];
 }
+
+/** Whether the image asks for its containers' health to be checked. */
+export const hasHealthcheck = ({ healthcheck }: ImageConfig): boolean =>
+  healthcheck.length > 0 && healthcheck[0] !== 'NONE';
 
 /** An image that is here, whole and unpacked. */
 export interface LocalImage {

@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import { delay } from '@tessera/shared/env';
 import { ClusterError, invalid } from '@tessera/shared/errors';
 import type { ContainerStatus, Task } from '@tessera/shared/model';
-import type { LocalImage } from '../../image/image-store.js';
+import { hasHealthcheck, type LocalImage } from '../../image/image-store.js';
 import type { Sandbox } from '../../network/container-network.js';
 import type { Controller, ExitStatus } from '../executor.js';
 import { Container } from './container.js';
@@ -52,6 +52,7 @@ export class ContainerController implements Controller {
   async #make(id: string, image: LocalImage): Promise<void> {
     const { task, parts } = this;
     const spec = task.spec!.container!;
+    this.#sayUnchecked(image);
     const hostname = spec.hostname || id.slice(0, 12);
     const [dataDir, runDir] = [parts.dataDir(id), parts.runDir(id)];
     const record = {
@@ -79,6 +80,18 @@ export class ContainerController implements Controller {
     });
     this.#spec = parts.compiler.compile({ id, task, image, dataDir, runDir, hostname, networkFiles });
     await writeRecord(dataDir, runDir, record);
+  }
+
+  /** Once per image; a service that switches the check off knows. */
+  #sayUnchecked({ id, config }: LocalImage): void {
+    const { unchecked, host } = this.parts;
+    const spec = this.task.spec?.container;
+    if (!hasHealthcheck(config) || spec?.healthcheck?.test[0] === 'NONE' || unchecked.has(id)) return;
+    unchecked.add(id);
+    host.logger.warn(
+      { 'image.id': id, 'task.id': this.task.id, healthcheck: config.healthcheck },
+      `image ${spec?.image} has a HEALTHCHECK, which is not run yet: its tasks count as running once their commands do`,
+    );
   }
 
   async start(signal: AbortSignal): Promise<void> {

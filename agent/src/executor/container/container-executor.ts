@@ -40,6 +40,8 @@ export interface ExecutorParts {
   readonly network: ContainerNetwork | undefined;
   /** All that are on this host, by task id. */
   readonly containers: Map<string, Container>;
+  /** Images whose HEALTHCHECK has been said not to be run. */
+  readonly unchecked: Set<string>;
   newContainerId(): string;
   dataDir(id: string): string;
   runDir(id: string): string;
@@ -73,6 +75,7 @@ export class ContainerExecutor implements Executor {
       images,
       network,
       containers: new Map(),
+      unchecked: new Set(),
       newContainerId: () => newHexId(random),
       dataDir: (id) => `${options.dataDir}/containers/${id}`,
       runDir: (id) => `${options.runDir}/containers/${id}`,

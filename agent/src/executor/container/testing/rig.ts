@@ -85,6 +85,7 @@ export const anImageConfig = (part: Partial<ImageConfig> = {}): ImageConfig => (
   stopSignal: '',
   labels: {},
   volumes: [],
+  healthcheck: [],
   ...part,
 });
 
