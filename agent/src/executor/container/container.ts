@@ -124,6 +124,14 @@ export class Container {
     await this.host.cgroups.kill(this.id);
   }
 
+  /** Lets go of a shim that waits for a start which does not come. */
+  async discard(): Promise<void> {
+    if (this.#life.kind !== 'prepared' || !this.#life.shim) return;
+    const shim = await this.#life.shim.catch(() => undefined);
+    this.#life = { kind: 'prepared' };
+    if (shim) await this.#abandon(shim);
+  }
+
   #run(shim: Shim, pid: number, startedAtMs: number): void {
     this.#life = { kind: 'running', shim, pid, startedAtMs };
     void this.#follow(shim, startedAtMs);
@@ -216,19 +224,23 @@ export class Container {
     if (this.#life.kind === 'running') await this.#life.shim.signal(number).catch(() => {});
   }
 
+  /** Resolves once its shim, which still clears up behind an ended container, is gone too. */
+  async gone(): Promise<void> {
+    await this.#shimGone;
+  }
+
   /** Takes everything of it off this host, running or not. May be repeated. */
   async remove(): Promise<void> {
     if (this.#life.kind === 'running') {
       await this.signal(9);
       await this.ended;
-    } else if (this.#life.kind === 'prepared' && this.#life.shim) {
-      const shim = await this.#life.shim.catch(() => undefined);
-      this.#life = { kind: 'prepared' };
-      if (shim) await this.#abandon(shim);
-    }
-    // The shim, if it has just ended, removes the groups meanwhile; what it left is removed here.
-    await Promise.all([this.host.trash.discard(this.id, this.runDir, this.dataDir), this.#shimGone]);
-    await clear(this.host.cgroups.paths(this.id), []);
+    } else await this.discard();
+    // The shim, if it has just ended, removes the groups meanwhile: whoever is first, they go once.
+    await Promise.all([
+      this.host.trash.discard(this.id, this.runDir, this.dataDir),
+      clear(this.host.cgroups.paths(this.id), []),
+      this.#shimGone,
+    ]);
     this.#close();
   }
 }
