@@ -139,7 +139,12 @@ describe('a new cluster', () => {
     await daemon.start();
 
     const nodeId = await daemon.init(
-      initBody({ DefaultAddrPool: ['10.20.0.0/16', '10.30.0.0/16'], SubnetSize: 26, DataPathPort: 5000 }),
+      initBody({
+        DefaultAddrPool: ['10.20.0.0/16', '10.30.0.0/16'],
+        SubnetSize: 26,
+        DataPathPort: 5000,
+        Spec: { Orchestration: { TaskHistoryRetentionLimit: 9 }, Dispatcher: { HeartbeatPeriod: 2e9 } },
+      }),
     );
 
     expect(nodeId).toBe('node-1');
@@ -151,6 +156,7 @@ describe('a new cluster', () => {
     );
     expect(flags).toContain('--listen-addr 127.0.0.1:2377 --advertise-addr 127.0.0.1:2377 --hostname host1');
     expect(flags).toContain('--data-path-port 5000');
+    expect(flags).toContain('--task-history-limit 9 --heartbeat-period-ms 2000');
     // The node dials its own manager first: nothing is there in this test, so it goes on to the known one.
     await until(() => expect(daemon.status().session?.managerAddr).toBe(manager.addr));
     expect(daemon.swarm()).toMatchObject({
@@ -278,13 +284,16 @@ describe('leaving', () => {
   });
 });
 
-test('an address that cannot be chosen is asked for before anything is written', async () => {
+test('what cannot be honoured is refused before anything is written', async () => {
   const daemon = aDaemon();
   await daemon.start();
 
   await expect(daemon.init(initBody({ AdvertiseAddr: '0.0.0.0' }))).rejects.toMatchObject({
     kind: 'invalidArgument',
   });
+  await expect(daemon.init(initBody({ Spec: { CAConfig: { NodeCertExpiry: 1 } } }))).rejects.toThrow(
+    'Spec.CAConfig.NodeCertExpiry',
+  );
   await expect(daemon.init(initBody({ ListenAddr: 'no-such-interface' }))).rejects.toMatchObject({
     kind: 'invalidArgument',
   });

@@ -6,7 +6,15 @@ import type { Clock, Logger, Random } from '@tessera/shared/env';
 import { ClusterError, errorText } from '@tessera/shared/errors';
 import type { NodeDescription } from '@tessera/shared/model';
 import type { Config } from './config.js';
-import type { InitRequest, JoinRequest, NodeBackend, NodeStatusReport } from './local-api/index.js';
+import {
+  type InitRequest,
+  type JoinRequest,
+  lockingUnsupported,
+  type NewClusterSpec,
+  type NodeBackend,
+  type NodeStatusReport,
+  parseClusterSpec,
+} from './local-api/index.js';
 import {
   addressTowards,
   advertiseAddress,
@@ -98,14 +106,14 @@ export class Daemon implements NodeBackend {
   init(request: InitRequest): Promise<string> {
     return this.#exclusively(async () => {
       this.#refuseIfMember();
-      if (request.AutoLockManagers)
-        throw new ClusterError('unimplemented', 'AutoLockManagers: locking managers is not supported yet');
+      if (request.AutoLockManagers) throw lockingUnsupported();
+      const spec = parseClusterSpec(request.Spec);
       const settings = this.#settingsOf(request);
       const { directory } = this.options;
       await this.#prepareRequest();
       directory.writeSettings(settings);
       return this.#entering(async (signal) => {
-        this.#startManager(settings, initFlags(request, this.options.config));
+        this.#startManager(settings, initFlags(request, spec, this.options.config));
         await this.#supervisor!.ready(signal);
         const identity = directory.identity();
         if (!identity) throw new ClusterError('internal', 'the manager made no certificate for this node');
@@ -358,13 +366,16 @@ export class Daemon implements NodeBackend {
 }
 
 /** Flags of the manager that makes a new cluster. */
-function initFlags(request: InitRequest, config: Config): string[] {
+function initFlags(request: InitRequest, spec: NewClusterSpec, config: Config): string[] {
+  const { taskHistoryLimit, heartbeatPeriodMs } = spec;
   return [
     '--init',
     ...(request.DefaultAddrPool ?? []).flatMap((pool) => ['--default-addr-pool', pool]),
     ...(request.SubnetSize ? ['--subnet-size', String(request.SubnetSize)] : []),
     ...['--data-path-port', String(request.DataPathPort || config.dataPathPort)],
     ...['--availability', request.Availability || 'active'],
+    ...(taskHistoryLimit === undefined ? [] : ['--task-history-limit', String(taskHistoryLimit)]),
+    ...(heartbeatPeriodMs === undefined ? [] : ['--heartbeat-period-ms', String(heartbeatPeriodMs)]),
     ...(request.ForceNewCluster ? ['--force-new-cluster'] : []),
   ];
 }

@@ -20,6 +20,8 @@ test('a new cluster has Swarm’s pools unless it is given others', () => {
   expect(parseConfig([...BASE, '--init']).init).toMatchObject({
     defaultAddrPools: ['10.0.0.0/8'],
     subnetSize: 24,
+    taskHistoryLimit: 5,
+    heartbeatPeriodMs: 1000,
     dataPathPort: 4789,
     availability: 'active',
     forceNewCluster: false,
@@ -44,6 +46,8 @@ test.each([
   [['--hostname', ''], '--hostname'],
   [['--log-level', 'loud'], '--log-level'],
   [['--init', '--subnet-size', '30'], '--subnet-size'],
+  [['--init', '--task-history-limit', '-1'], '--task-history-limit'],
+  [['--init', '--heartbeat-period-ms', '10'], '--heartbeat-period-ms'],
   [['--init', '--data-path-port', '80'], '--data-path-port'],
   [['--init', '--default-addr-pool', '10.0.0.0'], '--default-addr-pool'],
   [['--init', '--default-addr-pool', '10.0.0.0/28'], '--subnet-size'],

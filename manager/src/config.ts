@@ -10,6 +10,8 @@ export interface InitConfig {
   readonly defaultAddrPools: readonly string[];
   readonly subnetSize: number;
   readonly dataPathPort: number;
+  readonly taskHistoryLimit: number;
+  readonly heartbeatPeriodMs: number;
   readonly availability: Node_Availability;
   readonly forceNewCluster: boolean;
 }
@@ -38,6 +40,9 @@ const API_TLS_PORT = 2376;
 const DEFAULT_ADDR_POOL = '10.0.0.0/8';
 const DEFAULT_SUBNET_SIZE = '24';
 const DEFAULT_DATA_PATH_PORT = '4789';
+/** As Swarm: `service ps` shows four ended tasks beside the one that runs. */
+const DEFAULT_TASK_HISTORY_LIMIT = '5';
+const DEFAULT_HEARTBEAT_PERIOD_MS = '1000';
 
 /** @throws ClusterError `invalidArgument` that names the flag */
 export function parseConfig(args: readonly string[]): Config {
@@ -79,6 +84,8 @@ function parse(args: readonly string[]) {
         init: { type: 'boolean' },
         'default-addr-pool': { type: 'string', multiple: true },
         'subnet-size': { type: 'string', default: DEFAULT_SUBNET_SIZE },
+        'task-history-limit': { type: 'string', default: DEFAULT_TASK_HISTORY_LIMIT },
+        'heartbeat-period-ms': { type: 'string', default: DEFAULT_HEARTBEAT_PERIOD_MS },
         'data-path-port': { type: 'string', default: DEFAULT_DATA_PATH_PORT },
         availability: { type: 'string', default: 'active' },
         'force-new-cluster': { type: 'boolean', default: false },
@@ -105,6 +112,8 @@ function initConfig(flags: Flags): InitConfig {
     defaultAddrPools,
     subnetSize,
     dataPathPort: wholeNumber('data-path-port', flags['data-path-port'], 1024, 49_151),
+    taskHistoryLimit: wholeNumber('task-history-limit', flags['task-history-limit'], 0, 1_000),
+    heartbeatPeriodMs: wholeNumber('heartbeat-period-ms', flags['heartbeat-period-ms'], 100, 60_000),
     availability: oneOf('availability', flags.availability, ['active', 'pause', 'drain']),
     forceNewCluster: flags['force-new-cluster'],
   };

@@ -25,6 +25,7 @@ const INIT = z.object({
   ForceNewCluster: z.boolean().default(false),
   AutoLockManagers: z.boolean().default(false),
   Availability: AVAILABILITY,
+  Spec: z.unknown().optional(),
 });
 
 const JOIN = z.object({

@@ -14,11 +14,8 @@ import type { InitConfig } from '../config.js';
 import type { Store, Transaction } from '../store/index.js';
 import type { NodeFiles } from './node-files.js';
 
-const HEARTBEAT_PERIOD_MS = 1_000;
-/** A killed host is noticed within three seconds, and two heartbeats may be lost. */
+/** A killed host is noticed within three heartbeats, and two may be lost. */
 const HEARTBEAT_GRACE_PERIODS = 3;
-/** As Swarm: `service ps` shows four ended tasks beside the one that runs. */
-const TASK_HISTORY_LIMIT = 5;
 
 export interface BootstrapOptions {
   readonly store: Store;
@@ -82,8 +79,8 @@ const newCluster = (id: string, keys: AuthorityKeys, init: InitConfig, random: R
       defaultAddrPools: [...init.defaultAddrPools],
       subnetSize: init.subnetSize,
       dataPathPort: init.dataPathPort,
-      taskHistoryLimit: TASK_HISTORY_LIMIT,
-      heartbeatPeriodMs: HEARTBEAT_PERIOD_MS,
+      taskHistoryLimit: init.taskHistoryLimit,
+      heartbeatPeriodMs: init.heartbeatPeriodMs,
       heartbeatGracePeriods: HEARTBEAT_GRACE_PERIODS,
     }),
   });

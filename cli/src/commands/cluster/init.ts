@@ -1,6 +1,6 @@
 import type { InfoJson, SwarmInitJson, SwarmJson } from '@tessera/shared/docker-api';
 import { many, type Verb } from '../../cli.js';
-import { parseCount } from '../../output/parse.js';
+import { parseCount, parseDuration } from '../../output/parse.js';
 
 interface Flags {
   readonly advertiseAddr: string;
@@ -11,6 +11,8 @@ interface Flags {
   readonly defaultAddrPoolMaskLength: number;
   readonly availability: string;
   readonly forceNewCluster: boolean;
+  readonly taskHistoryLimit?: number;
+  readonly dispatcherHeartbeat?: number;
 }
 
 export const init: Verb = (noun, cli) => {
@@ -34,6 +36,16 @@ export const init: Verb = (noun, cli) => {
       24,
     )
     .option('--availability <state>', 'active, pause or drain', 'active')
+    .option(
+      '--task-history-limit <number>',
+      'tasks kept in each slot, the running one counted (5)',
+      parseCount('--task-history-limit'),
+    )
+    .option(
+      '--dispatcher-heartbeat <duration>',
+      'how often nodes say that they are alive (1s)',
+      parseDuration('--dispatcher-heartbeat'),
+    )
     .option('--force-new-cluster', 'start anew from the state on this host', false)
     .action(async (flags: Flags) => {
       const body: SwarmInitJson = {
@@ -45,6 +57,10 @@ export const init: Verb = (noun, cli) => {
         SubnetSize: flags.defaultAddrPoolMaskLength,
         Availability: flags.availability,
         ForceNewCluster: flags.forceNewCluster,
+        Spec: {
+          Orchestration: { TaskHistoryRetentionLimit: flags.taskHistoryLimit },
+          Dispatcher: { HeartbeatPeriod: flags.dispatcherHeartbeat },
+        },
       };
       const nodeId = await cli.api.post<string>('/swarm/init', body);
       const swarm = await cli.api.get<SwarmJson>('/swarm');

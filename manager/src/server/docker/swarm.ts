@@ -54,7 +54,7 @@ const swarmSpec = strictObject({
 });
 
 const ALREADY =
-  'This node is already part of a swarm. Use "tsctl cluster leave" to leave this cluster and join another one.';
+  'This node is already part of a cluster. Use "tsctl cluster leave" to leave this cluster and join another one.';
 
 /** `/swarm`, Docker Engine API v1.24 and later. Init and join are served by `tsd` where no manager runs. */
 export function swarmRoutes(swarm: Swarm): Route[] {
@@ -98,7 +98,7 @@ export function swarmRoutes(swarm: Swarm): Route[] {
   ];
 }
 
-const notLocked = () => new ClusterError('conflict', 'swarm is not locked');
+const notLocked = () => new ClusterError('conflict', 'cluster is not locked');
 
 function refuseFixed(spec: ReturnType<typeof parseSpec>): void {
   for (const [key, value] of Object.entries(spec.Raft ?? {})) {
