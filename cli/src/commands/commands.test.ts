@@ -35,12 +35,19 @@ describe('cluster', () => {
     api.on('POST /swarm/init', '"node1"').on('GET /swarm', swarm).on('GET /info', info);
     api.on('POST /swarm/init', (_, response) => reply(response, 200, 'node1'));
 
-    const { code, stdout } = await api.tsctl('cluster', 'init', '--advertise-addr', '10.0.0.1');
+    const { code, stdout } = await api.tsctl(
+      ...['cluster', 'init', '--advertise-addr', '10.0.0.1'],
+      ...['--task-history-limit', '9', '--dispatcher-heartbeat', '2s'],
+    );
 
     expect(code).toBe(0);
     expect(stdout).toContain('Cluster initialized: current node (node1) is now a manager.');
     expect(stdout).toContain('    tsctl cluster join --token TSWT-1-w 10.0.0.1:2377\n');
-    expect(api.calls[0]?.body).toMatchObject({ AdvertiseAddr: '10.0.0.1', ListenAddr: '0.0.0.0:2377' });
+    expect(api.calls[0]?.body).toMatchObject({
+      AdvertiseAddr: '10.0.0.1',
+      ListenAddr: '0.0.0.0:2377',
+      Spec: { Orchestration: { TaskHistoryRetentionLimit: 9 }, Dispatcher: { HeartbeatPeriod: 2e9 } },
+    });
   });
 
   test('join sends the token and says the role', async () => {
@@ -201,6 +208,20 @@ describe('network', () => {
       'NETWORK ID     NAME      DRIVER    SCOPE\nabcdefghijkl   shop      overlay   swarm\n',
     );
   });
+
+  test('rm --force takes what is not there for done', async () => {
+    api.on('DELETE /networks/busy', (_, response) => reply(response, 403, { message: 'in use' }));
+
+    expect(await api.tsctl('network', 'rm', 'nosuch')).toMatchObject({ code: 1 });
+    expect(await api.tsctl('network', 'rm', '-f', 'nosuch')).toEqual({ code: 0, stdout: '', stderr: '' });
+    expect(await api.tsctl('network', 'rm', '-f', 'busy')).toMatchObject({ code: 1 });
+  });
+});
+
+test('version takes a template', async () => {
+  api.on('GET /version', { Version: '0.1.0', ApiVersion: '1.50' });
+
+  expect((await api.tsctl('version', '--format', '{{.Server.ApiVersion}}')).stdout).toBe('1.50\n');
 });
 
 describe('image', () => {

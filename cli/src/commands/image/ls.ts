@@ -29,6 +29,7 @@ export const ls: Verb = (noun, cli) => {
     .description('List images of the cluster')
     .argument('[repository]', 'only these: NAME[:TAG], with * for any')
     .option('-f, --filter <filter>', 'KEY=VALUE: reference, label, dangling', many)
+    .option('-a, --all', 'all of them, which is what is shown anyway')
     .option('--digests', 'show digests')
     .option('--format <format>', 'table, json, or a Go template')
     .option('--no-trunc', 'do not shorten ids')

@@ -3,6 +3,7 @@ import type { Verb } from '../../cli.js';
 import { badFlag } from '../../cli-error.js';
 import { awaitConverged } from './converge.js';
 import { addListFlags } from './list-flags.js';
+import { addRefusedFlags } from './refused-flags.js';
 import { SpecDraft } from './spec-draft.js';
 import { addSpecFlags } from './spec-flags.js';
 
@@ -24,6 +25,7 @@ export const create: Verb = (noun, cli) => {
     .option('--mode <mode>', 'replicated or global', 'replicated')
     .option('-d, --detach', 'do not wait until its tasks run', false)
     .option('-q, --quiet', 'no progress', false);
+  addRefusedFlags(command);
   const applyFlags = addSpecFlags(command);
   const applyLists = addListFlags(command, () => cli.config.env);
 

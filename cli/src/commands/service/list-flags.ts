@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { many } from '../../cli.js';
 import { badFlag } from '../../cli-error.js';
 import { parseBytes, parseMap } from '../../output/parse.js';
+import { readEnvFile } from './env-file.js';
 import type { SpecDraft } from './spec-draft.js';
 
 /** A flag that may be given many times: `--env` on create, `--env-add` and `--env-rm` on update. */
@@ -10,6 +11,8 @@ interface ListFlag {
   /** On create; on update `-add` and `-rm` are put after the name. */
   readonly name: string;
   readonly short?: string;
+  /** What adds on update, where it is not NAME-add. */
+  readonly addName?: string;
   readonly value: string;
   readonly description: string;
   read(draft: SpecDraft): readonly string[];
@@ -186,6 +189,7 @@ const LIST_FLAGS: readonly ListFlag[] = [
   },
   {
     name: 'log-opt',
+    addName: 'log-opt',
     value: '<option>',
     description: "log driver's option KEY=VALUE",
     read: ({ task }) => mapEntries(task.LogDriver?.Options),
@@ -205,10 +209,11 @@ export function addListFlags(command: Command, env: () => Readonly<NodeJS.Proces
     command.option(`${short}--${list.name} ${list.value}`, list.description, many);
     return { list, key: command.options.at(-1)!.attributeName() };
   });
+  command.option('--env-file <file>', 'file of such variables, one a line', many);
   addCapabilityFlags(command);
   return (draft, values) => {
     for (const { list, key } of known) {
-      const items = values[key] as string[] | undefined;
+      const items = list.name === 'env' ? environment(values) : (values[key] as string[] | undefined);
       if (items) list.write(draft, unique(list, fromEnvironment(list, items, env())));
     }
     applyCapabilities(draft, values);
@@ -218,7 +223,7 @@ export function addListFlags(command: Command, env: () => Readonly<NodeJS.Proces
 /** Offers the flags of `service update` on a command. */
 export function addListChangeFlags(command: Command, env: () => Readonly<NodeJS.ProcessEnv>): Apply {
   const known = LIST_FLAGS.map((list) => {
-    command.option(`--${list.name}-add ${list.value}`, `add: ${list.description}`, many);
+    command.option(`--${list.addName ?? `${list.name}-add`} ${list.value}`, `add: ${list.description}`, many);
     const addKey = command.options.at(-1)!.attributeName();
     command.option(`--${list.name}-rm <key>`, 'take away', many);
     return { list, addKey, removeKey: command.options.at(-1)!.attributeName() };
@@ -234,6 +239,13 @@ export function addListChangeFlags(command: Command, env: () => Readonly<NodeJS.
     }
     applyCapabilities(draft, values);
   };
+}
+
+/** Those of files come first, so that a flag overrides them. */
+function environment(values: Readonly<Record<string, unknown>>): string[] | undefined {
+  const files = values.envFile as string[] | undefined;
+  const flags = values.env as string[] | undefined;
+  return files ? [...files.flatMap(readEnvFile), ...(flags ?? [])] : flags;
 }
 
 /** The last of those with one key, at the place of the first. */

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { FakeApi, reply } from '../../testing/fake-api.js';
 import { aNode, aService, aTask } from '../../testing/samples.js';
@@ -87,6 +90,36 @@ describe('service create', () => {
     });
   });
 
+  test('reads variables from files, which flags override', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'tsctl-env-'));
+    const file = join(directory, 'env');
+    writeFileSync(file, '\uFEFF# comment\n\n  A=1 # kept\nB="x"\r\nFROM_HERE\nNOT_HERE\nC=\n');
+
+    await api.tsctl('service', 'create', '-d', '--env-file', file, '--env', 'B=2', 'busybox');
+    writeFileSync(file, 'A B=1\n');
+    const bad = await api.tsctl('service', 'create', '-d', '--env-file', file, 'busybox');
+    rmSync(directory, { recursive: true });
+    const missing = await api.tsctl('service', 'create', '-d', '--env-file', file, 'busybox');
+
+    const { Env } = api.calls[0]!.body.TaskTemplate.ContainerSpec;
+    expect(Env).toEqual(['A=1 # kept', 'B=2', 'FROM_HERE=yes', 'C=']);
+    expect(bad).toMatchObject({ code: 125, stderr: expect.stringContaining("line 1: variable 'A B'") });
+    expect(missing).toMatchObject({ code: 125, stderr: expect.stringContaining('no such file') });
+  });
+
+  test.each([
+    [['create', '-p', '80:80', 'busybox'], '--publish: published ports are not supported yet; leave it out'],
+    [['create', '--secret', 'x', 'busybox'], '--secret: secrets are not supported yet'],
+    [['update', '--publish-add', '80', 'web'], '--publish-add: published ports'],
+    [['update', '--config-rm', 'x', 'web'], '--config-rm: configs are not supported yet'],
+  ])('%j is refused by name', async (words, message) => {
+    const { code, stderr } = await api.tsctl('service', ...words);
+
+    expect(code).toBe(125);
+    expect(stderr).toContain(message);
+    expect(api.calls).toEqual([]);
+  });
+
   test('says nothing that was not asked for', async () => {
     await api.tsctl('service', 'create', '-d', 'busybox');
 
@@ -136,7 +169,7 @@ describe('service create', () => {
     ],
     [['--ulimit', 'nofile'], 'for "--ulimit" flag: write NAME=SOFT[:HARD]'],
     [['--mount', 'type=bind,target=/x,foo=1'], "'foo' is not known"],
-    [['--publish', '80'], 'unknown option \'--publish\'\nSee "tsctl service create --help".'],
+    [['--nonsense', '80'], 'unknown option \'--nonsense\'\nSee "tsctl service create --help".'],
     [['--mode', 'weird'], 'invalid argument "weird" for "--mode" flag: give replicated or global'],
     [['--mode', 'global', '--replicas', '3'], 'for "--replicas" flag: a global service has one task'],
     [['--entrypoint', 'sh -c "unended'], 'for "--entrypoint" flag: close the quotes'],
@@ -185,6 +218,12 @@ describe('service update', () => {
       Mode: { Replicated: { Replicas: 5 } },
       EndpointSpec: { Mode: 'vip' },
     });
+  });
+
+  test("sets the log driver's options by docker's name for it", async () => {
+    await api.tsctl('service', 'update', '-d', '--log-opt', 'max-size=1m', 'web');
+
+    expect(api.calls.at(-1)?.body.TaskTemplate.LogDriver).toEqual({ Options: { 'max-size': '1m' } });
   });
 
   test('without flags sends back what it has read', async () => {

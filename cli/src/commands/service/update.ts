@@ -3,6 +3,7 @@ import type { Cli, Verb } from '../../cli.js';
 import { parseWords } from '../../output/parse.js';
 import { awaitConverged } from './converge.js';
 import { addListChangeFlags } from './list-flags.js';
+import { addRefusedFlags } from './refused-flags.js';
 import { SpecDraft } from './spec-draft.js';
 import { addSpecFlags } from './spec-flags.js';
 
@@ -28,6 +29,7 @@ export const update: Verb = (noun, cli) => {
     .option('--rollback', 'go back to the spec before', false)
     .option('-d, --detach', 'do not wait until its tasks run', false)
     .option('-q, --quiet', 'no progress', false);
+  addRefusedFlags(command);
   const applyFlags = addSpecFlags(command);
   const applyLists = addListChangeFlags(command, () => cli.config.env);
 

@@ -24,7 +24,8 @@ export function imageRoutes(images: Images, context: ControlContext): Route[] {
       );
     }),
 
-    route('GET', '/images/:name/json', async ({ params }) => {
+    route('GET', '/images/:name/json', async ({ params, query }) => {
+      refusePlatform(query);
       const { image } = await images.inspect(params.name!);
       return json(200, inspectToDocker(image));
     }),
@@ -69,6 +70,7 @@ export function imageRoutes(images: Images, context: ControlContext): Route[] {
     }),
 
     route('DELETE', '/images/:name', async ({ params, query }) => {
+      refusePlatform(query);
       const removals = await images.remove(params.name!, isTrue(query.get('force')));
       return json(
         200,
@@ -100,6 +102,13 @@ export function imageRoutes(images: Images, context: ControlContext): Route[] {
       },
     },
   ];
+}
+
+/** A name means one manifest here. */
+function refusePlatform(query: URLSearchParams): void {
+  for (const name of ['platform', 'platforms', 'manifests']) {
+    if (query.get(name)) throw invalid(`${name}: an image here is of one platform; leave it out`);
+  }
 }
 
 /** Lines as dockerd streams them: one JSON object each, an error as the last of them. */

@@ -6,7 +6,17 @@ import { type Networks, taskName } from '../../controlapi/index.js';
 import type { View } from '../../store/view.js';
 import { empty, json, type Route, route } from '../route.js';
 import { Filters } from './filters.js';
-import { flag, omitEmpty, parseBody, sortedMap, strictObject, text, textMap, timeJson } from './json-edge.js';
+import {
+  flag,
+  isTrue,
+  omitEmpty,
+  parseBody,
+  sortedMap,
+  strictObject,
+  text,
+  textMap,
+  timeJson,
+} from './json-edge.js';
 
 const FILTERS = ['id', 'name', 'label', 'driver', 'scope', 'type', 'dangling'] as const;
 const PRUNE_FILTERS = ['label', 'label!', 'until'] as const;
@@ -63,6 +73,7 @@ export function networkRoutes(networks: Networks): Route[] {
 
     route('GET', '/networks/:id', async ({ params, query }) => {
       const { view, network } = await networks.inspect(params.id!);
+      if (isTrue(query.get('verbose'))) throw invalid('verbose: is not supported yet; leave --verbose out');
       const scope = query.get('scope') ?? '';
       if (scope !== '' && scope !== 'swarm') throw invalid(`no network ${params.id} of scope ${scope}`);
       return json(200, { ...networkToDocker(view, network), Containers: containersOf(view, network.id) });

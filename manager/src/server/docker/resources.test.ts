@@ -21,6 +21,7 @@ describe('networks', () => {
       IPAM: { Config: [{ Subnet: '10.9.0.0/16' }] },
     });
     const found = await api.call('GET', '/networks/shop?scope=swarm');
+    const verbose = await api.call('GET', '/networks/shop?verbose=true');
     const removed = await api.call('DELETE', '/networks/shop');
 
     expect(status).toBe(201);
@@ -30,6 +31,7 @@ describe('networks', () => {
       Scope: 'swarm',
       IPAM: { Config: [{ Subnet: '10.9.0.0/16' }] },
     });
+    expect(verbose).toMatchObject({ status: 400, body: { message: expect.stringContaining('--verbose') } });
     expect(removed.status).toBe(204);
     expect((await api.call('GET', '/networks')).body).toEqual([]);
   });
