@@ -1172,6 +1172,8 @@ export interface Container {
   readonly attachStderr: boolean;
   /** Closes stdin when the first client that wrote to it goes. */
   readonly stdinOnce: boolean;
+  /** "80/tcp": what it says it listens on, beside its image. */
+  readonly exposedPorts: readonly string[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -8791,6 +8793,7 @@ function createBaseContainer(): Container {
     attachStdout: false,
     attachStderr: false,
     stdinOnce: false,
+    exposedPorts: [],
     _unknownFields: {},
   };
 }
@@ -8841,6 +8844,9 @@ export const Container: MessageFns<Container> = {
     }
     if (message.stdinOnce !== false) {
       writer.uint32(120).bool(message.stdinOnce);
+    }
+    for (const v of message.exposedPorts) {
+      writer.uint32(130).string(v!);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -8986,6 +8992,14 @@ export const Container: MessageFns<Container> = {
             message.stdinOnce = reader.bool();
             continue;
           }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.exposedPorts.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -9049,6 +9063,11 @@ export const Container: MessageFns<Container> = {
         : isSet(object.stdin_once)
         ? globalThis.Boolean(object.stdin_once)
         : false,
+      exposedPorts: globalThis.Array.isArray(object?.exposedPorts)
+        ? object.exposedPorts.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.exposed_ports)
+        ? object.exposed_ports.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -9099,6 +9118,9 @@ export const Container: MessageFns<Container> = {
     if (message.stdinOnce !== false) {
       obj.stdinOnce = message.stdinOnce;
     }
+    if (message.exposedPorts?.length) {
+      obj.exposedPorts = message.exposedPorts;
+    }
     return obj;
   },
 
@@ -9130,6 +9152,7 @@ export const Container: MessageFns<Container> = {
     message.attachStdout = object.attachStdout ?? false;
     message.attachStderr = object.attachStderr ?? false;
     message.stdinOnce = object.stdinOnce ?? false;
+    message.exposedPorts = object.exposedPorts?.map((e) => e) || [];
     return message;
   },
 };
