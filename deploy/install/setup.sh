@@ -3,7 +3,7 @@
 # is nothing to do. Installs packages only on a plain apt system, and says what is missing elsewhere.
 #
 #   setup.sh [--quiet] [--test] [--vm] [--bench]
-#     --test   also what the tests need (the docker client, curl, ping)
+#     --test   also what the tests need (the docker client, a registry, curl, ping)
 #     --vm     also what the virtual machine tests need (QEMU)
 #     --bench  also the peers that benchmarks compare with
 set -euo pipefail
@@ -15,7 +15,7 @@ for flag in "$@"; do
     --quiet) quiet=1 ;;
     --test)
       command -v docker >/dev/null || extra+=(docker-cli)
-      extra+=(curl iputils-ping)
+      extra+=(curl iputils-ping docker-registry)
       ;;
     --vm) extra+=(qemu-system-x86 qemu-utils mmdebstrap e2fsprogs) ;;
     --bench) extra+=(docker.io containerd runc crun iperf3 curl) ;;
@@ -72,7 +72,10 @@ if [ ${#missing[@]} -gt 0 ]; then
   if [ -n "$guarded" ]; then rm -f "$policy"; trap - EXIT; fi
   if [ -d /run/systemd/system ]; then
     for package in "${missing[@]}"; do
-      case $package in etcd-server) systemctl disable --now etcd.service >/dev/null 2>&1 || true ;; esac
+      case $package in
+        etcd-server) systemctl disable --now etcd.service >/dev/null 2>&1 || true ;;
+        docker-registry) systemctl disable --now docker-registry.service >/dev/null 2>&1 || true ;;
+      esac
     done
   fi
 fi

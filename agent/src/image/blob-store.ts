@@ -136,7 +136,7 @@ export class IncomingBlob {
     const found = digestOfHash(this.#hash.copy());
     if (this.#offset !== this.sizeBytes || found !== this.digest) {
       const offset = this.#offset;
-      await this.#reset();
+      await this.restart();
       throw new ClusterError(
         'failedPrecondition',
         `blob ${this.digest}: ${offset} of ${this.sizeBytes} bytes with digest ${found} came`,
@@ -154,7 +154,8 @@ export class IncomingBlob {
     await rm(this.path, { force: true });
   }
 
-  async #reset(): Promise<void> {
+  /** Forgets what has come. */
+  async restart(): Promise<void> {
     await this.file.truncate(0);
     this.#hash = createHash('sha256');
     this.#offset = 0;

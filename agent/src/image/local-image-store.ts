@@ -13,6 +13,7 @@ import { parseConfig } from './image-config.js';
 import { parseManifest } from './image-manifest.js';
 import { blobsOf, ImageRecords } from './image-records.js';
 import { hasHealthcheck, type ImageFetcher, type ImageStore, type LocalImage } from './image-store.js';
+import type { ImageIntake } from './registry/puller.js';
 import { ScratchSpace } from './scratch-space.js';
 import { GroupCommit, SharedWork } from './shared-work.js';
 import { type LayerSource, SnapshotStore } from './snapshot-store.js';
@@ -138,6 +139,23 @@ export class LocalImageStore implements ImageStore {
         );
     }
     return images;
+  }
+
+  /**
+   * Runs `work`, which puts an image's blobs and layers in place, and records the image it returns. Nothing it brings
+   * is collected meanwhile; what it leaves behind when it fails, is.
+   */
+  async bring(work: (into: ImageIntake) => Promise<Image>): Promise<Image> {
+    try {
+      return await this.#whileBusy(async () => {
+        const image = await work({ blobs: this.blobs, snapshots: this.#snapshots });
+        const [recorded] = await this.#record([image]);
+        return recorded!;
+      });
+    } catch (error) {
+      await this.#collect();
+      throw error;
+    }
   }
 
   async remove(imageId: string): Promise<void> {

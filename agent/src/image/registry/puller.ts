@@ -1,0 +1,213 @@
+import { DEFAULT_UNPACK_BOUNDS } from '@tessera/native';
+import type { Clock, Logger, Random } from '@tessera/shared/env';
+import { invalid } from '@tessera/shared/errors';
+import { Image } from '@tessera/shared/model';
+import type { BlobStore } from '../blob-store.js';
+import { chainIds } from '../digest.js';
+import type { Descriptor } from '../image-manifest.js';
+import { allOrNone, SharedWork, Slots } from '../shared-work.js';
+import type { LayerSource, SnapshotStore } from '../snapshot-store.js';
+import { downloadLayer } from './layer-download.js';
+import type { Platform } from './platform.js';
+import { type Progress, shortId, step } from './progress.js';
+import { type RegistryAccess, type RemoteReference, remoteReference } from './registry-access.js';
+import type { RegistryAuth } from './registry-auth.js';
+import { describeRemote, type RemoteDescription, type RemoteImage, readRemoteImage } from './remote-image.js';
+import { pullError, Repository } from './repository.js';
+
+/** Layers on their way at once on this host, as dockerd's --max-concurrent-downloads. */
+const DOWNLOADS_MAX = 3;
+/** What no layer's blob may be larger than: the unpacker takes no more either. */
+const LAYER_BYTES_MAX = DEFAULT_UNPACK_BOUNDS.bytesMax;
+
+/** Where what is pulled goes. */
+export interface ImageIntake {
+  readonly blobs: BlobStore;
+  readonly snapshots: SnapshotStore;
+}
+
+export interface PullRequest {
+  /** As a user writes it. */
+  readonly reference: string;
+  readonly platform: Platform;
+  readonly auth: RegistryAuth;
+}
+
+export interface PullerOptions {
+  readonly access: RegistryAccess;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+}
+
+/** Brings images from registries. What arrives is hashed on the way: no registry needs to be trusted with it. */
+export class Puller {
+  readonly #slots = new Slots(DOWNLOADS_MAX);
+  readonly #layers = new SharedWork<void>();
+
+  constructor(private readonly options: PullerOptions) {}
+
+  /**
+   * The image with all its layers, unpacked each as soon as it is here. Recording it is the caller's.
+   *
+   * @throws ClusterError in Docker's words: `notFound`, `unauthenticated`, `unavailable`, `invalidArgument`
+   */
+  async pull(
+    request: PullRequest,
+    into: ImageIntake,
+    progress: Progress,
+    signal: AbortSignal,
+  ): Promise<Image> {
+    return this.#read(request, signal, async (repository, reference) => {
+      const { wanted, familiar } = reference;
+      const remote = await readRemoteImage(repository, wanted, request.platform, familiar, signal);
+      progress({ status: `Pulling from ${reference.repository}`, id: wanted });
+      await this.#bringLayers(repository, remote, into, progress, signal);
+      await into.blobs.put(remote.manifestBytes);
+      await into.blobs.put(remote.configBytes);
+      return this.#describe(reference, remote, into);
+    });
+  }
+
+  /** Layers and nothing else, of an image whose manifest is known already: `layers` are digests that it names. */
+  async fetchLayers(
+    reference: string,
+    auth: RegistryAuth,
+    layers: readonly Descriptor[],
+    blobs: BlobStore,
+    signal: AbortSignal,
+  ): Promise<void> {
+    await this.#read({ reference, auth }, signal, async (repository) => {
+      await allOrNone(
+        signal,
+        layers.map((layer) => (both) => this.#download(repository, layer, blobs, () => {}, both)),
+      );
+    });
+  }
+
+  /** The image as the registry describes it, without its layers: its sizes are those of the blobs. */
+  async look(request: PullRequest, signal: AbortSignal): Promise<Image> {
+    return this.#read(request, signal, async (repository, reference) => {
+      const { wanted, familiar } = reference;
+      const remote = await readRemoteImage(repository, wanted, request.platform, familiar, signal);
+      return this.#describe(reference, remote);
+    });
+  }
+
+  /** What a name means at its registry now, and for which platforms. */
+  describe(reference: string, auth: RegistryAuth, signal: AbortSignal): Promise<RemoteDescription> {
+    return this.#read({ reference, auth }, signal, (repository, { wanted, familiar }) =>
+      describeRemote(repository, wanted, familiar, signal),
+    );
+  }
+
+  #read<T>(
+    { reference, auth }: Pick<PullRequest, 'reference' | 'auth'>,
+    signal: AbortSignal,
+    work: (repository: Repository, reference: RemoteReference) => Promise<T>,
+  ): Promise<T> {
+    const parsed = remoteReference(reference);
+    const { host, repository, familiar, familiarRepository } = parsed;
+    return this.options.access.use(host, auth, 'pull', signal, async (session) => {
+      try {
+        return await work(new Repository(session, repository), parsed);
+      } catch (error) {
+        throw pullError(error, familiarRepository, familiar);
+      }
+    });
+  }
+
+  async #bringLayers(
+    repository: Repository,
+    { manifest, config }: RemoteImage,
+    into: ImageIntake,
+    progress: Progress,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const chain = chainIds(config.diffIds);
+    const layers = manifest.layers.map((layer, index) => ({
+      layer,
+      source: {
+        chainId: chain[index]!,
+        diffId: config.diffIds[index]!,
+        blobDigest: layer.digest,
+        blobPath: into.blobs.path(layer.digest),
+      },
+    }));
+    for (const { layer } of layers) progress(step(shortId(layer.digest), 'Pulling fs layer'));
+    await allOrNone(
+      signal,
+      layers.map(
+        ({ layer, source }) =>
+          (both) =>
+            this.#bringLayer(repository, layer, source, into, progress, both),
+      ),
+    );
+  }
+
+  async #bringLayer(
+    repository: Repository,
+    layer: Descriptor,
+    source: LayerSource,
+    { blobs, snapshots }: ImageIntake,
+    progress: Progress,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const id = shortId(layer.digest);
+    const isHere = (await blobs.size(layer.digest)) === layer.size;
+    const isUnpacked = isHere && snapshots.get(source.chainId) !== undefined;
+    if (!isHere) await this.#download(repository, layer, blobs, progress, signal);
+    if (!isUnpacked) progress(step(id, 'Extracting'));
+    await snapshots.ensure(source, signal);
+    await this.#verify(source, snapshots, signal);
+    progress(step(id, isUnpacked ? 'Already exists' : 'Pull complete'));
+  }
+
+  /** A layer that was unpacked from another blob has been taken by its diff id: ours may still differ. */
+  async #verify(source: LayerSource, snapshots: SnapshotStore, signal: AbortSignal): Promise<void> {
+    const { blobDigest } = await snapshots.facts(source.chainId);
+    if (source.blobDigest === blobDigest || source.blobDigest === source.diffId) return;
+    await snapshots.verify(source, signal);
+  }
+
+  /** Two images that share a layer share its way here. */
+  async #download(
+    repository: Repository,
+    layer: Descriptor,
+    blobs: BlobStore,
+    progress: Progress,
+    signal: AbortSignal,
+  ): Promise<void> {
+    if (layer.size > LAYER_BYTES_MAX)
+      throw invalid(`layer ${layer.digest} is larger than ${LAYER_BYTES_MAX} bytes`);
+    return this.#layers.run(layer.digest, signal, async () => {
+      progress(step(shortId(layer.digest), 'Waiting'));
+      await this.#slots.use(signal, async () => {
+        if ((await blobs.size(layer.digest)) === layer.size) return;
+        await downloadLayer(repository, layer, blobs, progress, this.options, signal);
+      });
+    });
+  }
+
+  async #describe(reference: RemoteReference, remote: RemoteImage, into?: ImageIntake): Promise<Image> {
+    const { manifest, manifestBytes, configBytes, config } = remote;
+    const layerBytes = manifest.layers.reduce((sum, { size }) => sum + size, 0);
+    const facts = into
+      ? await Promise.all(chainIds(config.diffIds).map((chainId) => into.snapshots.facts(chainId)))
+      : undefined;
+    const nowMs = this.options.clock.now();
+    const repository = `${reference.host}/${reference.repository}`;
+    return Image.fromPartial({
+      id: remote.manifestDigest,
+      meta: { createdAtMs: nowMs, updatedAtMs: nowMs },
+      configDigest: manifest.config.digest,
+      names: reference.name ? [reference.name] : [],
+      manifest: manifestBytes,
+      config: configBytes,
+      sizeBytes: facts ? facts.reduce((sum, { bytes }) => sum + bytes, 0) : layerBytes,
+      blobBytes: layerBytes + configBytes.length + manifestBytes.length,
+      layerDigests: manifest.layers.map(({ digest }) => digest),
+      repoDigests: [`${repository}@${remote.digest}`],
+    });
+  }
+}
