@@ -6,6 +6,9 @@ import { type DecodedPacket, decode, encode, type RecordType } from 'dns-packet'
 import { frame } from '../network/dns/forwarder.js';
 import type { LabContainer } from './overlay-lab.js';
 
+/** For an answer that must come: an emulated machine takes ten times as long as this one. */
+const PATIENCE_MS = 60_000;
+
 // Programs that would run in containers, without containers: sockets of this process inside their namespaces.
 
 function socketIn(
@@ -46,7 +49,7 @@ export function connect(container: LabContainer, address: string, port: number):
   return new Promise((resolve, reject) => {
     const { fd } = socketIn(container, 'tcp', { connect: address, port });
     const socket = new Socket({ fd });
-    socket.setTimeout(15_000, () => socket.destroy(new Error(`no greeting from ${address}:${port}`)));
+    socket.setTimeout(PATIENCE_MS, () => socket.destroy(new Error(`no greeting from ${address}:${port}`)));
     socket.once('error', reject);
     socket.once('close', () => reject(new Error(`${address}:${port} closed the connection`)));
     socket.once('data', (data) => resolve([socket, data.toString().trim()]));
@@ -72,7 +75,7 @@ export function askUdp(
   return new Promise((resolve, reject) => {
     const socket = createSocket('udp4');
     const { fd } = socketIn(container, 'udp', { bind: '0.0.0.0', port: from });
-    const timeout = AbortSignal.timeout(5_000);
+    const timeout = AbortSignal.timeout(PATIENCE_MS);
     const finish = (outcome: () => void) => {
       socket.close();
       outcome();
@@ -102,7 +105,7 @@ export function lookUp(
     if (transport === 'tcp') {
       const { fd } = socketIn(container, 'tcp', { connect: '127.0.0.11', port: 53 });
       const socket = new Socket({ fd });
-      socket.setTimeout(15_000, () => socket.destroy(new Error('no answer by TCP')));
+      socket.setTimeout(PATIENCE_MS, () => socket.destroy(new Error('no answer by TCP')));
       socket.once('error', reject);
       socket.once('data', (data) => {
         socket.destroy();

@@ -25,6 +25,7 @@ import {
 } from './balance.js';
 import { type ContainerLink, type LinkPlaces, planLinks, planNatPort } from './container-links.js';
 import type { Attached, VirtualAddresses } from './kernel-types.js';
+import { RESOLVER_ADDRESS } from './network-files.js';
 
 /** One container's namespace: its links and its table. Every call blocks. */
 export class ContainerKernel {
@@ -68,8 +69,11 @@ export class ContainerKernel {
   adopt(virtuals: VirtualAddresses, resolver: boolean): Attached['sockets'] {
     if (!resolver) return undefined;
     // At the ports of before: what was asked meanwhile is repeated there, as the kernel remembers.
-    const sockets = this.#openSockets(this.#read()?.resolver);
+    const before = this.#read()?.resolver;
+    const sockets = this.#openSockets(before);
     this.verify(virtuals);
+    // Where they could not be had, the kernel must not remember them either.
+    if (before?.udp !== sockets.udp.port || before.tcp !== sockets.tcp.port) this.forget([RESOLVER_ADDRESS]);
     return sockets;
   }
 
@@ -173,7 +177,7 @@ export class ContainerKernel {
 
   #openSocket(type: 'udp' | 'tcp', port: number): NetnsSocket {
     try {
-      return openSocket(this.places.container, type, { bind: '127.0.0.11', port });
+      return openSocket(this.places.container, type, { bind: RESOLVER_ADDRESS, port });
     } catch (error) {
       if (port === 0 || !(error instanceof NativeCallError) || error.code !== 'EADDRINUSE') throw error;
       // A program of the container's has taken it meanwhile.

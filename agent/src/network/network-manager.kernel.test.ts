@@ -1,11 +1,13 @@
 import { createSocket } from 'node:dgram';
 import { closeSync } from 'node:fs';
 import type { Server } from 'node:net';
+import { createInterface } from 'node:readline';
 import {
   changeNetwork,
   changeRules,
   dumpForwarding,
   dumpLinks,
+  listRules,
   openNetns,
   openSocket,
 } from '@tessera/native';
@@ -409,6 +411,32 @@ test('a query that is asked while no agent runs is answered by the next one', as
   expect(addressesIn(await lookUp(containers.client, 'web'))).toEqual(['10.0.1.2']);
   expect(addressesIn(await answer)).toEqual(['10.0.1.2']);
   expect(addressesIn(await datagram)).toEqual(['10.0.1.5', '10.0.1.6']);
+});
+
+test('a query is answered by the next agent although a program has taken the resolver’s port meanwhile', async () => {
+  const { desired, client, containers } = await aShop();
+  const netns = openNetns(containers.client.netns);
+  cleanups.push(() => closeSync(netns));
+  const [map] = listRules(netns, 'list map ip tessera resolver').flatMap((object) =>
+    'map' in object ? [object.map as { elem: [string, number][] }] : [],
+  );
+  const port = new Map(map?.elem).get('udp') as number;
+  await managerOf(FIRST).close();
+
+  const script = `const socket = require('dgram').createSocket('udp4');
+    socket.bind(${port}, '127.0.0.11', () => console.log('bound'));
+    socket.on('message', () => console.log('asked'));`;
+  const program = lab.spawn(containers.client.netns, process.execPath, '-e', script);
+  cleanups.push(() => program.kill());
+  const said = createInterface({ input: program.stdout! })[Symbol.asyncIterator]();
+  expect((await said.next()).value).toBe('bound');
+  const answer = lookUp(containers.client, 'tasks.web', 'A', 'udp', 30_054);
+  expect((await said.next()).value).toBe('asked');
+  managers[FIRST] = await openManager(lab, hostOf(FIRST), thread);
+  await managerOf(FIRST).apply(desired, 2);
+  await managerOf(FIRST).adopt([sandboxOf(containers.client, [client])]);
+
+  expect(addressesIn(await answer)).toEqual(['10.0.1.5', '10.0.1.6']);
 });
 
 test('a container cannot speak under another’s address or MAC', async () => {
