@@ -10,7 +10,8 @@ import { openRig, type Rig } from './testing/rig.js';
 
 // From an archive to a container and back to nothing: the image store and the executor together.
 
-vi.setConfig({ testTimeout: 120_000 });
+// 127 layers take a minute to unpack in an emulated machine.
+vi.setConfig({ testTimeout: 240_000 });
 
 const { signal } = new AbortController();
 let fixture: StoreFixture;

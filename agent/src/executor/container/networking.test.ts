@@ -20,7 +20,7 @@ import { openRig, type Rig, readLog } from './testing/rig.js';
 
 // Containers on networks, on a host that is a network namespace: the executor and the network part together.
 
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });
 
 const { signal } = new AbortController();
 /** Well before the minute after which the network part looks for containers that have ended. */
