@@ -42,6 +42,24 @@ test('flags win over the environment, that over the file, and the file over defa
   expect(config).toMatchObject({ hostname: 'flag', logLevel: 'warn', dataPathPort: 5000 });
 });
 
+test('registries are given as dockerd has it: again and again, or separated by commas', () => {
+  const parsed = parseConfig(
+    [
+      '--insecure-registry',
+      'a:5000',
+      '--insecure-registry',
+      '10.0.0.0/8',
+      '--registry-mirror',
+      'http://m,http://n',
+    ],
+    {},
+  );
+
+  expect(parsed).toMatchObject({
+    config: { insecureRegistries: ['a:5000', '10.0.0.0/8'], registryMirrors: ['http://m', 'http://n'] },
+  });
+});
+
 test('a bad value is refused with the name of where it came from', () => {
   expect(() => parse(['--log-level', 'loud'])).toThrow('invalid --log-level (loud)');
   expect(() => parse([], { TESSERA_DATA_PATH_PORT: '70000' })).toThrow(

@@ -22,6 +22,14 @@ const SETTINGS = {
   capacity: { help: 'cpus=N,memory=N[kmgt],pids=N offered (default: what the cgroup allows)', default: '' },
   hostname: { help: "the node's name (default: the host's)", default: '' },
   'log-level': { help: 'error, warn, info or debug', default: 'info' },
+  'insecure-registry': {
+    help: 'HOST[:PORT] or CIDR of registries without verified TLS; may be repeated, or separated by commas',
+    default: '',
+  },
+  'registry-mirror': {
+    help: 'URL asked before docker.io; may be repeated, or separated by commas',
+    default: '',
+  },
   'etcd-endpoints': { help: 'an etcd to use instead of one of our own, separated by commas', default: '' },
   'etcd-cacert': { help: 'PEM file of the authority of that etcd', default: '' },
   'etcd-cert': { help: 'PEM file of a client certificate for that etcd', default: '' },
@@ -29,6 +37,7 @@ const SETTINGS = {
 } as const;
 
 type SettingName = keyof typeof SETTINGS;
+const REPEATED: readonly SettingName[] = ['insecure-registry', 'registry-mirror'];
 const NAMES = Object.keys(SETTINGS) as SettingName[];
 
 const SCHEMA = z.object({
@@ -43,6 +52,8 @@ const SCHEMA = z.object({
   capacity: z.string(),
   hostname: z.string().max(63),
   'log-level': z.enum(['error', 'warn', 'info', 'debug']),
+  'insecure-registry': z.string(),
+  'registry-mirror': z.string(),
   'etcd-endpoints': z.string(),
   'etcd-cacert': z.string(),
   'etcd-cert': z.string(),
@@ -63,6 +74,8 @@ export interface Config {
   readonly capacity: string;
   readonly hostname: string;
   readonly logLevel: z.infer<typeof SCHEMA>['log-level'];
+  readonly insecureRegistries: readonly string[];
+  readonly registryMirrors: readonly string[];
   readonly etcdEndpoints: readonly string[];
   /** The manager's flags for that etcd's certificates, with their values. */
   readonly etcdTlsFlags: readonly string[];
@@ -128,21 +141,30 @@ function toConfig(data: z.infer<typeof SCHEMA>): Config {
     capacity: data.capacity,
     hostname: data.hostname || hostname(),
     logLevel: data['log-level'],
-    etcdEndpoints: data['etcd-endpoints'].split(',').filter(Boolean),
+    insecureRegistries: list(data['insecure-registry']),
+    registryMirrors: list(data['registry-mirror']),
+    etcdEndpoints: list(data['etcd-endpoints']),
     etcdTlsFlags: (['etcd-cacert', 'etcd-cert', 'etcd-key'] as const).flatMap((name) =>
       data[name] ? [`--${name}`, resolve(data[name])] : [],
     ),
   };
 }
 
+const list = (text: string): string[] => text.split(',').filter(Boolean);
+
 function parseFlags(args: readonly string[]): Readonly<Record<string, unknown>> {
   const options = Object.fromEntries([
     ...[...NAMES, 'config'].map((name) => [name, { type: 'string' as const }]),
+    // As dockerd's, these may be given again and again.
+    ...REPEATED.map((name) => [name, { type: 'string' as const, multiple: true }]),
     ['help', { type: 'boolean' as const, short: 'h' }],
     ['version', { type: 'boolean' as const, short: 'v' }],
   ]);
   try {
-    return parseArgs({ args: [...args], options, strict: true, allowPositionals: false }).values;
+    const { values } = parseArgs({ args: [...args], options, strict: true, allowPositionals: false });
+    return Object.fromEntries(
+      Object.entries(values).map(([name, value]) => [name, Array.isArray(value) ? value.join(',') : value]),
+    );
   } catch (error) {
     throw invalid(`${(error as Error).message.split('. ')[0]}: see tsd --help`);
   }

@@ -4,7 +4,7 @@ import type { Clock, Logger, Random } from '@tessera/shared/env';
 import type { Config } from './config.js';
 import type { OpenParts } from './daemon.js';
 import { ContainerExecutor } from './executor/container/index.js';
-import { LocalImageStore, PeerImageFetcher } from './image/index.js';
+import { LocalImageStore, PeerImageFetcher, parseRegistryAuth, Registries } from './image/index.js';
 import { NetworkManager } from './network/index.js';
 import {
   dialledAt,
@@ -37,6 +37,17 @@ export async function openParts(options: PartsOptions): Promise<OpenParts> {
     random,
     logger,
   });
+  const registries = new Registries({
+    settings: {
+      insecureRegistries: config.insecureRegistries,
+      mirrors: config.registryMirrors,
+      certsDirectory: join(config.dataDir, 'certs.d'),
+    },
+    clock,
+    random,
+    logger,
+  });
+  images.setRegistries(registries);
   const locator = new ImageLocator({
     credentials: () => directory.credentials(),
     managerAddrs: () =>
@@ -53,6 +64,14 @@ export async function openParts(options: PartsOptions): Promise<OpenParts> {
       logger,
       locate: (imageId, signal) => locator.locate(imageId, signal),
       openPeer: (source) => locator.openPeer(source),
+      fromRegistry: (image, layers, auth, signal) =>
+        registries.puller.fetchLayers(
+          image.repoDigests,
+          parseRegistryAuth(auth),
+          layers,
+          images.blobs,
+          signal,
+        ),
     }),
   );
 

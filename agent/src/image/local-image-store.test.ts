@@ -245,7 +245,7 @@ test('a saved image loads elsewhere as the same image', async () => {
   const store = await fixture.open();
   const [image] = await load(store, await small('app:v1', 'base', 'top'));
 
-  const saved = store.save(image!.id, image!.names, signal);
+  const saved = store.save([{ imageId: image!.id, names: image!.names }], signal);
   const [again] = await (await fixture.open('other')).load(saved, () => {}, signal);
 
   expect(again).toEqual({ ...image, meta: again!.meta });

@@ -13,10 +13,16 @@ import { parseConfig } from './image-config.js';
 import { parseManifest } from './image-manifest.js';
 import { blobsOf, ImageRecords } from './image-records.js';
 import { hasHealthcheck, type ImageFetcher, type ImageStore, type LocalImage } from './image-store.js';
-import type { ImageIntake } from './registry/puller.js';
+import { HostRegistries, type ImageIntake, type Registries, type RegistryImages } from './registry/index.js';
 import { ScratchSpace } from './scratch-space.js';
 import { GroupCommit, SharedWork } from './shared-work.js';
 import { type LayerSource, SnapshotStore } from './snapshot-store.js';
+
+/** An image and the names that its archive is to carry for it. */
+export interface SavedName {
+  readonly imageId: string;
+  readonly names: readonly string[];
+}
 
 export interface ImageStoreOptions {
   /** `<data-dir>/images`. */
@@ -55,6 +61,7 @@ export class LocalImageStore implements ImageStore {
   #collecting: Promise<void> | undefined;
   #collectAgain = false;
   #fetcher: ImageFetcher | undefined;
+  #registry: RegistryImages | undefined;
   /** Images that were to go before this start: kept until every task of before has had the time to pin its own. */
   #heldOver = new Set<string>();
 
@@ -94,6 +101,15 @@ export class LocalImageStore implements ImageStore {
   /** Where images come from that are not here. Until it is given, `ensure` finds only what is here. */
   setFetcher(fetcher: ImageFetcher): void {
     this.#fetcher = fetcher;
+  }
+
+  /** How images are pulled from registries and pushed to them; undefined: not at all. */
+  get registry(): RegistryImages | undefined {
+    return this.#registry;
+  }
+
+  setRegistries(registries: Registries): void {
+    this.#registry = new HostRegistries(registries, this);
   }
 
   /** Every task that lives on from before this start has pinned its image: the others may go. */
@@ -187,10 +203,13 @@ export class LocalImageStore implements ImageStore {
   }
 
   /** An archive that `docker load` and `load` take. @throws ClusterError `notFound` */
-  save(imageId: string, names: readonly string[], signal: AbortSignal): AsyncIterable<Uint8Array> {
-    const image = this.get(imageId);
-    if (!image) throw new ClusterError('notFound', `image ${imageId} is not on this node`);
-    return writeArchive(this.blobs, [{ image, names }], signal);
+  save(images: readonly SavedName[], signal: AbortSignal): AsyncIterable<Uint8Array> {
+    const saved = images.map(({ imageId, names }) => {
+      const image = this.get(imageId);
+      if (!image) throw new ClusterError('notFound', `image ${imageId} is not on this node`);
+      return { image, names };
+    });
+    return writeArchive(this.blobs, saved, signal);
   }
 
   // ---- one image

@@ -25,7 +25,17 @@ export interface PeerFetcherOptions {
   readonly locate: (imageId: string, signal: AbortSignal) => Promise<LocateImageResponse>;
   /** A client of that node's peer server. The fetcher closes it. */
   readonly openPeer: (source: ImageSource) => PeerClient;
+  /** Brings layers from where a registry has the image, when no node gives them. */
+  readonly fromRegistry?: RegistryLayers;
 }
+
+/** @param auth as Docker's X-Registry-Auth has it; empty: none */
+export type RegistryLayers = (
+  image: Image,
+  layers: readonly Descriptor[],
+  auth: string,
+  signal: AbortSignal,
+) => Promise<void>;
 
 /**
  * Fetches images from agents that hold them. A layer that breaks off goes on from where it stood with the next
@@ -44,20 +54,41 @@ export class PeerImageFetcher implements ImageFetcher {
       const image = verifyImage(imageId, await peers.locate(signal));
       const { layers } = parseManifest(image.manifest);
       const { blobs } = this.options;
-      const slots = new Slots(DOWNLOADS_MAX);
       // A layer may occur twice.
-      const missing = new Map(layers.map((layer) => [layer.digest, layer]));
-      await allOrNone(
-        signal,
-        [...missing.values()].map(
-          (layer) => (both) => slots.use(both, () => this.#layer(peers, layer, both)),
-        ),
-      );
+      const missing = [...new Map(layers.map((layer) => [layer.digest, layer])).values()];
+      await this.#layers(peers, image, missing, signal);
       await blobs.put(image.manifest);
       await blobs.put(image.config);
       return image;
     } finally {
       peers.close();
+    }
+  }
+
+  /** From nodes that have them, since they are near; else from the registry. */
+  async #layers(
+    peers: Peers,
+    image: Image,
+    layers: readonly Descriptor[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    const fromRegistry = image.repoDigests.length > 0 ? this.options.fromRegistry : undefined;
+    if (fromRegistry && peers.sources().length === 0)
+      return fromRegistry(image, layers, peers.registryAuth, signal);
+    const slots = new Slots(DOWNLOADS_MAX);
+    try {
+      await allOrNone(
+        signal,
+        layers.map((layer) => (both) => slots.use(both, () => this.#layer(peers, layer, both))),
+      );
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!fromRegistry) throw error;
+      this.#logger.warn(
+        { error, 'image.id': image.id },
+        'no node gives the whole image; asking its registry',
+      );
+      await fromRegistry(image, layers, peers.registryAuth, signal);
     }
   }
 
@@ -139,6 +170,10 @@ class Peers {
 
   get token(): string {
     return this.#located?.token ?? '';
+  }
+
+  get registryAuth(): string {
+    return this.#located?.registryAuth ?? '';
   }
 
   async locate(signal: AbortSignal): Promise<LocateImageResponse> {

@@ -7,7 +7,7 @@ import { type ImageSource, PeerClient, type PeerServer, PeerService } from '@tes
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { digestOf } from './digest.js';
 import type { LocalImageStore } from './local-image-store.js';
-import { PeerImageFetcher } from './peer-fetcher.js';
+import { PeerImageFetcher, type RegistryLayers } from './peer-fetcher.js';
 import { peerServer } from './peer-server.js';
 import { makeArchive, makeLayer } from './testing/index.js';
 import { inPieces, NOTHING, StoreFixture } from './testing/store-fixture.js';
@@ -75,7 +75,10 @@ const faulty = (
   },
 });
 
-function useFetcher(sources: readonly ImageSource[], options: { clock?: FakeClock; token?: string } = {}) {
+function useFetcher(
+  sources: readonly ImageSource[],
+  options: { clock?: FakeClock; token?: string; fromRegistry?: RegistryLayers } = {},
+) {
   const asked: ImageSource[] = [];
   let locateCount = 0;
   const fetcher = new PeerImageFetcher({
@@ -86,8 +89,12 @@ function useFetcher(sources: readonly ImageSource[], options: { clock?: FakeCloc
     logger: silentLogger,
     locate: async () => {
       locateCount++;
-      return { image, sources, token: options.token ?? TOKEN, registryAuth: '' };
+      const located = options.fromRegistry
+        ? { ...image, repoDigests: ['registry.test/app@sha256:1'] }
+        : image;
+      return { image: located, sources, token: options.token ?? TOKEN, registryAuth: 'auth' };
     },
+    ...(options.fromRegistry ? { fromRegistry: options.fromRegistry } : {}),
     openPeer: (source) => {
       asked.push(source);
       return new PeerClient(source.peerAddr, credentials.createInsecure());
@@ -105,6 +112,32 @@ test('an image that is not here is fetched from a node that holds it', async () 
   expect(local.layers).toHaveLength(2);
   expect(asker.get(image.id)).toEqual(image);
   expect(fixture.count('images')).toEqual({ ...fixture.count('holder') });
+});
+
+test('what no node gives comes from the registry', async () => {
+  const given: string[] = [];
+  const fromRegistry: RegistryLayers = async ({ repoDigests }, layers, auth) => {
+    given.push(auth, ...repoDigests);
+    for (const { digest } of layers) await asker.blobs.put(await holder.blobs.readAll(digest));
+  };
+  useFetcher([], { fromRegistry });
+  await asker.ensure(image.id, 'task', signal);
+  expect(given).toEqual(['auth', 'registry.test/app@sha256:1']);
+
+  await asker.release('task');
+  await asker.remove(image.id);
+  const { locateCount } = useFetcher(
+    [
+      await serve(
+        'node-1',
+        faulty(1000, () => {}, 'fail'),
+      ),
+    ],
+    { fromRegistry },
+  );
+  await asker.ensure(image.id, 'task', signal);
+  expect(given).toHaveLength(4);
+  expect(locateCount()).toBeGreaterThan(1);
 });
 
 test('a layer that breaks off goes on with the next node from where it stood', async () => {

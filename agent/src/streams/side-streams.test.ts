@@ -5,6 +5,7 @@ import { Image } from '@tessera/shared/model';
 import { TestAuthority } from '@tessera/shared/testing/certificates';
 import { type Frame, LogRecord, type StreamRequest } from '@tessera/shared/wire';
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import type { RegistryImages } from '../image/index.js';
 import type { NodeCredentials } from '../session/index.js';
 import { credentialsOf, FakeManager } from '../session/testing/index.js';
 import { SideStreams, type SideStreamsOptions } from './side-streams.js';
@@ -234,7 +235,7 @@ describe('images', () => {
 
   test('an archive is written in frames of a size that shares the connection', async () => {
     open(
-      { $case: 'imageSave', value: { imageId: 'sha256:1', names: ['a'] } },
+      { $case: 'imageSave', value: { imageId: 'sha256:1', names: ['a'], more: [] } },
       {
         images: {
           load: async () => [],
@@ -252,6 +253,52 @@ describe('images', () => {
     const sizes = frames.flatMap((body) => (body?.$case === 'data' ? [body.value.length] : []));
     expect(sizes.reduce((a, b) => a + b)).toBe(1_000_000);
     expect(Math.max(...sizes)).toBe(256 * 1024);
+  });
+});
+
+describe('what is asked of registries', () => {
+  const plain = { load: async () => [], remove: async () => {}, save: async function* () {} };
+  const pull = { reference: 'app:1', platform: '', registryAuth: '', describeOnly: false };
+
+  test('a pull answers its progress as it comes, and the image at the end', async () => {
+    const image = Image.fromPartial({ id: 'sha256:1' });
+    const registry: RegistryImages = {
+      pull: async (request, progress) => {
+        expect(request).toEqual(pull);
+        progress({ status: 'Pulling from app', id: '1' });
+        return image;
+      },
+      push: async () => {},
+      ask: async () => ({}),
+    };
+    open({ $case: 'imagePull', value: pull }, { images: { ...plain, registry } });
+
+    const { frames } = await theStream();
+    await until(() => expect(frames.at(-1)?.$case).toBe('end'));
+
+    expect(kinds(frames)).toEqual(['open', 'progress', 'imageLoaded', 'end']);
+    expect(JSON.parse(frames[1]!.value as string)).toEqual({ status: 'Pulling from app', id: '1' });
+  });
+
+  test('a pull ends when its asker goes away', async () => {
+    let reason: unknown;
+    const registry: RegistryImages = {
+      pull: (_, __, signal) =>
+        new Promise((_resolve, reject) => {
+          signal.addEventListener('abort', () => {
+            reason = signal.reason;
+            reject(signal.reason);
+          });
+        }),
+      push: async () => {},
+      ask: async () => ({}),
+    };
+    open({ $case: 'imagePull', value: pull }, { images: { ...plain, registry } });
+    const { stream } = await theStream();
+
+    stream.end();
+
+    await until(() => expect(reason).toMatchObject({ name: 'AbortError' }));
   });
 });
 

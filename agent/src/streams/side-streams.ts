@@ -3,9 +3,11 @@ import { ClusterError, errorText } from '@tessera/shared/errors';
 import type { StreamRequest } from '@tessera/shared/wire';
 import type { TaskLogs } from '../executor/task-logs.js';
 import type { ImageStore } from '../image/image-store.js';
+import type { RegistryImages, SavedName } from '../image/index.js';
 import type { NodeCredentials } from '../session/index.js';
 import { FrameStream } from './frame-stream.js';
 import { logBatches } from './log-batches.js';
+import { pullImage, pushImage } from './registry-streams.js';
 
 /** Streams under way at once. Beyond it the asker is refused: a bound on what followers may cost a host. */
 const STREAMS_MAX = 256;
@@ -15,8 +17,10 @@ const PROGRESS_WAITING_MAX = 100;
 
 /** Images, as far as side streams move them. */
 export type StreamedImages = Pick<ImageStore, 'load' | 'remove'> & {
-  /** An archive of one image, as Docker writes it, fetching first what is not here. */
-  save(imageId: string, names: readonly string[], signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /** An archive of these images, as Docker writes it. */
+  save(images: readonly SavedName[], signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /** The way to registries, where this host has one. */
+  readonly registry?: RegistryImages | undefined;
 };
 
 export interface SideStreamsOptions {
@@ -86,10 +90,18 @@ export class SideStreams {
       case 'imageRemove':
         return this.options.images.remove(kind.value.imageId);
       case 'imageSave': {
-        const { imageId, names } = kind.value;
-        for await (const piece of this.options.images.save(imageId, names, stop.signal))
+        const { more } = kind.value;
+        for await (const piece of this.options.images.save([kind.value, ...more], stop.signal))
           for (const part of pieces(piece)) await stream.write({ $case: 'data', value: part });
         return;
+      }
+      case 'imagePull':
+        return pullImage(this.#registry(), kind.value, stream, stop);
+      case 'imagePush':
+        return pushImage(this.#registry(), kind.value, stream, stop);
+      case 'registry': {
+        const answer = await this.#registry().ask(kind.value, stop.signal);
+        return stream.write({ $case: 'data', value: Buffer.from(JSON.stringify(answer)) });
       }
       default:
         throw new ClusterError(
@@ -97,6 +109,12 @@ export class SideStreams {
           'this version of the agent does not know that kind of stream',
         );
     }
+  }
+
+  #registry(): RegistryImages {
+    const { registry } = this.options.images;
+    if (registry) return registry;
+    throw new ClusterError('unimplemented', 'this node has no way to registries');
   }
 
   async #loadImages(stream: FrameStream, quiet: boolean, signal: AbortSignal): Promise<void> {

@@ -69,20 +69,33 @@ export class Puller {
     });
   }
 
-  /** Layers and nothing else, of an image whose manifest is known already: `layers` are digests that it names. */
+  /**
+   * Layers and nothing else, of an image whose manifest is known already.
+   *
+   * @param references where it is, tried in their order
+   */
   async fetchLayers(
-    reference: string,
+    references: readonly string[],
     auth: RegistryAuth,
     layers: readonly Descriptor[],
     blobs: BlobStore,
     signal: AbortSignal,
   ): Promise<void> {
-    await this.#read({ reference, auth }, signal, async (repository) => {
-      await allOrNone(
-        signal,
-        layers.map((layer) => (both) => this.#download(repository, layer, blobs, () => {}, both)),
-      );
-    });
+    let fault: unknown = invalid('no registry is known to have the image');
+    for (const reference of references) {
+      try {
+        return await this.#read({ reference, auth }, signal, async (repository) => {
+          await allOrNone(
+            signal,
+            layers.map((layer) => (both) => this.#download(repository, layer, blobs, () => {}, both)),
+          );
+        });
+      } catch (error) {
+        signal.throwIfAborted();
+        fault = error;
+      }
+    }
+    throw fault;
   }
 
   /** The image as the registry describes it, without its layers: its sizes are those of the blobs. */

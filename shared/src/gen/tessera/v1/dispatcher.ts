@@ -779,6 +779,8 @@ export interface ImageRemoveRequest {
 export interface ImageSaveRequest {
   readonly imageId: string;
   readonly names: readonly string[];
+  /** Other images of the same archive. */
+  readonly more: readonly ImageSaveRequest[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -8835,7 +8837,7 @@ export const ImageRemoveRequest: MessageFns<ImageRemoveRequest> = {
 };
 
 function createBaseImageSaveRequest(): ImageSaveRequest {
-  return { imageId: "", names: [], _unknownFields: {} };
+  return { imageId: "", names: [], more: [], _unknownFields: {} };
 }
 
 export const ImageSaveRequest: MessageFns<ImageSaveRequest> = {
@@ -8845,6 +8847,9 @@ export const ImageSaveRequest: MessageFns<ImageSaveRequest> = {
     }
     for (const v of message.names) {
       writer.uint32(18).string(v!);
+    }
+    for (const v of message.more) {
+      ImageSaveRequest.encode(v!, writer.uint32(26).fork()).join();
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -8886,6 +8891,14 @@ export const ImageSaveRequest: MessageFns<ImageSaveRequest> = {
             message.names.push(reader.string());
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.more.push(ImageSaveRequest.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8914,6 +8927,7 @@ export const ImageSaveRequest: MessageFns<ImageSaveRequest> = {
         ? globalThis.String(object.image_id)
         : "",
       names: globalThis.Array.isArray(object?.names) ? object.names.map((e: any) => globalThis.String(e)) : [],
+      more: globalThis.Array.isArray(object?.more) ? object.more.map((e: any) => ImageSaveRequest.fromJSON(e)) : [],
     };
   },
 
@@ -8925,6 +8939,9 @@ export const ImageSaveRequest: MessageFns<ImageSaveRequest> = {
     if (message.names?.length) {
       obj.names = message.names;
     }
+    if (message.more?.length) {
+      obj.more = message.more.map((e) => ImageSaveRequest.toJSON(e));
+    }
     return obj;
   },
 
@@ -8935,6 +8952,7 @@ export const ImageSaveRequest: MessageFns<ImageSaveRequest> = {
     const message = createBaseImageSaveRequest() as any;
     message.imageId = object.imageId ?? "";
     message.names = object.names?.map((e) => e) || [];
+    message.more = object.more?.map((e) => ImageSaveRequest.fromPartial(e)) || [];
     return message;
   },
 };

@@ -1763,6 +1763,8 @@ export interface Image {
    * be an index. Empty: no registry can give it again.
    */
   readonly repoDigests: readonly string[];
+  /** With which it was pulled, sealed (Cluster.seal_key). Never sent to agents. Empty: none were needed. */
+  readonly registryAuth: Buffer;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -12196,6 +12198,7 @@ function createBaseImage(): Image {
     blobBytes: 0,
     layerDigests: [],
     repoDigests: [],
+    registryAuth: Buffer.alloc(0),
     _unknownFields: {},
   };
 }
@@ -12231,6 +12234,9 @@ export const Image: MessageFns<Image> = {
     }
     for (const v of message.repoDigests) {
       writer.uint32(82).string(v!);
+    }
+    if (message.registryAuth.length !== 0) {
+      writer.uint32(90).bytes(message.registryAuth);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -12336,6 +12342,14 @@ export const Image: MessageFns<Image> = {
             message.repoDigests.push(reader.string());
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.registryAuth = Buffer.from(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -12388,6 +12402,11 @@ export const Image: MessageFns<Image> = {
         : globalThis.Array.isArray(object?.repo_digests)
         ? object.repo_digests.map((e: any) => globalThis.String(e))
         : [],
+      registryAuth: isSet(object.registryAuth)
+        ? Buffer.from(bytesFromBase64(object.registryAuth))
+        : isSet(object.registry_auth)
+        ? Buffer.from(bytesFromBase64(object.registry_auth))
+        : Buffer.alloc(0),
     };
   },
 
@@ -12423,6 +12442,9 @@ export const Image: MessageFns<Image> = {
     if (message.repoDigests?.length) {
       obj.repoDigests = message.repoDigests;
     }
+    if (message.registryAuth.length !== 0) {
+      obj.registryAuth = base64FromBytes(message.registryAuth);
+    }
     return obj;
   },
 
@@ -12441,6 +12463,7 @@ export const Image: MessageFns<Image> = {
     message.blobBytes = object.blobBytes ?? 0;
     message.layerDigests = object.layerDigests?.map((e) => e) || [];
     message.repoDigests = object.repoDigests?.map((e) => e) || [];
+    message.registryAuth = object.registryAuth ?? Buffer.alloc(0);
     return message;
   },
 };
