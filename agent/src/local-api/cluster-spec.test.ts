@@ -49,6 +49,7 @@ test.each([
     'Spec.Orchestration.TaskHistoryRetentionLimit: must',
   ],
   [{ Dispatcher: { HeartbeatPeriod: -1 } }, 'Spec.Dispatcher.HeartbeatPeriod: must be'],
+  [{ Dispatcher: { HeartbeatPeriod: 1e6 } }, 'HeartbeatPeriod: 1 ms is not from 100 ms to 60 s'],
   ['text', 'Spec: must be an object'],
 ])('%j is refused by name', (spec, message) => {
   expect(() => parseClusterSpec(spec)).toThrow(message);

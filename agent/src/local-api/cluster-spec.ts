@@ -9,6 +9,8 @@ export interface NewClusterSpec {
 /** Docker's name of the only cluster there is, in what `GET /swarm` shows. */
 const NAME = 'default';
 const NS_PER_MS = 1e6;
+const PERIOD_MS_MIN = 100;
+const PERIOD_MS_MAX = 60_000;
 
 /**
  * Reads `Spec` of `POST /swarm/init`. Docker's clients send the whole of it, with empty fields for what was not given;
@@ -72,4 +74,13 @@ function wholeNumber(name: string, value: unknown): number | undefined {
 }
 
 /** Zero is what Docker's clients send for "not given". */
-const periodMs = (ns: number | undefined): number | undefined => (ns ? Math.ceil(ns / NS_PER_MS) : undefined);
+function periodMs(ns: number | undefined): number | undefined {
+  if (!ns) return undefined;
+  const ms = Math.ceil(ns / NS_PER_MS);
+  if (ms < PERIOD_MS_MIN || ms > PERIOD_MS_MAX) {
+    throw invalid(
+      `Spec.Dispatcher.HeartbeatPeriod: ${ms} ms is not from ${PERIOD_MS_MIN} ms to ${PERIOD_MS_MAX / 1000} s`,
+    );
+  }
+  return ms;
+}

@@ -168,11 +168,13 @@ describe('a node in no cluster', () => {
 
     const noAddress = await ask('POST', '/swarm/join', { JoinToken: 'x', RemoteAddrs: [] });
     const noPort = await ask('POST', '/swarm/init', { DataPathPort: 'x' });
+    const noRoom = await ask('POST', '/swarm/init', { SubnetSize: 30 });
     const noJson = await ask('POST', '/swarm/init', '{');
     const tooLong = await ask('POST', '/swarm/init', ' '.repeat(70_000));
 
     expect(JSON.parse(noAddress.text).message).toMatch(/^RemoteAddrs: /);
     expect(JSON.parse(noPort.text).message).toMatch(/^DataPathPort: /);
+    expect(JSON.parse(noRoom.text).message).toBe('SubnetSize: must be a prefix length of at most 29');
     expect(JSON.parse(noJson.text).message).toContain('not valid JSON');
     expect(JSON.parse(tooLong.text).message).toContain('larger than');
     expect([noAddress, noPort, noJson, tooLong].map(({ status }) => status)).toEqual([400, 400, 400, 400]);

@@ -21,7 +21,7 @@ const INIT = z.object({
   DataPathAddr: z.string().default(''),
   DataPathPort: z.number().int().min(0).max(65_535).nullish(),
   DefaultAddrPool: z.array(z.string()).nullish(),
-  SubnetSize: z.number().int().min(0).max(29).nullish(),
+  SubnetSize: z.number().int().min(0).max(29, 'must be a prefix length of at most 29').nullish(),
   ForceNewCluster: z.boolean().default(false),
   AutoLockManagers: z.boolean().default(false),
   Availability: AVAILABILITY,

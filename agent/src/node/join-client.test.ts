@@ -111,7 +111,9 @@ test('managers that are away are passed over', async () => {
 });
 
 test('when none answers, each is named with what went wrong', async () => {
-  await expect(join(['127.0.0.1:1'])).rejects.toThrow(/no manager could be reached \(127\.0\.0\.1:1: /);
+  await expect(join(['127.0.0.1:1'])).rejects.toThrow(
+    'no manager could be reached (127.0.0.1:1: connect ECONNREFUSED 127.0.0.1:1)',
+  );
 });
 
 test('a refused token is told as the manager says it, and no other manager is asked', async () => {

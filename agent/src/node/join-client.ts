@@ -51,11 +51,15 @@ export async function joinCluster(options: JoinOptions): Promise<JoinResponse> {
       // Another manager would say the same of a bad token.
       if (error instanceof ClusterError && !['unavailable', 'deadlineExceeded'].includes(error.kind))
         throw error;
-      failures.push(`${addr}: ${errorText(error)}`);
+      failures.push(`${addr}: ${connectionFault(errorText(error))}`);
     }
   }
   throw new ClusterError('unavailable', `no manager could be reached (${failures.join('; ')})`);
 }
+
+/** What grpc-js says around the kernel's word on a connection is of no use to whoever joins. */
+const connectionFault = (text: string): string =>
+  /^No connection established\. Last error: (?:Error: )?(.+?)\. Resolution note:/s.exec(text)?.[1] ?? text;
 
 /** Over a connection that is not verified yet: what it gives is public, and is checked against the token. */
 async function fetchRootCertificate(addr: string, options: JoinOptions): Promise<string> {

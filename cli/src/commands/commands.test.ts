@@ -158,6 +158,16 @@ describe('node', () => {
     expect(api.calls.at(-1)?.query.get('version')).toBe('7');
   });
 
+  test.each([
+    [['--label-rm', 'nosuch'], 1, "key nosuch doesn't exist in node's labels\n"],
+    [['--label-add', '=x'], 125, "'=x' has no name: write KEY=VALUE\n"],
+  ])('update refuses %j', async (flags, code, stderr) => {
+    api.on('GET /nodes/host1', aNode(1));
+
+    expect(await api.tsctl('node', 'update', ...flags, 'host1')).toEqual({ code, stdout: '', stderr });
+    expect(api.calls).toHaveLength(1);
+  });
+
   test('rm goes on after one it cannot remove', async () => {
     api.on('DELETE /nodes/b', {});
 
@@ -171,6 +181,16 @@ describe('node', () => {
 });
 
 describe('network', () => {
+  test.each(['--gateway=1.2.3.4', '--ip-range=1.2.3.0/24'])(
+    'create refuses %s without a subnet',
+    async (flag) => {
+      const { code, stderr } = await api.tsctl('network', 'create', flag, 'shop');
+
+      expect({ code, calls: api.calls }).toEqual({ code: 125, calls: [] });
+      expect(stderr).toContain('must have a corresponding --subnet');
+    },
+  );
+
   test('create sends its subnet and options', async () => {
     api.on('POST /networks/create', { Id: 'net1' });
 

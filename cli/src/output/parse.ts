@@ -1,4 +1,4 @@
-import { badFlag } from '../cli-error.js';
+import { badFlag, CliError, EXIT_USAGE } from '../cli-error.js';
 
 // What users write in flags, as docker reads it.
 
@@ -60,10 +60,11 @@ export const parseDuration =
     return Math.round(parts.reduce((sum, [, number, unit]) => sum + Number(number) * NANOSECONDS[unit!]!, 0));
   };
 
-/** `KEY=VALUE` flags as a map; a key alone has an empty value. */
+/** `KEY=VALUE` flags as a map; a key alone has an empty value. @throws CliError for a value without a key */
 export function parseMap(pairs: readonly string[]): Record<string, string> {
   return Object.fromEntries(
     pairs.map((pair) => {
+      if (/^\s*(=|$)/.test(pair)) throw new CliError(`'${pair}' has no name: write KEY=VALUE`, EXIT_USAGE);
       const at = pair.indexOf('=');
       return at < 0 ? [pair, ''] : [pair.slice(0, at), pair.slice(at + 1)];
     }),

@@ -1,5 +1,6 @@
 import type { NetworkCreateJson } from '@tessera/shared/docker-api';
 import { many, type Verb } from '../../cli.js';
+import { CliError, EXIT_USAGE } from '../../cli-error.js';
 import { parseMap } from '../../output/parse.js';
 
 interface Flags {
@@ -27,6 +28,13 @@ export const create: Verb = (noun, cli) => {
     .option('--attachable', 'let containers attach that are no tasks')
     .option('--internal', 'no way to the outside')
     .action(async (name: string, flags: Flags) => {
+      const subnets = flags.subnet?.length ?? 0;
+      if ((flags.gateway?.length ?? 0) > subnets || (flags.ipRange?.length ?? 0) > subnets) {
+        throw new CliError(
+          'every --ip-range or --gateway must have a corresponding --subnet, in the same order',
+          EXIT_USAGE,
+        );
+      }
       const body: NetworkCreateJson = {
         Name: name,
         Driver: flags.driver,

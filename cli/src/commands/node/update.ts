@@ -1,5 +1,6 @@
 import type { NodeJson, NodeSpecJson } from '@tessera/shared/docker-api';
 import { many, type Verb } from '../../cli.js';
+import { CliError } from '../../cli-error.js';
 import { parseMap } from '../../output/parse.js';
 
 interface Flags {
@@ -21,7 +22,10 @@ export const update: Verb = (noun, cli) => {
     .action(async (name: string, flags: Flags) => {
       const node = await cli.api.get<NodeJson>(`/nodes/${encodeURIComponent(name)}`);
       const labels = { ...node.Spec.Labels, ...parseMap(flags.labelAdd ?? []) };
-      for (const key of flags.labelRm ?? []) delete labels[key];
+      for (const key of flags.labelRm ?? []) {
+        if (!Object.hasOwn(labels, key)) throw new CliError(`key ${key} doesn't exist in node's labels`);
+        delete labels[key];
+      }
       const spec: NodeSpecJson = {
         ...node.Spec,
         Labels: labels,

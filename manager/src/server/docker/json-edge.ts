@@ -55,7 +55,7 @@ export const duration = z.int().min(0).nullish();
 export const texts = z.array(z.string()).nullish();
 export const textMap = z.record(z.string(), z.string()).nullish();
 export const oneOf = <const T extends readonly [string, ...string[]]>(...values: T) =>
-  z.enum(values).nullish().or(z.literal(''));
+  z.enum(['', ...values], `give ${values.slice(0, -1).join(', ')} or ${values.at(-1)}`).nullish();
 
 /** @throws ClusterError `invalidArgument` that names every field at fault and says how to mend it */
 export function parseBody<S extends z.ZodType>(what: string, schema: S, body: unknown): z.output<S> {

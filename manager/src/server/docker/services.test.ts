@@ -117,6 +117,12 @@ describe('creating a service', () => {
       "Placement.Preferences: 'node.hostname' is nothing to spread over; write spread=node.labels.NAME",
     ],
     [
+      'a word that is none of those there are',
+      spec('a', { EndpointSpec: { Mode: 'foo' }, UpdateConfig: { FailureAction: 'x' } }),
+      400,
+      'UpdateConfig.FailureAction: give pause, continue or rollback; EndpointSpec.Mode: give vip or dnsrr',
+    ],
+    [
       'a relative bind',
       spec('a', {}, { Mounts: [{ Type: 'bind', Source: 'x', Target: '/x' }] }),
       400,
