@@ -2,6 +2,7 @@ import type { Clock, Logger, Random } from '@tessera/shared/env';
 import { ClusterError } from '@tessera/shared/errors';
 import type { NodeDescription } from '@tessera/shared/model';
 import type { Assignments, Register, StreamRequest, Welcome } from '@tessera/shared/wire';
+import { type ContainerRuntime, Containers } from './containers/index.js';
 import type { Executor } from './executor/executor.js';
 import type { TaskLogs } from './executor/task-logs.js';
 import type { ImageStore } from './image/image-store.js';
@@ -17,7 +18,8 @@ const RESTART_MS = 60_000;
 
 /** The parts that touch the host. */
 export interface NodeParts {
-  readonly executor: Executor;
+  /** Runs tasks, and containers that are no task's. */
+  readonly executor: Executor & ContainerRuntime;
   readonly plane: NetworkPlane;
   readonly images: ImageStore & StreamedImages;
   readonly logs: TaskLogs;
@@ -46,12 +48,13 @@ export interface NodeAgentOptions {
 interface Workings {
   readonly parts: NodeParts;
   readonly worker: Worker;
+  readonly containers: Containers;
   readonly streams: SideStreams;
 }
 
 /** A node that belongs to a cluster: its session, and the work it is given there. */
 export class NodeAgent {
-  readonly #outbox = new StatusOutbox();
+  readonly #outbox = new StatusOutbox((states) => this.#workings?.containers.acknowledged(states));
   readonly #sessions: SessionLoop;
   readonly #stopping = new AbortController();
   #workings: Workings | undefined;
@@ -111,7 +114,7 @@ export class NodeAgent {
   async start(): Promise<void> {
     const known = this.options.storage.registration() !== undefined;
     if (known) this.#sessions.start();
-    const { parts, worker, streams } = await this.#open();
+    const { parts, worker, containers, streams } = await this.#open();
     this.#rememberRegistration();
     this.#unsubscribeImages = parts.images.onChange(() => this.#imagesChanged());
     if (known) this.#imagesChanged();
@@ -120,6 +123,7 @@ export class NodeAgent {
     await parts.recovered();
     this.#recovered = true;
     for (const status of worker.statuses()) this.#outbox.report(status);
+    for (const state of containers.states()) this.#outbox.reportContainer(state);
     const work = this.#waitingWork;
     this.#waitingWork = undefined;
     if (work) this.#apply(work);
@@ -149,10 +153,18 @@ export class NodeAgent {
   async #open(): Promise<Workings> {
     const { directory, openParts, clock, logger, storage } = this.options;
     const parts = await openParts();
+    const containers = new Containers({
+      runtime: parts.executor,
+      storage: storage.containers,
+      reporter: this.#outbox,
+      clock,
+      logger: logger.child({ module: 'containers' }),
+    });
     const worker = new Worker({
       executor: parts.executor,
       plane: parts.plane,
       images: parts.images,
+      containers,
       storage,
       clock,
       logger: logger.child({ module: 'worker' }),
@@ -168,7 +180,7 @@ export class NodeAgent {
       images: parts.images,
       logger: logger.child({ module: 'streams' }),
     });
-    this.#workings = { parts, worker, streams };
+    this.#workings = { parts, worker, containers, streams };
     return this.#workings;
   }
 
@@ -240,8 +252,11 @@ export class NodeAgent {
     this.#assignments = new AssignmentSet();
     this.#firstOfSession = true;
     this.#acknowledged = 0;
-    this.#outbox.begin(this.#recovered ? (this.#workings?.worker.statuses() ?? []) : [], () =>
-      this.#sessions.session?.sendStatuses(),
+    const known = this.#recovered ? this.#workings : undefined;
+    this.#outbox.begin(
+      known?.worker.statuses() ?? [],
+      () => this.#sessions.session?.sendStatuses(),
+      known?.containers.states(),
     );
   }
 

@@ -1,12 +1,15 @@
 import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DesiredNetworks } from '../network/network-plane.js';
+import { ContainerJournal, type ContainerStorage } from './container-journal.js';
 import { NetworkStorage } from './network-storage.js';
 import { readBytesIfAny } from './read-file.js';
 import { type StoredTask, TaskJournal, type TaskStorage } from './task-journal.js';
 
 /** What the agent finds again after its own death. */
 export interface AgentStorage extends TaskStorage {
+  /** Containers that are no task's. */
+  readonly containers: ContainerStorage;
   /** As last written; undefined when none have been. */
   networks(): DesiredNetworks | undefined;
   putNetworks(networks: DesiredNetworks): void;
@@ -23,6 +26,7 @@ export interface Registration {
 
 /** The same, in files of one directory: `<data-dir>/agent`. */
 export class AgentDirectory implements AgentStorage {
+  readonly containers: ContainerJournal;
   readonly #journal: TaskJournal;
   readonly #networks: NetworkStorage;
   readonly #registrationPath: string;
@@ -30,6 +34,7 @@ export class AgentDirectory implements AgentStorage {
   constructor(directory: string) {
     this.#registrationPath = join(directory, 'registration.json');
     this.#journal = new TaskJournal(join(directory, 'tasks.journal'));
+    this.containers = new ContainerJournal(join(directory, 'containers.journal'));
     this.#networks = new NetworkStorage(join(directory, 'networks'));
   }
 
@@ -66,6 +71,7 @@ export class AgentDirectory implements AgentStorage {
 
   close(): void {
     this.#journal.close();
+    this.containers.close();
   }
 }
 

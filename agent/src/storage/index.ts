@@ -1,2 +1,3 @@
 export * from './agent-storage.js';
+export * from './container-journal.js';
 export * from './task-journal.js';

@@ -1,6 +1,6 @@
 import { ClusterError } from '@tessera/shared/errors';
 import type { Node, Task } from '@tessera/shared/model';
-import type { Assignment, Assignments } from '@tessera/shared/wire';
+import type { Assignment, Assignments, ContainerAssignment } from '@tessera/shared/wire';
 import type { DesiredNetworks } from '../network/network-plane.js';
 
 /** Everything the manager has handed to this node, as of one sequence number. */
@@ -8,6 +8,8 @@ export interface AssignedWork {
   readonly sequence: number;
   /** By id. */
   readonly tasks: ReadonlyMap<string, Task>;
+  /** Containers that are no task's, by id. */
+  readonly containers: ReadonlyMap<string, ContainerAssignment>;
   /** Ids of images to hold. */
   readonly images: ReadonlySet<string>;
   readonly networks: DesiredNetworks;
@@ -73,10 +75,13 @@ export class AssignmentSet {
 
   #work(): AssignedWork {
     const tasks = new Map<string, Task>();
+    const containers = new Map<string, ContainerAssignment>();
     const images = new Set<string>();
     let node: Node | undefined;
     for (const { item } of this.#items.values()) {
       if (item?.$case === 'task') tasks.set(item.value.id, item.value);
+      else if (item?.$case === 'container' && item.value.container)
+        containers.set(item.value.container.id, item.value);
       else if (item?.$case === 'image') images.add(item.value.imageId);
       else if (item?.$case === 'node') node = item.value;
     }
@@ -88,6 +93,7 @@ export class AssignmentSet {
     return {
       sequence: this.#sequence,
       tasks,
+      containers,
       images,
       node,
       networks: this.#networks,

@@ -54,6 +54,7 @@ let networksVersion = 0;
 const work = (tasks: Task[], more: Partial<AssignedWork> = {}): AssignedWork => ({
   sequence: 1,
   tasks: new Map(tasks.map((task) => [task.id, task])),
+  containers: new Map(),
   images: new Set(),
   networks: { networks: [], endpoints: [], virtualServices: [] },
   networksVersion: ++networksVersion,

@@ -1,5 +1,6 @@
 import { type Clock, delay, type Logger } from '@tessera/shared/env';
 import { isTerminal, type Task, TaskStatus } from '@tessera/shared/model';
+import type { Containers } from '../containers/index.js';
 import type { Executor } from '../executor/executor.js';
 import type { ImageStore } from '../image/image-store.js';
 import type { DesiredNetworks, NetworkPlane } from '../network/network-plane.js';
@@ -18,9 +19,11 @@ const NETWORKS_STORE_MS = 500;
 
 export interface WorkerOptions {
   readonly executor: Executor;
-  readonly storage: Omit<AgentStorage, 'registration' | 'putRegistration'>;
+  readonly storage: Omit<AgentStorage, 'registration' | 'putRegistration' | 'containers'>;
   readonly plane: NetworkPlane;
   readonly images: Pick<ImageStore, 'ensure' | 'release'>;
+  /** Those that are no task's. */
+  readonly containers?: Containers;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Statuses to report, and tasks of which nothing is to be reported any more. */
@@ -70,9 +73,10 @@ export class Worker {
 
   /** Takes up the tasks of the agent's previous life. Once, before the first `apply`. */
   async recover(): Promise<void> {
-    const { executor, storage } = this.options;
+    const { executor, storage, containers } = this.options;
     await this.#resumeNetworks();
-    await executor.recover(new Set(storage.all().keys()));
+    await executor.recover(new Set([...storage.all().keys(), ...(containers?.knownIds ?? [])]));
+    containers?.recover();
     for (const { task, status } of storage.all().values()) this.#start(task, status);
   }
 
@@ -89,6 +93,7 @@ export class Worker {
     }
     this.#assigned = work;
     this.#images.want(work.images);
+    this.options.containers?.apply(work.containers);
 
     const here = new Map([...this.#managers].map(([id, manager]) => [id, manager.task]));
     for (const change of planTasks(here, new Set(this.#leaving.keys()), work.tasks)) {
@@ -125,14 +130,17 @@ export class Worker {
   async removeAll(): Promise<void> {
     this.#assigned = undefined;
     for (const taskId of this.#managers.keys()) if (!this.#leaving.has(taskId)) this.#remove(taskId);
-    await Promise.all(this.#leaving.values());
+    await Promise.all([...this.#leaving.values(), this.options.containers?.removeAll()]);
   }
 
   /** Leaves everything running, for the next agent. */
   async close(): Promise<void> {
     this.#storeNetworks();
     this.#closing.abort(new DOMException('the agent stops', 'AbortError'));
-    await Promise.all([...this.#managers.values()].map((manager) => manager.close()));
+    await Promise.all([
+      this.options.containers?.close(),
+      ...[...this.#managers.values()].map((manager) => manager.close()),
+    ]);
     await Promise.allSettled(this.#leaving.values());
   }
 

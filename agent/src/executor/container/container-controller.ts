@@ -1,16 +1,17 @@
 import { stat } from 'node:fs/promises';
 import { delay } from '@tessera/shared/env';
 import { ClusterError, invalid } from '@tessera/shared/errors';
-import type { ContainerStatus, Task } from '@tessera/shared/model';
+import type { ContainerStatus, Mount, Task } from '@tessera/shared/model';
 import { hasHealthcheck, type LocalImage } from '../../image/image-store.js';
 import type { Sandbox } from '../../network/container-network.js';
 import type { Controller, ExitStatus } from '../executor.js';
+import { abortable } from './abortable.js';
 import { Container } from './container.js';
 import type { ExecutorParts } from './container-executor.js';
 import { writeRecord } from './container-record.js';
 import { parseSignal } from './signals.js';
 
-const DEFAULT_STOP_GRACE_MS = 10_000;
+export const DEFAULT_STOP_GRACE_MS = 10_000;
 
 /** Runs one task's container. Made by ContainerExecutor, which hands over what an earlier agent left of it. */
 export class ContainerController implements Controller {
@@ -29,7 +30,7 @@ export class ContainerController implements Controller {
     if (this.#container && this.#container.life.kind !== 'prepared') return;
     const spec = this.task.spec?.container;
     if (!spec) throw invalid(`task ${this.task.id} has no container specification`);
-    await this.#checkSources();
+    await checkSources(spec.mounts);
     const id = this.#container?.id ?? this.parts.newContainerId();
     const image = await this.parts.images.ensure(spec.imageDigest || spec.image, id, signal);
     try {
@@ -38,14 +39,6 @@ export class ContainerController implements Controller {
       await this.remove();
       await this.parts.images.release(id);
       throw error;
-    }
-  }
-
-  /** Docker's answer to a bind whose source is missing; without it a retry storm would follow. */
-  async #checkSources(): Promise<void> {
-    for (const { type, source } of this.task.spec?.container?.mounts ?? []) {
-      if (type === 'bind' && !(await stat(source).catch(() => undefined)))
-        throw invalid(`invalid mount config for type "bind": bind source path does not exist: ${source}`);
     }
   }
 
@@ -65,6 +58,7 @@ export class ContainerController implements Controller {
       stopGraceMs: spec.stopGraceMs < 0 ? DEFAULT_STOP_GRACE_MS : spec.stopGraceMs,
       attachments: task.networks,
       dnsServers: spec.dnsServers,
+      standalone: false,
     };
     this.#container = new Container(parts.host, record, dataDir, runDir);
     parts.containers.set(task.id, this.#container);
@@ -160,6 +154,14 @@ export class ContainerController implements Controller {
   }
 }
 
+/** Docker's answer to a bind whose source is missing; without it a retry storm would follow. */
+export async function checkSources(mounts: readonly Mount[]): Promise<void> {
+  for (const { type, source } of mounts) {
+    if (type === 'bind' && !(await stat(source).catch(() => undefined)))
+      throw invalid(`invalid mount config for type "bind": bind source path does not exist: ${source}`);
+  }
+}
+
 export const sandboxOf = ({ record }: Container, pid: number): Sandbox => ({
   containerId: record.id,
   taskId: record.taskId,
@@ -168,13 +170,3 @@ export const sandboxOf = ({ record }: Container, pid: number): Sandbox => ({
   hostname: record.hostname,
   dnsServers: record.dnsServers,
 });
-
-/** The promise, or the signal's reason as soon as it is aborted. */
-function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(signal.reason as Error);
-    const onAbort = () => reject(signal.reason as Error);
-    signal.addEventListener('abort', onAbort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
-}

@@ -3,6 +3,7 @@ import { availableParallelism, release } from 'node:os';
 import { clear } from '@tessera/native';
 import { type Clock, type Logger, newHexId, type Random } from '@tessera/shared/env';
 import type { Task } from '@tessera/shared/model';
+import type { ContainerRuntime } from '../../containers/runtime.js';
 import type { ImageStore } from '../../image/image-store.js';
 import type { ContainerNetwork, NetworkFiles } from '../../network/container-network.js';
 import type { Controller, Executor } from '../executor.js';
@@ -15,6 +16,7 @@ import { type ContainerRecord, readRecord } from './container-record.js';
 import { type HostFacts, SpecCompiler } from './container-spec.js';
 import { SegmentTaskLogs } from './logs/segment-task-logs.js';
 import { defaultFilter } from './seccomp/filter.js';
+import { StandaloneContainer } from './standalone-container.js';
 import { Trash } from './trash.js';
 
 export interface ContainerExecutorOptions {
@@ -40,6 +42,8 @@ export interface ExecutorParts {
   readonly network: ContainerNetwork | undefined;
   /** All that are on this host, by task id. */
   readonly containers: Map<string, Container>;
+  /** Those that are no task's, by their own id. */
+  readonly standalone: Map<string, StandaloneContainer>;
   /** Images whose HEALTHCHECK has been said not to be run. */
   readonly unchecked: Set<string>;
   newContainerId(): string;
@@ -56,7 +60,7 @@ export interface ExecutorParts {
 const RECOVERIES_AT_ONCE = 16;
 
 /** Runs tasks as containers on this host, by the runtime core. */
-export class ContainerExecutor implements Executor {
+export class ContainerExecutor implements Executor, ContainerRuntime {
   /** Found at start and not asked for yet, by task id. */
   readonly #adopted = new Map<string, Container>();
   readonly logs: TaskLogs;
@@ -75,6 +79,7 @@ export class ContainerExecutor implements Executor {
       images,
       network,
       containers: new Map(),
+      standalone: new Map(),
       unchecked: new Set(),
       newContainerId: () => newHexId(random),
       dataDir: (id) => `${options.dataDir}/containers/${id}`,
@@ -83,7 +88,8 @@ export class ContainerExecutor implements Executor {
       detach: (container) => this.#detach(container),
       dispose: (container) => this.#dispose(container),
     };
-    this.logs = new SegmentTaskLogs((taskId) => this.#parts.containers.get(taskId));
+    const { containers, standalone } = this.#parts;
+    this.logs = new SegmentTaskLogs((id) => containers.get(id) ?? standalone.get(id)?.log);
   }
 
   /** Reads what this host is, and makes the cgroups that containers lie in. */
@@ -94,6 +100,20 @@ export class ContainerExecutor implements Executor {
       await mkdir(`${dir}/containers`, { recursive: true, mode: 0o700 });
     const trash = await Trash.open(`${options.dataDir}/trash`, options.clock, options.logger);
     return new ContainerExecutor(options, cgroups, await readHostFacts(), trash);
+  }
+
+  get bootId(): string {
+    return this.#parts.host.bootId;
+  }
+
+  container(id: string): StandaloneContainer {
+    const { standalone } = this.#parts;
+    let container = standalone.get(id);
+    if (!container) {
+      container = new StandaloneContainer(id, this.#parts);
+      standalone.set(id, container);
+    }
+    return container;
   }
 
   get cgroups(): CgroupDriver {
@@ -133,6 +153,7 @@ export class ContainerExecutor implements Executor {
       ),
     );
     for (const container of live) {
+      if (container.record.standalone) continue;
       this.#adopted.set(container.record.taskId, container);
       this.#parts.containers.set(container.record.taskId, container);
       void container.ended.then(() => this.#detach(container));
@@ -149,6 +170,11 @@ export class ContainerExecutor implements Executor {
         await host.cgroups.kill(id);
         await clear(host.cgroups.paths(id), [runDir(id), dataDir(id)]);
         return undefined;
+      }
+      if (record.standalone && known.has(id)) {
+        this.#holdImage(record, logger);
+        const adopted = await this.container(id).adopt(record);
+        return adopted?.start.network === 'own' ? adopted.run : undefined;
       }
       const container = new Container(host, record, dataDir(id), runDir(id));
       await container.adopt();

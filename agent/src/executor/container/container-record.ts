@@ -1,6 +1,6 @@
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { makeContainer } from '@tessera/native';
-import type { NetworkAttachment } from '@tessera/shared/model';
+import type { NetworkAttachment, PortBinding } from '@tessera/shared/model';
 import { z } from 'zod';
 import type { ExitStatus } from '../executor.js';
 
@@ -26,6 +26,7 @@ const schema = z.object({
     z.object({ networkId: z.string(), addr: z.string(), mac: z.string(), aliases: z.array(z.string()) }),
   ),
   dnsServers: z.array(z.string()).default([]),
+  standalone: z.boolean().default(false),
 });
 
 export interface ContainerRecord {
@@ -40,6 +41,54 @@ export interface ContainerRecord {
   readonly attachments: readonly NetworkAttachment[];
   /** The user's, whom the next agent is to go on asking. */
   readonly dnsServers: readonly string[];
+  /** No task's: `taskId` is its own id, it may run many times, and it stays when it has ended. */
+  readonly standalone: boolean;
+}
+
+// A container that is no task's has one more file, `start.json`: of the run under way, or of the last one. It is there
+// from before the shim is told to start until the next run is prepared.
+
+const startSchema = z.object({
+  bootId: z.string(),
+  network: z.enum(['own', 'none', 'host']),
+  ownPids: z.boolean(),
+  ports: z.array(
+    z.object({
+      protocol: z.string(),
+      containerPort: z.number(),
+      hostIp: z.string(),
+      hostPort: z.number(),
+    }),
+  ),
+});
+
+export interface StartRecord {
+  /** The boot that the run began in. */
+  readonly bootId: string;
+  readonly network: 'own' | 'none' | 'host';
+  /** False: its processes do not end with its first one. */
+  readonly ownPids: boolean;
+  readonly ports: readonly PortBinding[];
+}
+
+export async function writeStart(dataDir: string, record: StartRecord): Promise<void> {
+  await writeFile(`${dataDir}/start.new`, JSON.stringify(record), { mode: 0o600 });
+  await rename(`${dataDir}/start.new`, `${dataDir}/start.json`);
+}
+
+export async function readStart(dataDir: string): Promise<StartRecord | undefined> {
+  const text = await readOptional(`${dataDir}/start.json`);
+  return text === undefined ? undefined : startSchema.parse(JSON.parse(text));
+}
+
+/**
+ * Makes way for another run: what the last one left is no longer found. The start's record goes first, since without
+ * it nothing counts as a run that a reboot cut short.
+ */
+export async function forgetRun(dataDir: string, runDir: string): Promise<void> {
+  await mkdir(runDir, { recursive: true, mode: 0o700 });
+  for (const path of [`${dataDir}/start.json`, `${dataDir}/exit`, `${runDir}/run`, `${runDir}/shim.sock`])
+    await rm(path, { force: true });
 }
 
 /** Makes the directories; the record is the first thing in them, so that leftovers can always be named. */

@@ -1,17 +1,14 @@
 import { encodeRecords, joinSpec, SPEC_FLAGS, type SpecPart, type SpecRecord } from '@tessera/native';
 import { invalid } from '@tessera/shared/errors';
-import type { ContainerSpec, Mount, Task, TaskSpec } from '@tessera/shared/model';
+import type { ContainerSpec, HostConfig, Mount, Task, TaskSpec } from '@tessera/shared/model';
 import type { LocalImage, Snapshot } from '../../image/image-store.js';
 import type { NetworkFiles } from '../../network/container-network.js';
 import { capabilityMask, containerCapabilities } from './capabilities.js';
-import type { CgroupDriver, GroupLimits } from './cgroups/index.js';
-import { DEFAULT_DEVICES, protectedPaths, systemMounts } from './file-tree.js';
+import type { CgroupDriver } from './cgroups/index.js';
+import { protectedPaths, systemMounts } from './file-tree.js';
+import { type HostSettings, hostSettings, taskSettings } from './host-config.js';
 import { MOUNT_ATTR, PROPAGATION } from './mount-flags.js';
 import { commandOf, environmentOf, refuseUnimplemented, rlimits, sysctls } from './process-spec.js';
-
-/** CLONE_NEW*: mount, cgroup, uts, ipc, pid, net. */
-const NAMESPACES = 0x00020000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x20000000 | 0x40000000;
-const SHM_BYTES = 64 << 20;
 
 /** What of this host goes into every spec; read once. */
 export interface HostFacts {
@@ -38,6 +35,8 @@ export interface ContainerInputs {
   readonly runDir: string;
   readonly hostname: string;
   readonly networkFiles: NetworkFiles;
+  /** Of a container that is no task's. */
+  readonly host?: HostConfig;
 }
 
 /** Filter for a set of capabilities, as BPF; undefined: none. */
@@ -66,34 +65,39 @@ export class SpecCompiler {
     if (!task.spec || !spec) throw invalid(`task ${task.id} has no container specification`);
     refuseUnimplemented(spec);
     const { privileged } = spec;
-    const limits = groupLimits(task.spec);
+    const settings = inputs.host ? hostSettings(inputs.host, spec, this.cgroups) : taskSettings(task.spec);
+    const { limits, devices, namespaces, shmBytes, ownIpc, maskedPaths, readonlyPaths } = settings;
+    const known = { cpus: this.host.cpus, maskedPaths, readonlyPaths };
     return joinSpec([
       encodeRecords([
-        ...ownRecords(inputs, task.spec, spec),
+        ...ownRecords(inputs, task.spec, spec, settings),
         rootRecord(inputs.image.layers, spec.readOnly, this.host.overlayParts),
       ]),
-      this.#part(`groups ${privileged} ${JSON.stringify(limits)}`, () =>
-        this.cgroups.records(limits, privileged ? [{ type: 'a', access: 'rwm' }] : DEFAULT_DEVICES),
-      ),
-      this.#part(`mounts ${privileged}`, () => [
+      this.#part(`groups ${JSON.stringify([limits, devices])}`, () => this.cgroups.records(limits, devices)),
+      this.#part(`mounts ${privileged} ${namespaces} ${shmBytes}`, () => [
         { name: 'BOOT', strings: [this.host.bootId] },
-        { name: 'NAMESPACES', numbers: [NAMESPACES] },
-        ...systemMounts({ cgroups: this.cgroups.mounts(), shmBytes: SHM_BYTES, privileged }),
+        { name: 'NAMESPACES', numbers: [namespaces] },
+        ...systemMounts({ cgroups: this.cgroups.mounts(), shmBytes, ownIpc, privileged }),
       ]),
       encodeRecords([
+        ...settings.deviceNodes,
         ...networkFileRecords(inputs.networkFiles, inputs.hostname),
         ...userMounts(spec.mounts),
       ]),
-      this.#part(`masks ${privileged}`, () => (privileged ? [] : protectedPaths(this.host.cpus))),
-      this.#part(`sysctls ${JSON.stringify(spec.sysctls)}`, () => sysctls(spec)),
+      this.#part(`masks ${JSON.stringify([maskedPaths, readonlyPaths])}`, () => protectedPaths(known)),
+      this.#part(`sysctls ${JSON.stringify(spec.sysctls)} ${namespaces} ${settings.domainname}`, () =>
+        sysctls(spec, settings),
+      ),
       this.#part(`limits ${JSON.stringify(spec.ulimits)}`, () => rlimits(spec.ulimits, this.host.hardNofile)),
-      this.#part(`rights ${privileged} ${spec.capAdd} - ${spec.capDrop}`, () => this.#rights(spec)),
+      this.#part(`rights ${privileged} ${settings.seccomp} ${spec.capAdd} - ${spec.capDrop}`, () =>
+        this.#rights(spec, settings),
+      ),
     ]);
   }
 
-  #rights({ capAdd, capDrop, privileged }: ContainerSpec): SpecRecord[] {
+  #rights({ capAdd, capDrop, privileged }: ContainerSpec, { seccomp }: HostSettings): SpecRecord[] {
     const capabilities = containerCapabilities({ add: capAdd, drop: capDrop, privileged });
-    const filter = privileged ? undefined : this.seccomp(capabilities);
+    const filter = seccomp ? this.seccomp(capabilities) : undefined;
     return [
       { name: 'CAPABILITIES', numbers: [capabilityMask(capabilities, this.host.capabilities), 0] },
       ...(filter ? [{ name: 'SECCOMP', numbers: [0], blob: filter } as const] : []),
@@ -112,32 +116,27 @@ export class SpecCompiler {
 }
 
 /** What no two containers share. */
-function ownRecords(inputs: ContainerInputs, task: TaskSpec, spec: ContainerSpec): SpecRecord[] {
+function ownRecords(
+  inputs: ContainerInputs,
+  task: TaskSpec,
+  spec: ContainerSpec,
+  { ownUts, noNewPrivileges }: HostSettings,
+): SpecRecord[] {
   const { id, image, hostname } = inputs;
   const log = logBounds(task);
   return [
     { name: 'ID', strings: [id] },
     { name: 'DIRS', strings: [inputs.dataDir, inputs.runDir] },
     { name: 'LOG', numbers: [log.segmentBytes, log.segmentCount] },
-    { name: 'HOSTNAME', strings: [hostname] },
+    ...(ownUts ? [{ name: 'HOSTNAME', strings: [hostname] } as const] : []),
     ...(spec.oomScoreAdj ? [{ name: 'OOM_SCORE', numbers: [spec.oomScoreAdj] } as const] : []),
     { name: 'USER', strings: [spec.user || image.config.user] },
     ...(spec.groups.length > 0 ? [{ name: 'GROUPS', strings: spec.groups } as const] : []),
     { name: 'CWD', strings: [absolute(spec.dir || image.config.workingDir || '/', 'dir')] },
-    { name: 'FLAGS', numbers: [spec.noNewPrivileges ? SPEC_FLAGS.FLAG_NO_NEW_PRIVILEGES : 0] },
+    { name: 'FLAGS', numbers: [noNewPrivileges ? SPEC_FLAGS.FLAG_NO_NEW_PRIVILEGES : 0] },
     { name: 'ENV', strings: environmentOf(spec, image.config, hostname) },
     { name: 'ARGS', strings: commandOf(spec, image.config) },
   ];
-}
-
-export function groupLimits(spec: TaskSpec): GroupLimits {
-  const { limits, reservations } = spec.resources ?? {};
-  return {
-    ...(limits?.nanoCpus ? { nanoCpus: limits.nanoCpus } : {}),
-    ...(limits?.memoryBytes ? { memoryBytes: limits.memoryBytes } : {}),
-    ...(limits?.pids ? { pids: limits.pids } : {}),
-    ...(reservations?.memoryBytes ? { memoryReservationBytes: reservations.memoryBytes } : {}),
-  };
 }
 
 /** Layers top first, by names relative to the directory they share: 127 of them must fit a page of mount options. */

@@ -1,6 +1,6 @@
 import { SPEC_FLAGS, type SpecRecord } from '@tessera/native';
 import type { DeviceRule } from './cgroups/index.js';
-import { MOUNT_ATTR } from './mount-flags.js';
+import { MOUNT_ATTR, PROPAGATION } from './mount-flags.js';
 
 // What every container's file tree has, as Docker makes it. Source: OCI runtime specification, config-linux.md;
 // moby, oci/defaults.go.
@@ -26,6 +26,8 @@ const link = (path: string, target: string): SpecRecord => ({ name: 'SYMLINK', s
 export function systemMounts(options: {
   readonly cgroups: readonly SpecRecord[];
   readonly shmBytes: number;
+  /** False: it shares the host's IPC, and so its /dev/shm and message queues. */
+  readonly ownIpc: boolean;
   readonly privileged: boolean;
 }): SpecRecord[] {
   return [
@@ -44,12 +46,20 @@ export function systemMounts(options: {
     link('dev/core', '/proc/kcore'),
     link('dev/ptmx', 'pts/ptmx'),
     mount(NOSUID | NOEXEC, 'dev/pts', 'devpts', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'),
-    mount(NOSUID | NODEV | NOEXEC, 'dev/shm', 'tmpfs', 'mode=1777', `size=${options.shmBytes}`),
+    options.ownIpc
+      ? mount(NOSUID | NODEV | NOEXEC, 'dev/shm', 'tmpfs', 'mode=1777', `size=${options.shmBytes}`)
+      : HOST_SHM,
     mount(NOSUID | NODEV | NOEXEC, 'dev/mqueue', 'mqueue'),
     mount((options.privileged ? 0 : RDONLY) | NOSUID | NODEV | NOEXEC, 'sys', 'sysfs'),
     ...options.cgroups,
   ];
 }
+
+const HOST_SHM: SpecRecord = {
+  name: 'BIND',
+  numbers: [NOSUID | NODEV | NOEXEC, MOUNT_SYSTEM, PROPAGATION.private],
+  strings: ['dev/shm', '/dev/shm'],
+};
 
 const MASKED = [
   'proc/asound',
@@ -67,20 +77,22 @@ const MASKED = [
 ];
 const READONLY = ['proc/bus', 'proc/fs', 'proc/irq', 'proc/sys', 'proc/sysrq-trigger'];
 
-/**
- * Paths that tell or change too much of the host. @param cpus processors, whose throttling counters give away
- * what other containers do (moby GHSA-6fw5-f8r9-fgfm)
- */
-export const protectedPaths = (cpus: number): SpecRecord[] => [
-  ...MASKED.map((path): SpecRecord => ({ name: 'MASK', strings: [path] })),
-  ...Array.from(
-    { length: cpus },
-    (_, cpu): SpecRecord => ({
-      name: 'MASK',
-      strings: [`sys/devices/system/cpu/cpu${cpu}/thermal_throttle`],
-    }),
+/** Of a host with this many processors: their throttling counters give away what other containers do (GHSA-6fw5-f8r9-fgfm). */
+const maskedByDefault = (cpus: number): string[] => [
+  ...MASKED,
+  ...Array.from({ length: cpus }, (_, cpu) => `sys/devices/system/cpu/cpu${cpu}/thermal_throttle`),
+];
+
+/** Hides paths that tell too much of the host, and makes read-only what changes it: the defaults, or the user's own. */
+export const protectedPaths = (options: {
+  readonly cpus: number;
+  readonly maskedPaths: readonly string[] | undefined;
+  readonly readonlyPaths: readonly string[] | undefined;
+}): SpecRecord[] => [
+  ...(options.maskedPaths ?? maskedByDefault(options.cpus)).map(
+    (path): SpecRecord => ({ name: 'MASK', strings: [path] }),
   ),
-  ...READONLY.map((path): SpecRecord => ({ name: 'READONLY', strings: [path] })),
+  ...(options.readonlyPaths ?? READONLY).map((path): SpecRecord => ({ name: 'READONLY', strings: [path] })),
 ];
 
 /** Devices any container may use; nodes may be made of all. Source: moby, oci/defaults.go. */

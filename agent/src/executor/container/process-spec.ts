@@ -2,6 +2,7 @@ import type { SpecRecord } from '@tessera/native';
 import { ClusterError, invalid } from '@tessera/shared/errors';
 import type { ContainerSpec, Ulimit } from '@tessera/shared/model';
 import type { ImageConfig } from '../../image/image-store.js';
+import type { HostSettings } from './host-config.js';
 
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
@@ -77,19 +78,33 @@ const NAMESPACED =
   /^(net\.|fs\.mqueue\.|kernel\.(msgmax|msgmnb|msgmni|sem|shmall|shmmax|shmmni|shm_rmid_forced)$)/;
 
 /** Docker's defaults and the spec's. Only what the container's own namespaces hold may be set. */
-export function sysctls(spec: ContainerSpec): SpecRecord[] {
+export function sysctls(spec: ContainerSpec, settings: HostSettings): SpecRecord[] {
+  const { network, ownIpc, domainname } = settings;
   const values = new Map([
-    ['net.ipv4.ip_unprivileged_port_start', '0'],
-    ['net.ipv4.ping_group_range', '0 2147483647'],
+    // With the host's network they would be the host's.
+    ...(network === 'host'
+      ? []
+      : ([
+          ['net.ipv4.ip_unprivileged_port_start', '0'],
+          ['net.ipv4.ping_group_range', '0 2147483647'],
+        ] as const)),
     ...Object.entries(spec.sysctls),
   ]);
-  return [...values].map(([key, value]): SpecRecord => {
+  const records = [...values].map(([key, value]): SpecRecord => {
     if (!NAMESPACED.test(key) || !/^[\w.\-/]+$/.test(key) || key.includes('..'))
       throw invalid(
         `sysctl: "${key}" is the host's own, not the container's: only net.*, fs.mqueue.* and kernel IPC`,
       );
+    if (network === 'host' && key.startsWith('net.'))
+      throw invalid(`sysctl: "${key}" would change the host, whose network this container has: leave it out`);
+    if (!ownIpc && !key.startsWith('net.'))
+      throw invalid(`sysctl: "${key}" would change the host, whose IPC this container has: leave it out`);
     return { name: 'SYSCTL', strings: [key.replaceAll('.', '/'), value] };
   });
+  // The NIS domain, where setdomainname(2) keeps it.
+  return domainname === ''
+    ? records
+    : [...records, { name: 'SYSCTL', strings: ['kernel/domainname', domainname] }];
 }
 
 /** What later issues bring; refused by name rather than ignored. */

@@ -1,5 +1,7 @@
 import type { Clock } from '@tessera/shared/env';
 import type { ContainerStatus, Task } from '@tessera/shared/model';
+import type { ContainerRuntime } from '../../containers/runtime.js';
+import { FakeRuntime, type FakeRuntimeContainer } from '../../containers/testing/fake-runtime.js';
 import { Condition } from '../../task/condition.js';
 import type { Controller, Executor, ExitStatus } from '../executor.js';
 
@@ -25,12 +27,16 @@ export interface FakeBehaviour {
 export class FakeHost {
   readonly containers = new Map<string, FakeContainer>();
   readonly changed = new Condition();
+  /** Containers that are no task's. */
+  readonly standalone: FakeRuntime;
   #nextPid = 1000;
 
   constructor(
     readonly clock: Clock,
     readonly behaviour: FakeBehaviour = {},
-  ) {}
+  ) {
+    this.standalone = new FakeRuntime(clock);
+  }
 
   newPid(): number {
     return this.#nextPid++;
@@ -52,10 +58,18 @@ export class FakeHost {
 }
 
 /** An executor over a `FakeHost`. Several may follow each other on one host: the agent's restarts. */
-export class FakeExecutor implements Executor {
+export class FakeExecutor implements Executor, ContainerRuntime {
   recovered: ReadonlySet<string> | undefined;
 
   constructor(readonly host: FakeHost) {}
+
+  get bootId(): string {
+    return this.host.standalone.bootId;
+  }
+
+  container(id: string): FakeRuntimeContainer {
+    return this.host.standalone.container(id);
+  }
 
   controller(task: Task): Controller {
     return new FakeController(task, this.host);

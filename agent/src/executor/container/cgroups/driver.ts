@@ -9,6 +9,28 @@ export interface GroupLimits {
   /** Kept from reclaim while others have less need. */
   readonly memoryReservationBytes?: number;
   readonly pids?: number;
+  /** CFS bandwidth, in place of `nanoCpus`. */
+  readonly cpuQuotaUs?: number;
+  readonly cpuPeriodUs?: number;
+  readonly cpusetCpus?: string;
+  readonly cpusetMems?: string;
+  /** Memory and swap together; -1: unlimited. Absent: twice the memory. */
+  readonly memorySwapBytes?: number;
+  /** 0 to 100; v1 only. */
+  readonly memorySwappiness?: number;
+  /** v1 only. */
+  readonly oomKillDisable?: boolean;
+  /** 10 to 1000. */
+  readonly blkioWeight?: number;
+  readonly block?: readonly BlockLimit[];
+}
+
+/** A bound, or a weight, on one block device. */
+export interface BlockLimit {
+  readonly kind: 'weight' | 'read_bps' | 'write_bps' | 'read_iops' | 'write_iops';
+  readonly major: number;
+  readonly minor: number;
+  readonly rate: number;
 }
 
 /** A device that a container may use: 'c' or 'b', or 'a' for all; numbers absent mean any. */
@@ -44,6 +66,12 @@ export interface CgroupDriver {
   paths(containerId: string): string[];
   /** Kills everything in the container's group, until it is empty. */
   kill(containerId: string): Promise<void>;
+  /** Stops every process of the group where it is; resolves once all of them are. */
+  freeze(containerId: string): Promise<void>;
+  thaw(containerId: string): Promise<void>;
+  isFrozen(containerId: string): Promise<boolean>;
+  /** Changes the limits given, of a group that is there. @throws ClusterError naming what the kernel refuses */
+  update(containerId: string, limits: GroupLimits): Promise<void>;
   /** @throws ClusterError `notFound` when the group is gone */
   usage(containerId: string): Promise<GroupUsage>;
   /** Ids that have a group, whoever made it. */

@@ -2,18 +2,22 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { clear, killGroup, SPEC_FLAGS, type SpecRecord } from '@tessera/native';
 import { ClusterError } from '@tessera/shared/errors';
 import { MOUNT_ATTR } from '../mount-flags.js';
+import { blockFilesV1 } from './block.js';
 import type { CgroupDriver, DeviceRule, GroupLimits, GroupUsage } from './driver.js';
 import type { CgroupLayout, Hierarchy } from './hierarchies.js';
 import {
-  CPU_PERIOD_US,
+  bandwidth,
   counter,
   file,
   fileOfLines,
   groupMount,
-  quotaUs,
   READONLY_MOUNT,
   swapLimit,
+  writeFiles,
 } from './values.js';
+
+/** Each try is a look at every process of the group. */
+const FREEZE_TRIES = 1_000;
 
 /** cgroup v1 and hybrid: one hierarchy per controller. Source: Documentation/admin-guide/cgroup-v1. */
 export class CgroupV1 implements CgroupDriver {
@@ -59,9 +63,10 @@ export class CgroupV1 implements CgroupDriver {
     for (const { mountPoint, controllers } of this.#hierarchies) {
       const parent = `${mountPoint}${this.#parent}`;
       records.push({ name: 'SHIM_GROUP', strings: [`${parent}/shims/tasks`] });
-      const flags = isShared(controllers) ? SPEC_FLAGS.GROUP_SHARED : 0;
+      const flags = isShared(controllers) && !limitsCpuset(limits) ? SPEC_FLAGS.GROUP_SHARED : 0;
       records.push({ name: 'GROUP', numbers: [flags], strings: [`${parent}/containers`, 'tasks'] });
-      for (const controller of controllers) records.push(...files(controller, limits, devices));
+      for (const controller of controllers) records.push(...files(controller, limits, parent));
+      if (controllers.includes('devices')) records.push(...deviceFiles(devices));
       if (controllers.includes('memory')) records.push({ name: 'OOM_FILE', strings: ['memory.oom_control'] });
     }
     return records;
@@ -77,6 +82,59 @@ export class CgroupV1 implements CgroupDriver {
     await killGroup(
       this.#path('freezer', containerId) ?? this.#path('pids', containerId) ?? this.paths(containerId)[0]!,
     );
+  }
+
+  async freeze(containerId: string): Promise<void> {
+    const path = `${this.#freezer(containerId)}/freezer.state`;
+    await writeFile(path, 'FROZEN');
+    // A process may be in the middle of something; reading makes the kernel look again.
+    for (let tries = 0; (await readFile(path, 'utf8')).trim() !== 'FROZEN'; tries++) {
+      if (tries < FREEZE_TRIES) continue;
+      await writeFile(path, 'THAWED');
+      throw new ClusterError('failedPrecondition', `container ${containerId} cannot be paused: try again`);
+    }
+  }
+
+  async thaw(containerId: string): Promise<void> {
+    await writeFile(`${this.#freezer(containerId)}/freezer.state`, 'THAWED');
+  }
+
+  async isFrozen(containerId: string): Promise<boolean> {
+    const state = await readFile(`${this.#freezer(containerId)}/freezer.state`, 'utf8').catch(() => '');
+    return state.trim() === 'FROZEN';
+  }
+
+  async update(containerId: string, limits: GroupLimits): Promise<void> {
+    for (const { mountPoint, controllers } of this.#hierarchies) {
+      const path = `${mountPoint}${this.#parent}/containers/${containerId}`;
+      for (const controller of controllers) {
+        if (controller === 'cpuset' && limitsCpuset(limits) && isShared(controllers))
+          await this.#leaveSharedCpuset(containerId, path);
+        const records = files(controller, limits, `${mountPoint}${this.#parent}`);
+        // Memory alone never exceeds memory and swap together: which of them goes first depends on the direction.
+        await writeFiles(path, records).catch(() => writeFiles(path, [...records].reverse()));
+      }
+    }
+  }
+
+  /** A container without limits of its own there shares a group with others: now it gets one. */
+  async #leaveSharedCpuset(containerId: string, path: string): Promise<void> {
+    await mkdir(path, { recursive: true });
+    const processes = await readFile(`${this.#path('pids', containerId)}/cgroup.procs`, 'utf8');
+    for (const pid of processes.split('\n').filter(Boolean))
+      await writeFile(`${path}/cgroup.procs`, pid).catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== 'ESRCH') throw error; // ended meanwhile
+      });
+  }
+
+  #freezer(containerId: string): string {
+    const path = this.#path('freezer', containerId);
+    if (path === undefined)
+      throw new ClusterError(
+        'failedPrecondition',
+        'this node has no freezer cgroup: containers cannot be paused',
+      );
+    return path;
   }
 
   async usage(containerId: string): Promise<GroupUsage> {
@@ -153,37 +211,53 @@ export class CgroupV1 implements CgroupDriver {
   }
 }
 
-/** No limit of ours lies in cpuset: its containers share a group, and each start is spared making one. */
+/** Few limit their cpuset: the others share a group, and each start is spared making one. */
 const isShared = (controllers: readonly string[]): boolean => controllers.every((name) => name === 'cpuset');
 
-function files(controller: string, limits: GroupLimits, devices: readonly DeviceRule[]): SpecRecord[] {
-  const { nanoCpus, cpuShares, memoryBytes, memoryReservationBytes, pids } = limits;
+const limitsCpuset = ({ cpusetCpus, cpusetMems }: GroupLimits): boolean =>
+  cpusetCpus !== undefined || cpusetMems !== undefined;
+
+function files(controller: string, limits: GroupLimits, parent: string): SpecRecord[] {
+  const { cpuShares, memoryBytes, memorySwapBytes, memoryReservationBytes, memorySwappiness, pids } = limits;
   switch (controller) {
-    case 'cpu':
+    case 'cpu': {
+      const { periodUs, quotaUs } = bandwidth(limits) ?? {};
       return [
         ...(cpuShares ? [file('cpu.shares', cpuShares)] : []),
-        ...(nanoCpus
-          ? [file('cpu.cfs_period_us', CPU_PERIOD_US), file('cpu.cfs_quota_us', quotaUs(nanoCpus))]
-          : []),
+        ...(periodUs ? [file('cpu.cfs_period_us', periodUs)] : []),
+        ...(quotaUs ? [file('cpu.cfs_quota_us', quotaUs)] : []),
       ];
-    case 'memory':
+    }
+    case 'cpuset':
+      return [
+        ...(limits.cpusetCpus ? [file('cpuset.cpus', limits.cpusetCpus)] : []),
+        ...(limits.cpusetMems ? [file('cpuset.mems', limits.cpusetMems)] : []),
+      ];
+    case 'memory': {
+      // Memory and swap together; absent where the kernel does not account swap.
+      const both = memorySwapBytes ?? (memoryBytes ? memoryBytes + swapLimit(memoryBytes) : undefined);
       return [
         ...(memoryBytes ? [file('memory.limit_in_bytes', memoryBytes)] : []),
-        // Memory and swap together; absent where the kernel does not account swap.
-        ...(memoryBytes
-          ? [file('memory.memsw.limit_in_bytes', memoryBytes + swapLimit(memoryBytes), true)]
-          : []),
+        ...(both ? [file('memory.memsw.limit_in_bytes', both, memorySwapBytes === undefined)] : []),
         ...(memoryReservationBytes ? [file('memory.soft_limit_in_bytes', memoryReservationBytes)] : []),
+        ...(memorySwappiness === undefined ? [] : [file('memory.swappiness', memorySwappiness)]),
+        ...(limits.oomKillDisable ? [file('memory.oom_control', 1)] : []),
       ];
+    }
     case 'pids':
       return pids ? [file('pids.max', pids)] : [];
-    case 'devices':
-      // An allow-list: first everything is denied.
-      return [file('devices.deny', 'a'), fileOfLines('devices.allow', devices.map(deviceLine))];
+    case 'blkio':
+      return blockFilesV1(limits, `${parent}/containers`);
     default:
       return [];
   }
 }
+
+/** An allow-list: first everything is denied. */
+const deviceFiles = (devices: readonly DeviceRule[]): SpecRecord[] => [
+  file('devices.deny', 'a'),
+  fileOfLines('devices.allow', devices.map(deviceLine)),
+];
 
 const deviceLine = ({ type, major, minor, access }: DeviceRule): string =>
   type === 'a' ? 'a' : `${type} ${major ?? '*'}:${minor ?? '*'} ${access}`;

@@ -1,11 +1,15 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { clear, killGroup, SPEC_FLAGS, type SpecRecord } from '@tessera/native';
 import { ClusterError } from '@tessera/shared/errors';
+import { blockFilesV2 } from './block.js';
 import type { CgroupDriver, DeviceRule, GroupLimits, GroupUsage } from './driver.js';
-import { CPU_PERIOD_US, counter, file, groupMount, quotaUs, swapLimit } from './values.js';
+import { bandwidth, counter, file, groupMount, swapLimit, writeFiles } from './values.js';
 
 /** Controllers we pass on to our groups, where the kernel and those above us give them. */
 const CONTROLLERS = ['cpu', 'cpuset', 'io', 'memory', 'pids'];
+
+/** Each try is a look at the group's state. */
+const FREEZE_TRIES = 10_000;
 
 /** cgroup v2: one tree. Source: Documentation/admin-guide/cgroup-v2.rst. */
 export class CgroupV2 implements CgroupDriver {
@@ -49,7 +53,7 @@ export class CgroupV2 implements CgroupDriver {
         numbers: [SPEC_FLAGS.GROUP_CLONE_INTO],
         strings: [`${this.#root}/containers`, 'cgroup.procs'],
       },
-      ...files(limits),
+      ...files(limits, this.#root),
       { name: 'OOM_FILE', strings: ['memory.events'] },
       ...devices.map(deviceRecord),
     ];
@@ -61,6 +65,28 @@ export class CgroupV2 implements CgroupDriver {
 
   async kill(containerId: string): Promise<void> {
     await killGroup(this.#path(containerId));
+  }
+
+  async freeze(containerId: string): Promise<void> {
+    await writeFile(`${this.#path(containerId)}/cgroup.freeze`, '1');
+    for (let tries = 0; !(await this.isFrozen(containerId)); tries++) {
+      if (tries < FREEZE_TRIES) continue;
+      await this.thaw(containerId);
+      throw new ClusterError('failedPrecondition', `container ${containerId} cannot be paused: try again`);
+    }
+  }
+
+  async thaw(containerId: string): Promise<void> {
+    await writeFile(`${this.#path(containerId)}/cgroup.freeze`, '0');
+  }
+
+  async isFrozen(containerId: string): Promise<boolean> {
+    const events = await readFile(`${this.#path(containerId)}/cgroup.events`, 'utf8').catch(() => '');
+    return counter(events, 'frozen') === 1;
+  }
+
+  async update(containerId: string, limits: GroupLimits): Promise<void> {
+    await writeFiles(this.#path(containerId), files(limits, this.#root));
   }
 
   async usage(containerId: string): Promise<GroupUsage> {
@@ -123,20 +149,26 @@ async function enableControllers(path: string): Promise<void> {
   }
 }
 
-function files({
-  nanoCpus,
-  cpuShares,
-  memoryBytes,
-  memoryReservationBytes,
-  pids,
-}: GroupLimits): SpecRecord[] {
+function files(limits: GroupLimits, root: string): SpecRecord[] {
+  const { cpuShares, memoryBytes, memorySwapBytes, memoryReservationBytes, pids } = limits;
+  const { quotaUs, periodUs } = bandwidth(limits) ?? {};
+  // v2 counts swap by itself.
+  const swap =
+    memorySwapBytes === undefined
+      ? memoryBytes && swapLimit(memoryBytes)
+      : memorySwapBytes < 0
+        ? 'max'
+        : memorySwapBytes - (memoryBytes ?? 0);
   return [
     ...(cpuShares ? [file('cpu.weight', weight(cpuShares))] : []),
-    ...(nanoCpus ? [file('cpu.max', `${quotaUs(nanoCpus)} ${CPU_PERIOD_US}`)] : []),
+    ...(periodUs ? [file('cpu.max', `${quotaUs ?? 'max'} ${periodUs}`)] : []),
+    ...(limits.cpusetCpus ? [file('cpuset.cpus', limits.cpusetCpus)] : []),
+    ...(limits.cpusetMems ? [file('cpuset.mems', limits.cpusetMems)] : []),
     ...(memoryBytes ? [file('memory.max', memoryBytes)] : []),
-    ...(memoryBytes ? [file('memory.swap.max', swapLimit(memoryBytes), true)] : []),
+    ...(swap === undefined ? [] : [file('memory.swap.max', swap, memorySwapBytes === undefined)]),
     ...(memoryReservationBytes ? [file('memory.low', memoryReservationBytes)] : []),
     ...(pids ? [file('pids.max', pids)] : []),
+    ...blockFilesV2(limits, `${root}/containers`),
   ];
 }
 

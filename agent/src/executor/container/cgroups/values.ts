@@ -1,5 +1,8 @@
+import { writeFile } from 'node:fs/promises';
 import { SPEC_FLAGS, type SpecRecord } from '@tessera/native';
+import { ClusterError } from '@tessera/shared/errors';
 import { MOUNT_ATTR, PROPAGATION } from '../mount-flags.js';
+import type { GroupLimits } from './driver.js';
 
 // Values that both cgroup versions share.
 
@@ -14,6 +17,13 @@ export const quotaUs = (nanoCpus: number): number =>
 export const swapLimit = (memoryBytes: number): number => memoryBytes;
 
 export const READONLY_MOUNT = MOUNT_ATTR.RDONLY | MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV | MOUNT_ATTR.NOEXEC;
+
+/** The files' values for a quota and a period; undefined where neither is limited. */
+export function bandwidth({ nanoCpus, cpuQuotaUs, cpuPeriodUs }: GroupLimits) {
+  if (nanoCpus) return { quotaUs: quotaUs(nanoCpus), periodUs: CPU_PERIOD_US };
+  if (cpuQuotaUs || cpuPeriodUs) return { quotaUs: cpuQuotaUs, periodUs: cpuPeriodUs ?? CPU_PERIOD_US };
+  return undefined;
+}
 
 /** Shows a container its group in `parent` at `target`, read-only. */
 export const groupMount = (target: string, parent: string): SpecRecord => ({
@@ -40,4 +50,18 @@ export const fileOfLines = (name: string, lines: readonly string[]): SpecRecord 
 export function counter(content: string, key: string): number {
   const line = content.split('\n').find((each) => each.startsWith(`${key} `));
   return line === undefined ? 0 : Number(line.slice(key.length + 1));
+}
+
+/** Writes the files of `GROUP_FILE` records into a group that is there. @throws what the kernel refuses */
+export async function writeFiles(path: string, records: readonly SpecRecord[]): Promise<void> {
+  for (const { name, numbers, strings = [] } of records) {
+    if (name !== 'GROUP_FILE') continue;
+    const [file = '', ...values] = strings;
+    for (const value of values) {
+      await writeFile(`${path}/${file}`, value).catch((error: NodeJS.ErrnoException) => {
+        if (error.code === 'ENOENT' && numbers?.[0] === SPEC_FLAGS.GROUP_FILE_OPTIONAL) return;
+        throw new ClusterError('invalidArgument', `${file}: the kernel refuses "${value}"`, { cause: error });
+      });
+    }
+  }
 }

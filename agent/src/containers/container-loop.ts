@@ -1,0 +1,312 @@
+import { type Clock, delay, type Logger } from '@tessera/shared/env';
+import { errorKindOf, errorText, isTemporary } from '@tessera/shared/errors';
+import type { ContainerState } from '@tessera/shared/model';
+import type { ContainerAssignment } from '@tessera/shared/wire';
+import { StartError } from '../executor/executor.js';
+import type { ContainerStorage, StoredContainer } from '../storage/index.js';
+import { Condition } from '../task/condition.js';
+import { plan, type Refusal, type Step } from './plan.js';
+import * as progress from './progress.js';
+import type { ContainerRuntime, RuntimeContainer } from './runtime.js';
+
+const RETRY_MIN_MS = 250;
+const RETRY_MAX_MS = 15_000;
+/** How long a create goes on trying what fails for now, such as an image that no peer has yet. */
+const CREATE_MS = 60_000;
+/** Docker's code for a start that failed in another way than its command's. */
+const EXIT_UNKNOWN = 128;
+
+export interface ContainerLoopOptions {
+  readonly runtime: ContainerRuntime;
+  readonly storage: ContainerStorage;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Runs a start in turn with others. */
+  readonly inTurn: <T>(work: () => Promise<T>, signal: AbortSignal) => Promise<T>;
+  readonly onState: (state: ContainerState) => void;
+  /** Whether clients are attached, or still to be served what it wrote last. */
+  readonly isAttached: () => boolean;
+}
+
+/** Takes one container from where it is towards where it is wanted: one step at a time, each planned anew. */
+export class ContainerLoop {
+  readonly runtime: RuntimeContainer;
+  readonly finished: Promise<void>;
+  readonly #changed = new Condition();
+  readonly #closing = new AbortController();
+  #stored: StoredContainer;
+  #assigned = true;
+  /** Counts what may make another step due. */
+  #version = 0;
+  #acknowledged = -1;
+  #underWay: { readonly step: Step; readonly abort: AbortController } | undefined;
+  #watched = false;
+  #retryMs = RETRY_MIN_MS;
+  #createUntilMs: number | undefined;
+
+  constructor(
+    readonly id: string,
+    stored: StoredContainer,
+    private readonly options: ContainerLoopOptions,
+  ) {
+    this.#stored = stored;
+    this.runtime = options.runtime.container(id);
+    this.finished = this.#run();
+  }
+
+  get state(): ContainerState {
+    return this.#stored.state;
+  }
+
+  get assignment(): ContainerAssignment {
+    return this.#stored.assignment;
+  }
+
+  get isRemoved(): boolean {
+    return this.#stored.memory.removed;
+  }
+
+  /** Takes the manager's latest word on the container. */
+  update(assignment: ContainerAssignment): void {
+    this.#assigned = true;
+    if (this.#stored.assignment === assignment) return;
+    const before = this.#stored.assignment.container?.target?.generation ?? 0;
+    this.#put({ ...this.#stored, assignment });
+    const { removing, target } = assignment.container!;
+    this.#interrupt(removing, (target?.generation ?? 0) > before);
+  }
+
+  /** Its object is gone, or it is no longer of this node: everything of it goes. Resolves when it has. */
+  async dismiss(): Promise<void> {
+    this.#assigned = false;
+    this.#interrupt(true, false);
+    await this.finished;
+  }
+
+  /** A manager has stored the state of this sequence number. */
+  acknowledge(sequence: number): void {
+    this.#acknowledged = Math.max(this.#acknowledged, sequence);
+    this.wake();
+  }
+
+  /** Something it waits for may have changed. */
+  wake(): void {
+    this.#version++;
+    this.#changed.notify();
+  }
+
+  /** A signal from the user. It counts as a stop when it is the one that ends it, or none is said to. */
+  async kill(signal: number, isFinal: boolean): Promise<void> {
+    const isRestarting = this.#stored.memory.restartAtMs !== undefined;
+    this.#advance(progress.killedByUser(this.#stored, isFinal));
+    this.wake();
+    if (!isRestarting) await this.runtime.kill(signal);
+  }
+
+  /** Leaves the container as it is, for the next agent: what runs goes on running. */
+  async close(): Promise<void> {
+    this.#closing.abort(reason());
+    this.#underWay?.abort.abort(reason());
+    await this.finished;
+  }
+
+  /** Aborts work that no longer leads anywhere. */
+  #interrupt(isGoing: boolean, isNewer: boolean): void {
+    const kind = this.#underWay?.step.kind;
+    const isStart = kind === 'create' || kind === 'start';
+    if ((isGoing && kind !== 'remove') || (isNewer && isStart)) this.#underWay?.abort.abort(reason());
+    this.wake();
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#closing.signal.aborted) {
+      const step = plan(this.#view());
+      const abort = new AbortController();
+      this.#underWay = { step, abort };
+      try {
+        if (step.kind === 'forget') return this.options.storage.delete(this.id);
+        await this.#take(step, abort.signal);
+        if (step.kind !== 'wait') this.#retryMs = RETRY_MIN_MS;
+      } catch (error) {
+        if (!abort.signal.aborted) await this.#failed(step, error, abort.signal);
+      }
+      this.#underWay = undefined;
+    }
+  }
+
+  #view() {
+    const { state } = this.#stored;
+    return {
+      ...this.#stored,
+      assigned: this.#assigned,
+      life: this.runtime.life,
+      nowMs: this.options.clock.now(),
+      isSettled: this.#acknowledged >= state.sequence && !this.options.isAttached(),
+    };
+  }
+
+  async #take(step: Exclude<Step, { kind: 'forget' }>, signal: AbortSignal): Promise<void> {
+    const { runtime } = this;
+    const { assignment } = this.#stored;
+    switch (step.kind) {
+      case 'create':
+        this.#createUntilMs ??= this.options.clock.monotonic() + CREATE_MS;
+        await runtime.create(assignment, signal);
+        this.#createUntilMs = undefined;
+        return;
+      case 'noteStart':
+        return this.#noteStart();
+      case 'noteExit':
+        return this.#noteExit();
+      case 'begin':
+        return this.#advance(progress.begun(this.#stored));
+      case 'start':
+        return this.options.inTurn(() => runtime.start(assignment, signal), signal);
+      case 'stop': {
+        const { stopSignal, stopTimeoutMs } = step.target;
+        return runtime.stop({ signal: stopSignal, timeoutMs: stopTimeoutMs }, signal);
+      }
+      case 'pause':
+        await runtime.pause();
+        return this.#advance({ ...this.#stored, state: { ...this.#stored.state, state: 'paused' } });
+      case 'unpause':
+        await runtime.unpause();
+        return this.#advance({ ...this.#stored, state: { ...this.#stored.state, state: 'running' } });
+      case 'update':
+        await runtime.update(assignment);
+        return this.#answer();
+      case 'answer':
+        return this.#answer(step.refusal);
+      case 'giveUpRestart':
+        return this.#advance(progress.restartGivenUp(this.#stored));
+      case 'retire':
+        return this.#advance({ ...this.#stored, state: { ...this.#stored.state, state: 'removing' } });
+      case 'remove':
+        await runtime.remove();
+        return this.#advance({
+          state: { ...this.#stored.state, state: 'removed', pid: 0, localNetworks: [], ports: [] },
+          memory: { ...this.#stored.memory, removed: true },
+        });
+      case 'wait':
+        return this.#wait(step.untilMs, signal);
+    }
+  }
+
+  /** Decides what a failed step means: an answer to the user, another attempt, or the end of the attempts. */
+  async #failed(step: Step, error: unknown, signal: AbortSignal): Promise<void> {
+    const { clock, logger } = this.options;
+    const refusal: Refusal = { kind: refusalKind(error), message: errorText(error) };
+    switch (step.kind) {
+      case 'create':
+        if (isTemporary(error) && clock.monotonic() < (this.#createUntilMs ?? 0)) return this.#retry(signal);
+        this.#createUntilMs = undefined;
+        return this.#answer(refusal);
+      case 'start': {
+        logger.info({ reason: refusal.message }, 'container could not be started');
+        if (step.byPolicy && isTemporary(error))
+          return this.#advance(progress.startPutOff(this.#stored, refusal.message, clock.now()));
+        const exitCode =
+          error instanceof StartError && error.exitCode !== 125 ? error.exitCode : EXIT_UNKNOWN;
+        this.#advance(progress.notStarted(this.#stored, exitCode, refusal.message), !step.byPolicy);
+        return step.byPolicy ? undefined : this.#answer(refusal);
+      }
+      case 'stop':
+      case 'pause':
+      case 'unpause':
+      case 'update':
+        return this.#answer(refusal);
+      default:
+        logger.error({ error, step: step.kind }, 'a step of a container failed; trying again');
+        return this.#retry(signal);
+    }
+  }
+
+  async #retry(signal: AbortSignal): Promise<void> {
+    const waitMs = this.#retryMs;
+    this.#retryMs = Math.min(waitMs * 2, RETRY_MAX_MS);
+    await delay(this.options.clock, waitMs, signal).catch(() => undefined);
+  }
+
+  #noteStart(): void {
+    const { life, facts } = this.runtime;
+    if (life.kind === 'none' || life.kind === 'created') return;
+    const pid = life.kind === 'exited' ? 0 : life.pid;
+    const { state, memory } = progress.started(this.#stored, pid, Math.round(life.startedAtMs));
+    const byUser = state.restartCount === 0;
+    this.#advance({ state: progress.placed(state, facts), memory });
+    // What a policy is to bring back after a power cut must be known then.
+    if (byUser && (this.#stored.assignment.container?.host?.restart?.name ?? 'no') !== 'no')
+      this.options.storage.sync();
+  }
+
+  #noteExit(): void {
+    const { life } = this.runtime;
+    const nowMs = this.options.clock.now();
+    const exit =
+      life.kind === 'exited'
+        ? life.exit
+        : { exitCode: 255, oomKilled: false, finishedAtMs: nowMs, error: 'its files are gone' };
+    this.#advance(progress.exited(this.#stored, exit, nowMs));
+  }
+
+  #answer(refusal?: Refusal): void {
+    if (refusal)
+      this.options.logger.debug({ reason: refusal.message }, 'what was asked of a container is refused');
+    this.#advance(progress.answered(this.#stored, refusal));
+  }
+
+  async #wait(untilMs: number | undefined, signal: AbortSignal): Promise<void> {
+    this.#watchEnd();
+    const seen = this.#version;
+    const changed = this.#changed.until(() => this.#version !== seen, signal);
+    if (untilMs === undefined) return changed;
+    const over = new AbortController();
+    const { clock } = this.options;
+    const time = delay(clock, Math.max(0, untilMs - clock.now()), AbortSignal.any([signal, over.signal]));
+    await Promise.race([changed, time]).finally(() => {
+      over.abort();
+      time.catch(() => undefined);
+      changed.catch(() => undefined);
+    });
+  }
+
+  /** While it runs, its end makes another step due. */
+  #watchEnd(): void {
+    const { kind } = this.runtime.life;
+    if (this.#watched || (kind !== 'running' && kind !== 'paused')) return;
+    this.#watched = true;
+    this.runtime.ended(this.#closing.signal).then(
+      () => {
+        this.#watched = false;
+        this.wake();
+      },
+      () => undefined,
+    );
+  }
+
+  /** @param silent written down without being reported: the answer that follows carries it */
+  #advance({ state, memory }: progress.Progress, silent = false): void {
+    const before = this.#stored.state;
+    const sequence = progress.nextSequence(before, this.options.clock.now());
+    const next = state === before ? before : { ...state, sequence };
+    this.#put({ ...this.#stored, state: next, memory });
+    if (next === before || silent) return;
+    if (next.state !== before.state)
+      this.options.logger.info(
+        { from: before.state, to: next.state, ...(next.error && { reason: next.error }) },
+        `container ${before.state} → ${next.state}`,
+      );
+    this.options.onState(next);
+  }
+
+  #put(stored: StoredContainer): void {
+    this.#stored = stored;
+    this.options.storage.put(this.id, stored);
+  }
+}
+
+/** An operating error keeps its kind; a command that cannot be executed is the caller's. */
+const refusalKind = (error: unknown): Refusal['kind'] =>
+  error instanceof StartError && error.exitCode !== 125 ? 'invalidArgument' : errorKindOf(error);
+
+const reason = (): DOMException => new DOMException('another step is due', 'AbortError');

@@ -1,0 +1,3 @@
+export * from './container-loop.js';
+export * from './containers.js';
+export * from './runtime.js';

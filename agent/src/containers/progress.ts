@@ -1,0 +1,169 @@
+import type { ContainerState } from '@tessera/shared/model';
+import { ContainerState as StateMessage } from '@tessera/shared/model';
+import type { ContainerAssignment } from '@tessera/shared/wire';
+import type { ExitStatus } from '../executor/executor.js';
+import type { ContainerMemory, StoredContainer } from '../storage/index.js';
+import type { Refusal } from './plan.js';
+import { comesBack, nextBackoffMs } from './restart-policy.js';
+import type { LocalFacts } from './runtime.js';
+
+// What a step does to what is written down of a container. Pure: the loop writes, then reports.
+
+/** State and memory after a step. */
+export interface Progress {
+  readonly state: ContainerState;
+  readonly memory: ContainerMemory;
+}
+
+/** Of a container that has just been assigned. */
+export function firstProgress(assignment: ContainerAssignment, bootId: string): Progress {
+  const { container, placement } = assignment;
+  return {
+    state: StateMessage.create({
+      containerId: container!.id,
+      nodeId: placement?.nodeId ?? '',
+      state: 'created',
+    }),
+    memory: { stoppedByUser: false, staysDown: false, backoffMs: 0, bootId, removed: false },
+  };
+}
+
+/** Work on the target's generation begins. What the user asks for outweighs a restart that was due. */
+export function begun({ assignment, state, memory }: StoredContainer): Progress {
+  const { verb, generation } = assignment.container!.target!;
+  const next = { ...memory, underWay: { generation, starts: state.starts } };
+  if (verb === 'stop' || verb === 'restart')
+    return { state, memory: { ...withoutRestart(next), staysDown: true, stoppedByUser: verb === 'stop' } };
+  if (verb === 'start') return { state, memory: { ...withoutRestart(next), stoppedByUser: false } };
+  return { state, memory: next };
+}
+
+/** It runs: started by the user, or again by its policy. */
+export function started({ state, memory }: StoredContainer, pid: number, startedAtMs: number): Progress {
+  const byPolicy = memory.restartAtMs !== undefined;
+  return {
+    state: {
+      ...state,
+      state: 'running',
+      pid,
+      exitCode: 0,
+      error: '',
+      oomKilled: false,
+      startedAtMs,
+      starts: state.starts + 1,
+      restartCount: byPolicy ? state.restartCount + 1 : 0,
+    },
+    memory: {
+      ...withoutRestart(memory),
+      staysDown: false,
+      stoppedByUser: byPolicy ? memory.stoppedByUser : false,
+      backoffMs: byPolicy ? memory.backoffMs : 0,
+    },
+  };
+}
+
+/** What it got here, once it runs. */
+export function placed(state: ContainerState, { networks, ports }: LocalFacts): ContainerState {
+  return { ...state, localNetworks: networks, ports };
+}
+
+/** It has ended; its policy says whether it comes back. */
+export function exited(
+  { assignment, state, memory }: StoredContainer,
+  exit: ExitStatus,
+  nowMs: number,
+): Progress {
+  const { exitCode, oomKilled, finishedAtMs, error = '' } = exit;
+  const ended: ContainerState = {
+    ...state,
+    state: 'exited',
+    pid: 0,
+    exitCode,
+    oomKilled,
+    error,
+    finishedAtMs,
+    exits: state.exits + 1,
+    localNetworks: [],
+    ports: [],
+  };
+  const { stoppedByUser } = memory;
+  const { restartCount } = state;
+  const policy = assignment.container!.host?.restart;
+  const down = withoutRestart(memory);
+  if (memory.staysDown || !comesBack(policy, { exitCode, stoppedByUser, restartCount }))
+    return { state: ended, memory: down };
+  const backoffMs = nextBackoffMs(memory.backoffMs, finishedAtMs - state.startedAtMs);
+  return {
+    state: { ...ended, state: 'restarting' },
+    memory: { ...down, backoffMs, restartAtMs: nowMs + backoffMs },
+  };
+}
+
+/** It could not be started: Docker keeps it as it was, with the code and the reason. */
+export function notStarted({ state, memory }: StoredContainer, exitCode: number, error: string): Progress {
+  return {
+    state: { ...state, state: state.starts > 0 ? 'exited' : 'created', exitCode, error, pid: 0 },
+    memory: withoutRestart(memory),
+  };
+}
+
+/** A start by policy that failed for now is due again, later each time. */
+export function startPutOff({ state, memory }: StoredContainer, error: string, nowMs: number): Progress {
+  const backoffMs = nextBackoffMs(memory.backoffMs, 0);
+  return { state: { ...state, error }, memory: { ...memory, backoffMs, restartAtMs: nowMs + backoffMs } };
+}
+
+/** The target's generation is done, or refused. */
+export function answered({ assignment, state, memory }: StoredContainer, refusal?: Refusal): Progress {
+  const { underWay: _, ...rest } = memory;
+  return {
+    state: {
+      ...state,
+      generation: assignment.container!.target!.generation,
+      generationError: refusal?.message ?? '',
+      generationErrorKind: refusal?.kind ?? '',
+    },
+    memory: rest,
+  };
+}
+
+/** A stop that finds it waiting for its restart. */
+export function restartGivenUp(stored: StoredContainer): Progress {
+  return { ...begun(stored), state: { ...stored.state, state: 'exited' } };
+}
+
+/** After a boot, only a restart policy starts anything again: `always` also what the user had stopped. */
+export function afterBoot(
+  { assignment, state, memory }: StoredContainer,
+  bootId: string,
+  nowMs: number,
+): Progress {
+  const { restartAtMs: _, ...rest } = memory;
+  const next = { ...rest, bootId, staysDown: false, backoffMs: 0 };
+  const { exitCode, starts, exits, restartCount } = state;
+  // What still counts as running is found ended, and then decided on by its exit.
+  const isDown = starts > 0 && starts === exits && state.state !== 'removing';
+  const { stoppedByUser } = memory;
+  if (!isDown || !comesBack(assignment.container!.host?.restart, { exitCode, stoppedByUser, restartCount }))
+    return { state, memory: next };
+  return {
+    state: { ...state, state: 'restarting', sequence: nextSequence(state, nowMs) },
+    memory: { ...next, restartAtMs: nowMs },
+  };
+}
+
+/** A signal from the user counts as a stop, once the container has ended. Source: moby, daemon/kill.go. */
+export function killedByUser({ state, memory }: StoredContainer, isFinal: boolean): Progress {
+  const next = { ...memory, stoppedByUser: true, staysDown: memory.staysDown || isFinal };
+  if (!isFinal || memory.restartAtMs === undefined) return { state, memory: next };
+  return { state: { ...state, state: 'exited' }, memory: withoutRestart(next) };
+}
+
+/** By the clock, so that a state after a power cut, which may have lost the newest records, still counts as newer. */
+export const nextSequence = ({ sequence }: ContainerState, nowMs: number): number =>
+  Math.max(sequence + 1, nowMs);
+
+function withoutRestart(memory: ContainerMemory): ContainerMemory {
+  const { restartAtMs: _, ...rest } = memory;
+  return rest;
+}

@@ -1,0 +1,62 @@
+import type { NetworkAttachment, PortBinding } from '@tessera/shared/model';
+import type { ContainerAssignment } from '@tessera/shared/wire';
+import type { ExitStatus } from '../executor/executor.js';
+
+/** What the runtime core knows of a container on this host, from what runs and what lies on the disk. */
+export type ContainerLife =
+  /** Nothing of it is here. */
+  | { readonly kind: 'none' }
+  /** Its directories are made, and no run of it has left a record. */
+  | { readonly kind: 'created' }
+  | { readonly kind: 'running' | 'paused'; readonly pid: number; readonly startedAtMs: number }
+  /** How its last run ended. */
+  | { readonly kind: 'exited'; readonly exit: ExitStatus; readonly startedAtMs: number };
+
+/** What a container got on this host alone, while it runs. */
+export interface LocalFacts {
+  readonly networks: readonly NetworkAttachment[];
+  readonly ports: readonly PortBinding[];
+}
+
+/** How to end a container. */
+export interface StopOrder {
+  /** By name or number; empty: its own. */
+  readonly signal: string;
+  /** Until SIGKILL; negative: its own. */
+  readonly timeoutMs: number;
+}
+
+/** One container that is no task's: made once, started any number of times. Each call may be repeated after a crash. */
+export interface RuntimeContainer {
+  readonly life: ContainerLife;
+  readonly facts: LocalFacts;
+  /**
+   * Image, directories, and a look at whether everything asked for can be honoured.
+   * @throws ClusterError naming the field that cannot
+   */
+  create(assignment: ContainerAssignment, signal: AbortSignal): Promise<void>;
+  /**
+   * A new run over the files of the last one. Resolves when the command itself has been executed.
+   * @throws StartError when it cannot be
+   */
+  start(assignment: ContainerAssignment, signal: AbortSignal): Promise<void>;
+  /** Stop signal, grace, SIGKILL; resolves when it has ended. */
+  stop(order: StopOrder, signal: AbortSignal): Promise<void>;
+  /** @throws ClusterError `conflict` when it does not run */
+  kill(signal: number): Promise<void>;
+  pause(): Promise<void>;
+  unpause(): Promise<void>;
+  /** Applies changed limits to what runs. */
+  update(assignment: ContainerAssignment): Promise<void>;
+  /** Resolves when it does not run, however that came. */
+  ended(signal: AbortSignal): Promise<void>;
+  /** Takes everything of it off this host, running or not. */
+  remove(): Promise<void>;
+}
+
+/** Makes and finds containers on this host. */
+export interface ContainerRuntime {
+  readonly bootId: string;
+  /** The one container of this id; after the executor's recovery with what an earlier agent left of it. */
+  container(id: string): RuntimeContainer;
+}

@@ -1,0 +1,121 @@
+import type { Clock } from '@tessera/shared/env';
+import { ClusterError } from '@tessera/shared/errors';
+import type { ContainerAssignment } from '@tessera/shared/wire';
+import type { ExitStatus } from '../../executor/executor.js';
+import { Condition } from '../../task/condition.js';
+import type { ContainerLife, ContainerRuntime, RuntimeContainer, StopOrder } from '../runtime.js';
+
+/** How the containers of a fake host behave; every part may be left out. What they throw, the call rejects with. */
+export interface FakeContainerBehaviour {
+  readonly create?: (assignment: ContainerAssignment, signal: AbortSignal) => Promise<void>;
+  readonly start?: (id: string, signal: AbortSignal) => Promise<void>;
+  /** Exit code on the stop signal, at once. Default 143 (128 + SIGTERM). Undefined: it ignores the signal. */
+  readonly stopCode?: number | undefined;
+}
+
+/** Containers of a fake host. They outlive the agent that made them, as real ones do, and may outlive a boot. */
+export class FakeRuntime implements ContainerRuntime {
+  bootId = 'boot-1';
+  behaviour: FakeContainerBehaviour = {};
+  readonly changed = new Condition();
+  readonly #containers = new Map<string, FakeRuntimeContainer>();
+  #nextPid = 5000;
+
+  constructor(readonly clock: Clock) {}
+
+  container(id: string): FakeRuntimeContainer {
+    const known = this.#containers.get(id) ?? new FakeRuntimeContainer(id, this);
+    this.#containers.set(id, known);
+    return known;
+  }
+
+  newPid(): number {
+    return this.#nextPid++;
+  }
+
+  /** Ends what runs as a power cut does, and begins another boot. */
+  reboot(): void {
+    this.bootId += '+';
+    for (const container of this.#containers.values())
+      if (container.isUp) container.exit(255, { error: 'host was restarted' });
+  }
+}
+
+export class FakeRuntimeContainer implements RuntimeContainer {
+  life: ContainerLife = { kind: 'none' };
+  readonly facts = { networks: [], ports: [] };
+  /** What was asked of it, in order. */
+  readonly calls: string[] = [];
+
+  constructor(
+    readonly id: string,
+    private readonly runtime: FakeRuntime,
+  ) {}
+
+  get isUp(): boolean {
+    return this.life.kind === 'running' || this.life.kind === 'paused';
+  }
+
+  /** Ends it from outside, as its own program would. */
+  exit(exitCode: number, more: Partial<ExitStatus> = {}): void {
+    if (this.life.kind !== 'running' && this.life.kind !== 'paused')
+      throw new Error(`${this.id} does not run`);
+    const { startedAtMs } = this.life;
+    const finishedAtMs = this.runtime.clock.now();
+    this.life = { kind: 'exited', exit: { exitCode, oomKilled: false, finishedAtMs, ...more }, startedAtMs };
+    this.runtime.changed.notify();
+  }
+
+  async create(assignment: ContainerAssignment, signal: AbortSignal): Promise<void> {
+    this.calls.push('create');
+    await this.runtime.behaviour.create?.(assignment, signal);
+    signal.throwIfAborted();
+    if (this.life.kind === 'none') this.life = { kind: 'created' };
+  }
+
+  async start(_: ContainerAssignment, signal: AbortSignal): Promise<void> {
+    this.calls.push('start');
+    if (this.isUp) return;
+    this.life = { kind: 'created' };
+    await this.runtime.behaviour.start?.(this.id, signal);
+    signal.throwIfAborted();
+    this.life = { kind: 'running', pid: this.runtime.newPid(), startedAtMs: this.runtime.clock.now() };
+    this.runtime.changed.notify();
+  }
+
+  async stop({ signal, timeoutMs }: StopOrder, abort: AbortSignal): Promise<void> {
+    this.calls.push(`stop ${signal} ${timeoutMs}`);
+    const { behaviour } = this.runtime;
+    const code = 'stopCode' in behaviour ? behaviour.stopCode : 143;
+    if (code !== undefined && this.isUp) this.exit(code);
+    await this.ended(abort);
+  }
+
+  async kill(signal: number): Promise<void> {
+    this.calls.push(`kill ${signal}`);
+    if (!this.isUp) throw new ClusterError('conflict', `container ${this.id} is not running`);
+    this.exit(128 + signal);
+  }
+
+  async pause(): Promise<void> {
+    if (this.life.kind === 'running') this.life = { ...this.life, kind: 'paused' };
+  }
+
+  async unpause(): Promise<void> {
+    if (this.life.kind === 'paused') this.life = { ...this.life, kind: 'running' };
+  }
+
+  async update(): Promise<void> {
+    this.calls.push('update');
+  }
+
+  ended(signal: AbortSignal): Promise<void> {
+    return this.runtime.changed.until(() => !this.isUp, signal);
+  }
+
+  async remove(): Promise<void> {
+    this.calls.push('remove');
+    this.life = { kind: 'none' };
+    this.runtime.changed.notify();
+  }
+}

@@ -1,0 +1,279 @@
+import { delay } from '@tessera/shared/env';
+import { ClusterError } from '@tessera/shared/errors';
+import { type Container as ContainerObject, Task, TaskSpec } from '@tessera/shared/model';
+import type { ContainerAssignment } from '@tessera/shared/wire';
+import type { ContainerLife, LocalFacts, RuntimeContainer, StopOrder } from '../../containers/runtime.js';
+import type { LocalImage } from '../../image/image-store.js';
+import { abortable } from './abortable.js';
+import { Container } from './container.js';
+import { checkSources, DEFAULT_STOP_GRACE_MS, sandboxOf } from './container-controller.js';
+import type { ExecutorParts } from './container-executor.js';
+import {
+  type ContainerRecord,
+  forgetRun,
+  readStart,
+  type StartRecord,
+  writeRecord,
+  writeStart,
+} from './container-record.js';
+import { hostSettings, networkKind } from './host-config.js';
+import { parseSignal } from './signals.js';
+
+const NO_FACTS: LocalFacts = { networks: [], ports: [] };
+const CREATED: ContainerLife = { kind: 'created' };
+
+/**
+ * A container that is no task's, on this host: its files stay, and each run over them is a `Container` of its own,
+ * started once.
+ */
+export class StandaloneContainer implements RuntimeContainer {
+  #record: ContainerRecord | undefined;
+  /** The run under way, or the last one. */
+  #run: Container | undefined;
+  #start: StartRecord | undefined;
+  #isPaused = false;
+  #facts = NO_FACTS;
+
+  constructor(
+    readonly id: string,
+    private readonly parts: ExecutorParts,
+  ) {}
+
+  get life(): ContainerLife {
+    if (!this.#record) return { kind: 'none' };
+    const life = this.#run?.life;
+    switch (life?.kind) {
+      case 'running':
+        return {
+          kind: this.#isPaused ? 'paused' : 'running',
+          pid: life.pid,
+          startedAtMs: Math.round(life.startedAtMs),
+        };
+      case 'ended':
+        return { kind: 'exited', exit: life.status, startedAtMs: Math.round(life.startedAtMs) };
+      default:
+        return CREATED;
+    }
+  }
+
+  get facts(): LocalFacts {
+    return this.life.kind === 'running' || this.life.kind === 'paused' ? this.#facts : NO_FACTS;
+  }
+
+  /** Where its log lies. It grows while a run is under way. */
+  get log() {
+    if (!this.#record) return undefined;
+    const run = this.#run;
+    const isClosed = run === undefined || run.life.kind === 'prepared' || run.isClosed;
+    const closed = isClosed ? Promise.resolve() : run.closed;
+    return { dataDir: this.parts.dataDir(this.id), closed, isClosed };
+  }
+
+  /** Takes up what an earlier agent left. Returns the run that is still under way, if there is one. */
+  async adopt(
+    record: ContainerRecord,
+  ): Promise<{ readonly run: Container; readonly start: StartRecord } | undefined> {
+    const [dataDir, runDir] = this.#dirs();
+    const start = await readStart(dataDir);
+    this.#record = record;
+    if (!start) {
+      await this.parts.host.cgroups.kill(this.id);
+      return undefined;
+    }
+    const run = new Container(this.parts.host, { ...record, bootId: start.bootId }, dataDir, runDir);
+    await run.adopt();
+    this.#run = run;
+    this.#start = start;
+    if (run.life.kind !== 'running') return undefined;
+    this.#isPaused = await this.parts.host.cgroups.isFrozen(this.id);
+    this.#facts = { networks: [], ports: start.ports };
+    this.#followEnd(run, start);
+    return { run, start };
+  }
+
+  async create(assignment: ContainerAssignment, signal: AbortSignal): Promise<void> {
+    if (this.#record) return;
+    const container = assignment.container!;
+    const { spec, host } = partsOf(container);
+    networkKind(host.networkMode);
+    await checkSources(spec.mounts);
+    const image = await this.parts.images.ensure(spec.imageDigest || spec.image, this.id, signal);
+    try {
+      const [dataDir, runDir] = this.#dirs();
+      const record: ContainerRecord = {
+        id: this.id,
+        taskId: this.id,
+        imageId: image.id,
+        hostname: spec.hostname || this.id.slice(0, 12),
+        bootId: this.parts.host.bootId,
+        stopSignal: parseSignal(spec.stopSignal || image.config.stopSignal),
+        stopGraceMs: spec.stopGraceMs < 0 ? DEFAULT_STOP_GRACE_MS : spec.stopGraceMs,
+        attachments: assignment.placement?.networks ?? [],
+        dnsServers: spec.dnsServers,
+        standalone: true,
+      };
+      // What cannot be honoured is to be known now, not at the start.
+      this.#compile(record, container, image);
+      await writeRecord(dataDir, runDir, record);
+      this.#record = record;
+    } catch (error) {
+      await this.parts.images.release(this.id);
+      throw error;
+    }
+  }
+
+  async start(assignment: ContainerAssignment, signal: AbortSignal): Promise<void> {
+    const record = this.#record;
+    if (!record) throw new ClusterError('failedPrecondition', `container ${this.id} has not been created`);
+    if (this.#run?.life.kind === 'running') return;
+    const container = assignment.container!;
+    const { host, bootId } = { host: partsOf(container).host, bootId: this.parts.host.bootId };
+    const network = networkKind(host.networkMode);
+    await checkSources(container.spec!.mounts);
+    const [dataDir, runDir] = this.#dirs();
+    const run = new Container(this.parts.host, { ...record, bootId }, dataDir, runDir);
+    // First of all, since it takes longest; the rest is done beside it.
+    run.warmUp();
+    try {
+      const image = await this.parts.images.ensure(record.imageId, this.id, signal);
+      const spec = this.#compile(record, container, image);
+      // The last run's shim removes the very groups that this one makes.
+      await this.#run?.gone();
+      await forgetRun(dataDir, runDir);
+      this.#run = undefined;
+      const ownPids = host.pidMode !== 'host';
+      const start: StartRecord = { bootId, network, ownPids, ports: [] };
+      await writeStart(dataDir, start);
+      this.#start = start;
+      this.#isPaused = false;
+      this.#run = run;
+      await run.start(spec, (pid) => this.#attach(run, pid, start, signal), signal);
+      this.#facts = { networks: [], ports: start.ports };
+    } catch (error) {
+      await run.discard();
+      await this.parts.detach(run);
+      await forgetRun(dataDir, runDir);
+      this.#run = undefined;
+      throw error;
+    }
+    if (this.#start) this.#followEnd(run, this.#start);
+  }
+
+  async stop({ signal: name, timeoutMs }: StopOrder, signal: AbortSignal): Promise<void> {
+    const run = this.#running();
+    if (!run) return;
+    const { stopSignal, stopGraceMs } = run.record;
+    await run.signal(name === '' ? stopSignal : parseSignal(name));
+    // A frozen process takes no signal.
+    await this.#thaw();
+    const graceOver = new AbortController();
+    const both = AbortSignal.any([signal, graceOver.signal]);
+    const grace = delay(this.parts.host.clock, timeoutMs < 0 ? stopGraceMs : timeoutMs, both).then(
+      () => run.signal(9),
+      () => {}, // ended, or the caller has given up
+    );
+    try {
+      await abortable(run.ended, signal);
+    } finally {
+      graceOver.abort();
+      await grace;
+    }
+  }
+
+  async kill(signal: number): Promise<void> {
+    const run = this.#running();
+    if (!run) throw new ClusterError('conflict', `container ${this.id} is not running`);
+    await run.signal(signal);
+    if (signal === 9) await this.#thaw();
+  }
+
+  async pause(): Promise<void> {
+    await this.parts.host.cgroups.freeze(this.id);
+    this.#isPaused = true;
+  }
+
+  unpause(): Promise<void> {
+    return this.#thaw();
+  }
+
+  async update(assignment: ContainerAssignment): Promise<void> {
+    const { spec, host } = partsOf(assignment.container!);
+    const { cgroups } = this.parts.host;
+    const { limits } = hostSettings(host, spec, cgroups);
+    if (this.#running()) await cgroups.update(this.id, limits);
+  }
+
+  async ended(signal: AbortSignal): Promise<void> {
+    const run = this.#running();
+    if (run) await abortable(run.ended, signal);
+  }
+
+  async remove(): Promise<void> {
+    if (this.#isPaused) await this.#thaw();
+    const [dataDir, runDir] = this.#dirs();
+    const run = this.#run ?? (this.#record && new Container(this.parts.host, this.#record, dataDir, runDir));
+    if (run) await this.parts.dispose(run);
+    this.#run = undefined;
+    this.#record = undefined;
+    this.#start = undefined;
+    this.parts.standalone.delete(this.id);
+  }
+
+  #dirs(): [string, string] {
+    return [this.parts.dataDir(this.id), this.parts.runDir(this.id)];
+  }
+
+  #running(): Container | undefined {
+    return this.#run?.life.kind === 'running' ? this.#run : undefined;
+  }
+
+  async #thaw(): Promise<void> {
+    if (!this.#isPaused) return;
+    await this.parts.host.cgroups.thaw(this.id);
+    this.#isPaused = false;
+  }
+
+  #compile(record: ContainerRecord, container: ContainerObject, image: LocalImage): Buffer {
+    const { spec, host } = partsOf(container);
+    const [dataDir, runDir] = this.#dirs();
+    const { hostname } = record;
+    return this.parts.compiler.compile({
+      id: this.id,
+      task: Task.create({
+        id: this.id,
+        spec: TaskSpec.create({ container: spec, logDriver: host.logDriver }),
+      }),
+      image,
+      dataDir,
+      runDir,
+      hostname,
+      host,
+      networkFiles: this.parts.networkFiles({
+        hostname,
+        attachments: record.attachments,
+        extraHosts: spec.hosts,
+        dnsServers: spec.dnsServers,
+        dnsSearch: spec.dnsSearch,
+        dnsOptions: spec.dnsOptions,
+      }),
+    });
+  }
+
+  async #attach(run: Container, pid: number, start: StartRecord, signal: AbortSignal): Promise<void> {
+    if (start.network === 'own') await this.parts.network?.attach(sandboxOf(run, pid), signal);
+  }
+
+  /** Its names, addresses and links must not outlive it until it is started again. */
+  #followEnd(run: Container, { ownPids }: StartRecord): void {
+    void run.ended.then(async () => {
+      this.#isPaused = false;
+      await this.parts.detach(run);
+      if (!ownPids) await this.parts.host.cgroups.kill(this.id);
+    });
+  }
+}
+
+function partsOf({ id, spec, host }: ContainerObject) {
+  if (!spec || !host) throw new ClusterError('invalidArgument', `container ${id} has no specification`);
+  return { spec, host };
+}
