@@ -1,7 +1,8 @@
-import { ClusterError, invalid } from '@tessera/shared/errors';
+import { invalid } from '@tessera/shared/errors';
 import type { Image, NodeStatus } from '@tessera/shared/model';
 import type { View } from '../store/view.js';
 import type { SideStream } from '../streams/index.js';
+import { chooseNode } from './image-nodes.js';
 import { familiarName, normalizeName } from './image-reference.js';
 import { addNames } from './images.js';
 import { imageLabel } from './lookup.js';
@@ -27,7 +28,7 @@ export async function loadImages(
   progress: (line: string) => void,
   signal: AbortSignal,
 ): Promise<readonly Image[]> {
-  const nodeId = chooseLoader(await context.store.read(), context.nodeId);
+  const nodeId = chooseNode(await context.store.read(), context.nodeId);
   const stream = await context.streams.requestStream(
     nodeId,
     { $case: 'imageLoad', value: { quiet: false } },
@@ -52,15 +53,6 @@ export async function loadImages(
   }
   for (const image of images) await awaitCopies(context, image, progress, signal);
   return images;
-}
-
-/** The manager's own node, since the archive need not cross the network then; else any that is ready. */
-function chooseLoader(view: View, ownNodeId: string): string {
-  const ready = [...view.nodeStatuses.all()].filter(({ state }) => state === 'ready');
-  const chosen = ready.find(({ nodeId }) => nodeId === ownNodeId) ?? ready[0];
-  if (!chosen)
-    throw new ClusterError('unavailable', 'no node is ready to take the image; see "tsctl node ls"');
-  return chosen.nodeId;
 }
 
 /** Sends the archive down while what the agent answers is read, since it may refuse half way. */

@@ -167,6 +167,9 @@ export function addNames(tx: Transaction, image: Image, names: readonly string[]
   tx.put('images', {
     ...Image.fromPartial(image),
     names: [...new Set([...(known?.names ?? []), ...names])].sort(),
+    repoDigests: [...new Set([...image.repoDigests, ...(known?.repoDigests ?? [])])],
+    registryAuth:
+      image.registryAuth.length > 0 ? image.registryAuth : (known?.registryAuth ?? Buffer.alloc(0)),
   });
 }
 

@@ -5,6 +5,7 @@ export * from './lookup.js';
 export * from './networks.js';
 export * from './nodes.js';
 export * from './ports.js';
+export * from './registry-images.js';
 export * from './services.js';
 export * from './swarm.js';
 export * from './tasks.js';

@@ -1,6 +1,6 @@
 import { ClusterError } from '@tessera/shared/errors';
-import type { ContainerSpec } from '@tessera/shared/model';
-import type { Transaction } from '../store/view.js';
+import type { ContainerSpec, Image } from '@tessera/shared/model';
+import type { Transaction, View } from '../store/view.js';
 import { familiarName } from './image-reference.js';
 
 /**
@@ -18,10 +18,10 @@ export function resolveImage(
   const kept = before?.image === container.image ? before : undefined;
   if (container.imageDigest) {
     if (kept?.imageDigest === container.imageDigest) return container;
-    const image = tx.images.get(container.imageDigest);
+    const image = imageByDigest(tx, container);
     if (!image) throw noSuchImage(`${familiarName(container.image)}@${container.imageDigest}`);
     tx.require('images', image.id);
-    return container;
+    return { ...container, imageDigest: image.id };
   }
   const image = tx.images.byName(container.image);
   if (!image) throw noSuchImage(familiarName(container.image));
@@ -29,8 +29,30 @@ export function resolveImage(
   return { ...container, imageDigest: image.id };
 }
 
-const noSuchImage = (name: string): ClusterError =>
+/** What a container's image is called at its registry, by digest where one is given. */
+export const referenceOf = ({ image, imageDigest }: ContainerSpec): string =>
+  imageDigest ? `${image.slice(0, image.lastIndexOf(':'))}@${imageDigest}` : image;
+
+/** Whether the cluster can say by itself which image this is. */
+export function isKnownImage(view: View, container: ContainerSpec, before?: ContainerSpec): boolean {
+  if (!container.imageDigest) return view.images.byName(container.image) !== undefined;
+  const isKept = before?.image === container.image && before.imageDigest === container.imageDigest;
+  return isKept || imageByDigest(view, container) !== undefined;
+}
+
+/** By the digest of its manifest, or by that of the index its registry leads to it from. */
+function imageByDigest(view: View, container: ContainerSpec): Image | undefined {
+  const { imageDigest } = container;
+  const found = view.images.get(imageDigest);
+  if (found) return found;
+  const reference = referenceOf(container);
+  for (const image of view.images.all()) if (image.repoDigests.includes(reference)) return image;
+  return undefined;
+}
+
+/** @param reason why its registry did not give it */
+export const noSuchImage = (name: string, reason?: string): ClusterError =>
   new ClusterError(
     'notFound',
-    `No such image: ${name}. No node has it, and pulling from a registry is not supported yet: load it with "tsctl image load"`,
+    `No such image: ${name}${reason ? `: ${reason}` : ''}. No node has it: pull it with "tsctl image pull", or load it with "tsctl image load"`,
   );

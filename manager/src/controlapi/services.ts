@@ -1,22 +1,36 @@
 import { newId } from '@tessera/shared/env';
-import { ClusterError, invalid } from '@tessera/shared/errors';
+import { ClusterError, errorText, invalid } from '@tessera/shared/errors';
 import { Service, type ServiceSpec, ServiceSpec as Spec, TaskSpec } from '@tessera/shared/model';
+import { seal, unseal } from '../seal/index.js';
 import type { Transaction, View } from '../store/view.js';
+import { familiarName } from './image-reference.js';
 import { getNetwork, getService } from './lookup.js';
 import type { ControlContext } from './ports.js';
 import { proposeName } from './random-name.js';
-import { resolveImage } from './resolve-image.js';
+import { RegistryImages } from './registry-images.js';
+import { isKnownImage, noSuchImage, referenceOf, resolveImage } from './resolve-image.js';
 import { outOfSequence, validateServiceSpec } from './service-validation.js';
 
 /** Which of a service's two specs an update takes: the one given, or the one before it. */
 export type UpdateSource = 'given' | 'previous';
 
+/** With what a service's image is pulled (Docker's X-Registry-Auth). */
+export interface ServiceAuth {
+  /** Empty: none is given; an update then keeps what `from` names. */
+  readonly registryAuth: string;
+  readonly from: 'spec' | 'previous-spec';
+}
+const NO_AUTH: ServiceAuth = { registryAuth: '', from: 'spec' };
+
 /** What may be asked of services. */
 export class Services {
   readonly #context: ControlContext;
 
+  readonly #registry: RegistryImages;
+
   constructor(context: ControlContext) {
     this.#context = context;
+    this.#registry = new RegistryImages(context);
   }
 
   /** Services that are not being removed, with the picture they are from. */
@@ -30,11 +44,15 @@ export class Services {
     return { view, service: getService(view, reference) };
   }
 
-  /** @throws ClusterError `alreadyExists` when the name is taken */
-  async create(spec: ServiceSpec): Promise<Service> {
+  /** @throws ClusterError `alreadyExists` when the name is taken, `notFound` for an image that is nowhere */
+  async create(
+    spec: ServiceSpec,
+    { registryAuth }: ServiceAuth = NO_AUTH,
+    signal: AbortSignal = new AbortController().signal,
+  ): Promise<Service> {
     const { store, random } = this.#context;
     const id = newId(random);
-    await store.read();
+    await this.#knowImage(await store.read(), spec, undefined, registryAuth, signal);
 
     return store.update((tx) => {
       const name = spec.name || proposeName(random, (name) => tx.claim(`name/service/${name}`) !== undefined);
@@ -42,7 +60,8 @@ export class Services {
       validateServiceSpec(resolved);
       takeName(tx, name, id);
 
-      const service = Service.fromPartial({ id, spec: resolved, specVersion: 1 });
+      const sealed = registryAuth ? seal(tx, random, `service/${id}`, registryAuth) : Buffer.alloc(0);
+      const service = Service.fromPartial({ id, spec: resolved, specVersion: 1, registryAuth: sealed });
       tx.put('services', service);
       tx.put('specs', { serviceId: id, version: 1, task: resolved.task });
       return service;
@@ -55,9 +74,19 @@ export class Services {
    * @param index the `meta.index` the new spec was made from
    * @throws ClusterError `aborted` when the service has changed since
    */
-  async update(reference: string, index: number, spec: ServiceSpec, source: UpdateSource): Promise<Service> {
-    const { store } = this.#context;
-    const { id } = getService(await store.read(), reference);
+  async update(
+    reference: string,
+    index: number,
+    spec: ServiceSpec,
+    source: UpdateSource,
+    { registryAuth, from }: ServiceAuth = NO_AUTH,
+    signal: AbortSignal = new AbortController().signal,
+  ): Promise<Service> {
+    const { store, random } = this.#context;
+    const view = await store.read();
+    const known = getService(view, reference);
+    const { id } = known;
+    if (source === 'given') await this.#knowImage(view, spec, known, registryAuth, signal);
 
     return store.update((tx) => {
       const before = getService(tx, id);
@@ -85,10 +114,37 @@ export class Services {
         spec: resolved,
         previousSpec: before.spec,
         specVersion,
+        registryAuth: registryAuth
+          ? seal(tx, random, `service/${id}`, registryAuth)
+          : source === 'previous' || from === 'previous-spec'
+            ? before.previousRegistryAuth
+            : before.registryAuth,
+        previousRegistryAuth: before.registryAuth,
       };
       tx.put('services', after);
       return after;
     });
+  }
+
+  /** An image that the cluster does not know is looked for at its registry, and what it is there is recorded. */
+  async #knowImage(
+    view: View,
+    { task }: ServiceSpec,
+    before: Service | undefined,
+    registryAuth: string,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const container = task?.container;
+    if (!container || isKnownImage(view, container, before?.spec?.task?.container)) return;
+    const reference = referenceOf(container);
+    const owner = `service/${before?.id}`;
+    const kept = before ? unseal(view, owner, before.registryAuth) : undefined;
+    try {
+      await this.#registry.describe({ reference, registryAuth: registryAuth || kept || '' }, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      throw noSuchImage(familiarName(reference), errorText(error));
+    }
   }
 
   /** Marks a service for removal and frees its name; the leader takes its tasks away, and then the service. */

@@ -1,6 +1,8 @@
 import type { Clock } from '@tessera/shared/env';
 import { ClusterError } from '@tessera/shared/errors';
+import type { Image } from '@tessera/shared/model';
 import type { LocateImageResponse } from '@tessera/shared/wire';
+import { unseal } from '../seal/index.js';
 import type { Store, View } from '../store/view.js';
 import { isHandedOut } from './assignment-items.js';
 
@@ -31,10 +33,10 @@ export class ImageLocator {
     const image = view.images.get(imageId);
     if (!image) throw new ClusterError('notFound', `image ${imageId} is not known to the cluster`);
     return {
-      image,
+      image: { ...image, registryAuth: Buffer.alloc(0) },
       sources: sourcesOf(view, nodeId, imageId),
       token: sign({ nodeId, imageId, expiresAtMs: clock.now() + TOKEN_MS }),
-      registryAuth: '',
+      registryAuth: registryAuthFor(view, image),
     };
   }
 }
@@ -58,4 +60,20 @@ function sourcesOf(view: View, nodeId: string, imageId: string): LocateImageResp
       sources.push({ nodeId: holder, peerAddr });
   }
   return sources;
+}
+
+/** With what the image's registry gives it: what a service that runs it was given, else what it was pulled with. */
+function registryAuthFor(view: View, image: Image): string {
+  if (image.repoDigests.length === 0) return '';
+  for (const { id, spec, previousSpec, registryAuth, previousRegistryAuth } of view.services.all()) {
+    const runs = (candidate: typeof spec) => candidate?.task?.container?.imageDigest === image.id;
+    const candidates = [
+      ...(runs(spec) ? [registryAuth] : []),
+      ...(runs(previousSpec) ? [previousRegistryAuth, registryAuth] : []),
+    ];
+    const sealed = candidates.find(({ length }) => length > 0);
+    const auth = sealed && unseal(view, `service/${id}`, sealed);
+    if (auth) return auth;
+  }
+  return unseal(view, `image/${image.id}`, image.registryAuth) ?? '';
 }

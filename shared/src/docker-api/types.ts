@@ -247,6 +247,11 @@ export interface ImageDeleteJson {
 export interface ProgressJson {
   readonly stream?: string;
   readonly status?: string;
+  /** Of what `status` is said: a layer, a tag. */
+  readonly id?: string;
+  readonly progressDetail?: { readonly current?: number; readonly total?: number };
+  readonly progress?: string;
+  readonly aux?: object;
   readonly error?: string;
   readonly errorDetail?: { readonly message: string };
 }

@@ -47,6 +47,11 @@ async function placeImage(store: Store, imageId: string): Promise<Outcome> {
       return placement !== undefined;
     }
     const nodeIds = planHolders(tx, image, loadOf(tx, imageId));
+    if (image.repoDigests.length > 0 && placement) {
+      tx.require('images', imageId);
+      tx.delete('imagePlacements', imageId);
+      return true;
+    }
     // With no node to hold it, who was meant to is the best that is known.
     if (nodeIds.length === 0 || nodeIds.join() === placement?.nodeIds.join()) return false;
     tx.require('images', imageId);

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { openMemoryStore } from '../../store/testing/index.js';
 import { planHolders } from './plan.js';
 
-const image = Image.fromPartial({ id: 'sha256:1' });
+let image = Image.fromPartial({ id: 'sha256:1' });
 
 /** Nodes by id: their state, and whether they hold the image. */
 async function holders(
@@ -61,4 +61,13 @@ test('the second copy goes to the node that was given the fewest', async () => {
       ],
     ),
   ).toEqual(['a', 'c']);
+});
+
+test('what a registry gives again is held where it is needed, and nowhere else', async () => {
+  image = { ...image, repoDigests: ['registry.test/app@sha256:2'] };
+  try {
+    expect(await holders({ a: ['ready', true], b: ['ready', false] }, ['a', 'b'])).toEqual([]);
+  } finally {
+    image = { ...image, repoDigests: [] };
+  }
 });

@@ -11,6 +11,8 @@ const HOLDERS_WANTED = 2;
  * @param load how many images each node is meant to hold already
  */
 export function planHolders(view: View, image: Image, load: ReadonlyMap<string, number>): string[] {
+  // Its registry gives it again.
+  if (image.repoDigests.length > 0) return [];
   const present = [...view.nodes.all()];
   const statusOf = (id: string): NodeStatus | undefined => view.nodeStatuses.get(id);
   const holds = (id: string): boolean => statusOf(id)?.imageDigests.includes(image.id) ?? false;

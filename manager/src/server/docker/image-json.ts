@@ -35,7 +35,7 @@ export function inspectToDocker(image: Image): object {
   return {
     Id: image.configDigest,
     RepoTags: names,
-    RepoDigests: [...new Set(names.map((name) => `${name.slice(0, name.lastIndexOf(':'))}@${image.id}`))],
+    RepoDigests: repoDigests(image),
     Parent: '',
     Comment: '',
     Created: config.created ?? timeJson(image.meta?.createdAtMs ?? 0),
@@ -49,4 +49,14 @@ export function inspectToDocker(image: Image): object {
     RootFS: { Type: 'layers', Layers: config.rootfs?.diff_ids ?? [] },
     Metadata: { LastTagTime: timeJson(image.meta?.updatedAtMs ?? 0) },
   };
+}
+
+/** As registries have it; and for names that none has, the digest that pins them here. */
+export function repoDigests(image: Image): string[] {
+  const known = image.repoDigests.map(familiarName);
+  const repositories = new Set(
+    image.names.map(familiarName).map((name) => name.slice(0, name.lastIndexOf(':'))),
+  );
+  const others = [...repositories].filter((each) => !known.some((text) => text.startsWith(`${each}@`)));
+  return [...known, ...others.map((repository) => `${repository}@${image.id}`)];
 }

@@ -5,13 +5,13 @@ import { type ControlContext, familiarName, type Images, loadImages } from '../.
 import type { View } from '../../store/view.js';
 import { empty, json, type Route, route, type StreamReply } from '../route.js';
 import { Filters } from './filters.js';
-import { imageConfig, inspectToDocker } from './image-json.js';
+import { imageConfig, inspectToDocker, repoDigests } from './image-json.js';
 import { isTrue } from './json-edge.js';
 import { lines } from './line-queue.js';
 
 const FILTERS = ['reference', 'label', 'dangling'] as const;
 
-/** `/images` and `/distribution`, Docker Engine API v1.24 and later. */
+/** `/images`, but for what concerns registries; Docker Engine API v1.24 and later. */
 export function imageRoutes(images: Images, context: ControlContext): Route[] {
   return [
     route('GET', '/images/json', async ({ query }) => {
@@ -44,21 +44,6 @@ export function imageRoutes(images: Images, context: ControlContext): Route[] {
           Comment: entry.comment ?? '',
         })),
       );
-    }),
-
-    // Which manifest a name means now: clients pin a service's image to it before they create it.
-    route('GET', '/distribution/:name/json', async ({ params }) => {
-      const { image } = await images.inspect(params.name!);
-      const manifest = JSON.parse(Buffer.from(image.manifest).toString('utf8')) as { mediaType?: string };
-      return json(200, {
-        Descriptor: {
-          mediaType: manifest.mediaType ?? 'application/vnd.oci.image.manifest.v1+json',
-          digest: image.id,
-          size: image.manifest.length,
-        },
-        // Left open: constraints by platform come from the image itself, not from the spec.
-        Platforms: [],
-      });
     }),
 
     route('POST', '/images/:name/tag', async ({ params, query }) => {
@@ -150,7 +135,6 @@ function matchesReference(name: string, pattern: string): boolean {
 
 function summaryToDocker(view: View, image: Image): ImageSummaryJson {
   const names = image.names.map(familiarName);
-  const repositories = new Set(names.map((name) => name.slice(0, name.lastIndexOf(':'))));
   const running = [...view.tasks.all()].filter(
     (task) =>
       observedState(task, view.taskStatuses.get(task.id)) === 'running' &&
@@ -160,7 +144,7 @@ function summaryToDocker(view: View, image: Image): ImageSummaryJson {
     Id: image.configDigest,
     ParentId: '',
     RepoTags: names,
-    RepoDigests: [...repositories].map((repository) => `${repository}@${image.id}`),
+    RepoDigests: repoDigests(image),
     Created: Math.floor(Date.parse(imageConfig(image).created ?? '') / 1000) || 0,
     Size: image.sizeBytes,
     SharedSize: -1,

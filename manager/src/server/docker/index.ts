@@ -3,6 +3,7 @@ import {
   Images,
   Networks,
   Nodes,
+  RegistryImages,
   Services,
   Swarm,
   Tasks,
@@ -13,6 +14,7 @@ import { logRoutes } from './logs.js';
 import { networkRoutes } from './networks.js';
 import { nodeRoutes } from './nodes.js';
 import { notYetRoutes } from './not-yet.js';
+import { registryRoutes } from './registry.js';
 import { serviceRoutes } from './services.js';
 import { swarmRoutes } from './swarm.js';
 import { systemRoutes } from './system.js';
@@ -30,6 +32,7 @@ export function dockerRoutes(context: ControlContext, dataDir: string): Route[] 
     ...nodeRoutes(new Nodes(context), context.leaderId),
     ...networkRoutes(new Networks(context)),
     ...imageRoutes(new Images(context), context),
+    ...registryRoutes(new RegistryImages(context)),
     ...swarmRoutes(new Swarm(context)),
     ...notYetRoutes(),
   ];

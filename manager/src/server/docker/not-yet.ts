@@ -13,17 +13,12 @@ const NOT_YET: Readonly<Record<string, string>> = {
   '/build': 'building images is not supported yet: load one with "image load"',
   '/commit': 'committing a container is not supported yet',
   '/session': 'sessions of the builder are not supported yet',
-  '/auth': 'registries are not supported yet: load an image with "image load"',
   '/system': 'disk usage is not supported yet',
-  '/images/create': 'pulling from a registry is not supported yet: load an image with "image load"',
-  '/images/get': 'saving images is not supported yet',
   '/images/prune': 'pruning images is not supported yet: remove them with "image rm"',
-  '/images/search': 'registries are not supported yet',
+  '/images/search': 'searching registries is not supported',
 };
 /** The same below a name: `/images/busybox/push`. */
 const NOT_YET_VERBS: Readonly<Record<string, string>> = {
-  '/images/:name/push': 'registries are not supported yet',
-  '/images/:name/get': 'saving images is not supported yet',
   '/networks/:id/connect': 'attaching containers to networks is not supported yet: use "service update"',
   '/networks/:id/disconnect': 'detaching containers from networks is not supported yet: use "service update"',
 };

@@ -7,6 +7,7 @@ import { empty, json, type Route, route } from '../route.js';
 import { Filters } from './filters.js';
 import { isTrue, parseVersion, timeJson } from './json-edge.js';
 import { objectJson } from './object-json.js';
+import { authOf } from './registry.js';
 import { serviceSpecFromDocker } from './service-spec-from-docker.js';
 import { serviceSpecToDocker } from './service-spec-to-docker.js';
 
@@ -29,8 +30,9 @@ export function serviceRoutes(services: Services): Route[] {
       );
     }),
 
-    route('POST', '/services/create', async ({ body }) => {
-      const service = await services.create(serviceSpecFromDocker(body));
+    route('POST', '/services/create', async ({ body, headers, signal }) => {
+      const auth = { registryAuth: authOf(headers), from: 'spec' } as const;
+      const service = await services.create(serviceSpecFromDocker(body), auth, signal);
       return json(201, { ID: service.id, Warnings: [] });
     }),
 
@@ -39,7 +41,7 @@ export function serviceRoutes(services: Services): Route[] {
       return json(200, serviceToDocker(view, service));
     }),
 
-    route('POST', '/services/:id/update', async ({ params, query, body }) => {
+    route('POST', '/services/:id/update', async ({ params, query, headers, body, signal }) => {
       const rollback = query.get('rollback') ?? '';
       if (rollback !== '' && rollback !== 'previous') {
         throw invalid(`unrecognized rollback option ${rollback}: only 'previous' is known`);
@@ -50,6 +52,8 @@ export function serviceRoutes(services: Services): Route[] {
         index,
         serviceSpecFromDocker(body),
         rollback === '' ? 'given' : 'previous',
+        { registryAuth: authOf(headers), from: authSource(query.get('registryAuthFrom') ?? '') },
+        signal,
       );
       return json(200, { Warnings: [] });
     }),
@@ -59,6 +63,12 @@ export function serviceRoutes(services: Services): Route[] {
       return empty();
     }),
   ];
+}
+
+function authSource(text: string): 'spec' | 'previous-spec' {
+  if (text === '' || text === 'spec') return 'spec';
+  if (text === 'previous-spec') return 'previous-spec';
+  throw invalid(`registryAuthFrom: ${text} is not spec or previous-spec`);
 }
 
 function matches(filters: Filters<(typeof FILTERS)[number]>, service: Service): boolean {

@@ -1,0 +1,318 @@
+import type { ProgressJson } from '@tessera/shared/docker-api';
+import { ClusterError, errorText, invalid } from '@tessera/shared/errors';
+import type { Image } from '@tessera/shared/model';
+import { seal, unseal } from '../seal/index.js';
+import type { View } from '../store/view.js';
+import { askNode, awaitHeld, chooseNode, findHolder, repositoriesOf } from './image-nodes.js';
+import { familiarName, normalizeName, parseReference } from './image-reference.js';
+import { addNames } from './images.js';
+import { findImage, getImage } from './lookup.js';
+import type { ControlContext } from './ports.js';
+
+/** A registry that takes longer to say what an image is, is away. */
+const DESCRIBE_TIMEOUT_MS = 30_000;
+const ANSWER_BYTES_MAX = 1024 * 1024;
+
+export type ProgressReport = (message: ProgressJson) => void;
+
+/** An image as whoever asks for it names it, and who that is (Docker's X-Registry-Auth; empty: nobody). */
+export interface RegistryReference {
+  readonly reference: string;
+  readonly registryAuth: string;
+  /** OS/ARCH[/VARIANT]; empty: the node's. */
+  readonly platform?: string;
+}
+
+/** What may be asked of images that lie in registries. Nodes do the talking; this decides which, and what is kept. */
+export class RegistryImages {
+  readonly #context: ControlContext;
+
+  constructor(context: ControlContext) {
+    this.#context = context;
+  }
+
+  /**
+   * Brings an image into the cluster: one node pulls it, the others have it from there or from its registry.
+   *
+   * @throws ClusterError what the registry answered, in Docker's words
+   */
+  async pull(wanted: RegistryReference, report: ProgressReport, signal: AbortSignal): Promise<Image> {
+    const { store, nodeId: own } = this.#context;
+    const view = await store.read();
+    const nodeId = chooseNode(view, own);
+    const before = knownBy(view, wanted.reference);
+    const image = await this.#fetch(nodeId, wanted, false, report, signal);
+    const kept = await this.#keep(image, image.names, wanted.registryAuth);
+    await awaitHeld(this.#context, nodeId, image.id, signal);
+
+    const digest = image.repoDigests[0]?.split('@')[1] ?? image.id;
+    report({ status: `Digest: ${digest}` });
+    const isNew = before?.id !== image.id;
+    report({
+      status: `Status: ${isNew ? 'Downloaded newer image' : 'Image is up to date'} for ${shownName(wanted.reference)}`,
+    });
+    return kept;
+  }
+
+  /**
+   * Has the cluster know an image that no node holds: what its registry says of it now is recorded, so that every
+   * task made from it runs the same. Layers come when a node needs them.
+   */
+  async describe(wanted: RegistryReference, signal: AbortSignal): Promise<Image> {
+    const { store, nodeId: own, clock } = this.#context;
+    const nodeId = chooseNode(await store.read(), own);
+    const deadline = new AbortController();
+    const cancel = clock.after(DESCRIBE_TIMEOUT_MS, () =>
+      deadline.abort(new ClusterError('deadlineExceeded', 'its registry did not answer in time')),
+    );
+    try {
+      const both = AbortSignal.any([signal, deadline.signal]);
+      const image = await this.#fetch(nodeId, wanted, true, () => {}, both);
+      return await this.#keepDescribed(image);
+    } finally {
+      cancel();
+    }
+  }
+
+  /**
+   * Gives an image to the registry its name is of. Without a tag, under all the names it has there.
+   *
+   * @throws ClusterError `notFound` when no image has the name
+   */
+  async push(
+    name: string,
+    tag: string,
+    registryAuth: string,
+    report: ProgressReport,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const view = await this.#context.store.read();
+    const names = namesToPush(view, name, tag);
+    if (names.length === 0)
+      throw new ClusterError('notFound', `An image does not exist locally with the tag: ${name}`);
+    for (const each of names) await this.#pushOne(view, each, registryAuth, report, signal);
+  }
+
+  /** What a name means at its registry; where no registry is asked or none answers, what it means in the cluster. */
+  async distribution(wanted: RegistryReference, signal: AbortSignal): Promise<object> {
+    const { store, nodeId: own } = this.#context;
+    const view = await store.read();
+    const known = knownBy(view, wanted.reference);
+    const { repository } = parseReference(wanted.reference);
+    // What was loaded under a name is what that name means here: its registry may never have heard of it.
+    if (known && !repositoriesOf(known).includes(repository)) return descriptionOf(known);
+    try {
+      const answer = await this.#ask('distribution', chooseNode(view, own), wanted, signal);
+      // Left out: clients make constraints of them, and the platform is the image's own here.
+      return { ...answer, Platforms: [] };
+    } catch (error) {
+      if (known && !signal.aborted) return descriptionOf(known);
+      throw error;
+    }
+  }
+
+  /** @returns an identity token to keep instead of the password; empty: keep the password */
+  async login(host: string, registryAuth: string, signal: AbortSignal): Promise<string> {
+    const { store, nodeId: own } = this.#context;
+    const nodeId = chooseNode(await store.read(), own);
+    const answer = await this.#ask('login', nodeId, { reference: host, registryAuth }, signal);
+    return String((answer as { IdentityToken?: unknown }).IdentityToken ?? '');
+  }
+
+  /**
+   * An archive of images as `docker save` writes it.
+   *
+   * @throws ClusterError `notFound`, `unavailable` when no node holds all of them
+   */
+  async save(references: readonly string[], signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+    const view = await this.#context.store.read();
+    const names = new Map<string, Set<string>>();
+    for (const reference of references) {
+      const image = getImage(view, reference);
+      const known = names.get(image.id) ?? new Set();
+      const name = image.names.find((each) => each === normalized(reference));
+      names.set(image.id, name === undefined ? known : known.add(name));
+    }
+    const images = [...names].map(([imageId, each]) => ({ imageId, names: [...each], more: [] }));
+    const [first, ...more] = images;
+    if (!first) throw invalid('names: say which images');
+    const nodeId = await this.#holderOf(
+      view,
+      images.map(({ imageId }) => imageId),
+      signal,
+    );
+    const answer = askNode(this.#context, nodeId, { $case: 'imageSave', value: { ...first, more } }, signal);
+    return (async function* () {
+      for await (const body of answer) if (body.$case === 'data') yield body.value;
+    })();
+  }
+
+  async #pushOne(
+    view: View,
+    name: string,
+    registryAuth: string,
+    report: ProgressReport,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const image = view.images.byName(name)!;
+    const nodeId = await this.#holderOf(view, [image.id], signal);
+    const value = { image: bare(image), name, registryAuth, mounts: mountsFor(view, image, name) };
+    for await (const body of askNode(this.#context, nodeId, { $case: 'imagePush', value }, signal)) {
+      if (body.$case === 'progress') report(parseProgress(body.value));
+    }
+    const repository = name.slice(0, name.lastIndexOf(':'));
+    await this.#keep({ ...image, repoDigests: [`${repository}@${image.id}`] }, [], registryAuth);
+  }
+
+  /** A node that holds the images; one that is only known by its registry is pulled first. */
+  async #holderOf(view: View, imageIds: readonly string[], signal: AbortSignal): Promise<string> {
+    const { nodeId: own } = this.#context;
+    const holder = findHolder(view, imageIds, own);
+    if (holder) return holder;
+    const image = imageIds.length === 1 ? view.images.get(imageIds[0]!) : undefined;
+    const reference = image?.repoDigests[0];
+    if (!image || reference === undefined)
+      throw new ClusterError(
+        'unavailable',
+        imageIds.length > 1
+          ? 'no node that is ready holds all of these images: save them one by one'
+          : 'no node that is ready holds the image',
+      );
+    const nodeId = chooseNode(view, own);
+    const registryAuth = unseal(view, `image/${image.id}`, image.registryAuth) ?? '';
+    await this.#fetch(nodeId, { reference, registryAuth }, false, () => {}, signal);
+    return nodeId;
+  }
+
+  async #fetch(
+    nodeId: string,
+    { reference, registryAuth, platform = '' }: RegistryReference,
+    describeOnly: boolean,
+    report: ProgressReport,
+    signal: AbortSignal,
+  ): Promise<Image> {
+    const value = { reference, registryAuth, platform, describeOnly };
+    let image: Image | undefined;
+    for await (const body of askNode(this.#context, nodeId, { $case: 'imagePull', value }, signal)) {
+      if (body.$case === 'progress') report(parseProgress(body.value));
+      if (body.$case === 'imageLoaded') image = body.value.image;
+    }
+    if (!image) throw new ClusterError('internal', `node ${nodeId} pulled ${reference} and gave no image`);
+    return image;
+  }
+
+  async #ask(
+    kind: 'distribution' | 'login',
+    nodeId: string,
+    { reference, registryAuth }: RegistryReference,
+    signal: AbortSignal,
+  ): Promise<object> {
+    const value = { kind, target: reference, registryAuth };
+    const pieces: Uint8Array[] = [];
+    let sizeBytes = 0;
+    for await (const body of askNode(this.#context, nodeId, { $case: 'registry', value }, signal)) {
+      if (body.$case !== 'data') continue;
+      sizeBytes += body.value.length;
+      if (sizeBytes > ANSWER_BYTES_MAX) throw new ClusterError('internal', `node ${nodeId} answers too much`);
+      pieces.push(body.value);
+    }
+    return JSON.parse(Buffer.concat(pieces).toString('utf8')) as object;
+  }
+
+  /**
+   * Records an image, and with which credentials its registry gives it again.
+   *
+   * @param names what it is called from now on, wherever those names pointed before
+   */
+  async #keep(image: Image, names: readonly string[], registryAuth: string): Promise<Image> {
+    const { store, random } = this.#context;
+    return store.update((tx) => {
+      const sealed = registryAuth ? seal(tx, random, `image/${image.id}`, registryAuth) : Buffer.alloc(0);
+      addNames(tx, { ...image, registryAuth: sealed }, names);
+      return tx.images.get(image.id)!;
+    });
+  }
+
+  /** Records what is only described: it takes no name from another image, and no facts from one that is known. */
+  async #keepDescribed(image: Image): Promise<Image> {
+    return this.#context.store.update((tx) => {
+      const free = image.names.filter((name) => tx.claim(`name/image/${name}`) === undefined);
+      const known = tx.images.get(image.id);
+      addNames(tx, known ? { ...known, repoDigests: image.repoDigests } : image, free);
+      return tx.images.get(image.id)!;
+    });
+  }
+}
+
+/** Without what agents need not know. */
+export const bare = (image: Image): Image => ({ ...image, registryAuth: Buffer.alloc(0) });
+
+function knownBy(view: View, reference: string): Image | undefined {
+  try {
+    return findImage(view, reference);
+  } catch {
+    return undefined;
+  }
+}
+
+function normalized(reference: string): string | undefined {
+  try {
+    return normalizeName(reference);
+  } catch {
+    return undefined;
+  }
+}
+
+/** As Docker says it: with the tag or digest, in the short form. */
+function shownName(reference: string): string {
+  const { repository, tag, digest } = parseReference(reference);
+  return digest ? `${familiarName(repository)}@${digest}` : `${familiarName(repository)}:${tag || 'latest'}`;
+}
+
+function namesToPush(view: View, name: string, tag: string): string[] {
+  const reference = parseReference(name);
+  if (reference.digest) throw invalid('cannot push a digest reference');
+  const wanted = tag || reference.tag;
+  if (wanted) {
+    const full = normalizeName(`${reference.repository}:${wanted}`);
+    return view.images.byName(full) ? [full] : [];
+  }
+  return [...view.images.all()]
+    .flatMap(({ names }) => names)
+    .filter((each) => each.slice(0, each.lastIndexOf(':')) === reference.repository)
+    .sort();
+}
+
+/** Where the registry may have a layer already: a repository of an image that shares it. */
+function mountsFor(view: View, image: Image, name: string): { digest: string; repository: string }[] {
+  const { repository } = parseReference(name);
+  const host = repository.slice(0, repository.indexOf('/') + 1);
+  const mounts = new Map<string, string>();
+  for (const other of view.images.all()) {
+    const from = repositoriesOf(other).find((each) => each.startsWith(host) && each !== repository);
+    if (from === undefined) continue;
+    for (const digest of other.layerDigests)
+      if (image.layerDigests.includes(digest)) mounts.set(digest, from.slice(host.length));
+  }
+  return [...mounts].map(([digest, from]) => ({ digest, repository: from }));
+}
+
+function parseProgress(line: string): ProgressJson {
+  try {
+    return JSON.parse(line) as ProgressJson;
+  } catch (error) {
+    return { status: `${line} (${errorText(error)})` };
+  }
+}
+
+function descriptionOf(image: Image): object {
+  const manifest = JSON.parse(Buffer.from(image.manifest).toString('utf8')) as { mediaType?: string };
+  return {
+    Descriptor: {
+      mediaType: manifest.mediaType ?? 'application/vnd.oci.image.manifest.v1+json',
+      digest: image.id,
+      size: image.manifest.length,
+    },
+    Platforms: [],
+  };
+}
