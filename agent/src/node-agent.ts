@@ -10,7 +10,7 @@ import type { NetworkPlane } from './network/network-plane.js';
 import { dialledAt, type NodeDirectory, type NodeIdentity, type OwnManager } from './node/index.js';
 import { SessionLoop, StatusOutbox } from './session/index.js';
 import type { AgentStorage, Registration } from './storage/index.js';
-import { SideStreams, type StreamedImages } from './streams/index.js';
+import { ContainerStreams, SideStreams, type StreamedImages } from './streams/index.js';
 import { type AssignedWork, AssignmentSet, Worker } from './worker/index.js';
 
 /** How long a manager holds this node as restarting: a start, under full load, with a day's containers to adopt. */
@@ -178,6 +178,7 @@ export class NodeAgent {
       dialledAt: (managerAddr) => dialledAt(this.options.ownManager, managerAddr),
       logs: parts.logs,
       images: parts.images,
+      containers: new ContainerStreams(containers, logger.child({ module: 'streams' })),
       logger: logger.child({ module: 'streams' }),
     });
     this.#workings = { parts, worker, containers, streams };

@@ -26,10 +26,40 @@ export interface StopOrder {
   readonly timeoutMs: number;
 }
 
+export interface TerminalSize {
+  readonly rows: number;
+  readonly columns: number;
+}
+
+/** What a process wrote, in pieces as they came. Of a terminal all of it is stdout. */
+export interface OutputPiece {
+  readonly stream: 'stdout' | 'stderr';
+  readonly bytes: Uint8Array;
+}
+
+export interface AttachOrder {
+  readonly stdout: boolean;
+  readonly stderr: boolean;
+  /** Begin with all that is in the log. */
+  readonly history: boolean;
+}
+
+/** A client's hold on a container's standard streams. Iterated over once; that ends with the run it is attached to. */
+export interface AttachedClient extends AsyncIterable<OutputPiece> {
+  /** Resolves when more may be written. @throws ClusterError when the container's stdin is closed */
+  write(bytes: Uint8Array): Promise<void>;
+  /** The client has no more to write: closes stdin, unless it is kept open for others. */
+  endInput(): Promise<void>;
+  /** Lets go. The container goes on, its stdin stays open. */
+  close(): void;
+}
+
 /** One container that is no task's: made once, started any number of times. Each call may be repeated after a crash. */
 export interface RuntimeContainer {
   readonly life: ContainerLife;
   readonly facts: LocalFacts;
+  /** The number of the signal that is to end it; 0 until it has been created. */
+  readonly stopSignal: number;
   /**
    * Image, directories, and a look at whether everything asked for can be honoured.
    * @throws ClusterError naming the field that cannot
@@ -50,6 +80,13 @@ export interface RuntimeContainer {
   update(assignment: ContainerAssignment): Promise<void>;
   /** Resolves when it does not run, however that came. */
   ended(signal: AbortSignal): Promise<void>;
+  /**
+   * Resolves when nothing that it writes from now on can be missed: for one that does not run, what its next run
+   * writes, from the first byte on.
+   */
+  attach(order: AttachOrder): Promise<AttachedClient>;
+  /** Of its terminal; kept for the next run. @throws ClusterError `failedPrecondition` when it has none */
+  resize(size: TerminalSize): Promise<void>;
   /** Takes everything of it off this host, running or not. */
   remove(): Promise<void>;
 }

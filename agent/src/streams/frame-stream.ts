@@ -73,6 +73,16 @@ export class FrameStream {
     }
   }
 
+  /** What the manager sends, frame by frame, until it ends the stream. @throws ClusterError when the stream breaks */
+  async *frames(): AsyncGenerator<Body> {
+    try {
+      const frames: AsyncIterable<Frame> = this.#stream.iterator({ destroyOnReturn: false });
+      for await (const { body } of frames) if (body) yield body;
+    } catch (error) {
+      throw fromServiceError(error);
+    }
+  }
+
   /** The bytes the manager sends, up to its `end`. @throws the error it sends instead, or `unavailable` */
   async *data(): AsyncGenerator<Uint8Array> {
     try {

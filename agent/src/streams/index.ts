@@ -1,1 +1,2 @@
+export * from './container-streams.js';
 export * from './side-streams.js';

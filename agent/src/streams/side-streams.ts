@@ -5,6 +5,7 @@ import type { TaskLogs } from '../executor/task-logs.js';
 import type { ImageStore } from '../image/image-store.js';
 import type { RegistryImages, SavedName } from '../image/index.js';
 import type { NodeCredentials } from '../session/index.js';
+import type { ContainerStreams } from './container-streams.js';
 import { FrameStream } from './frame-stream.js';
 import { logBatches } from './log-batches.js';
 import { pullImage, pushImage } from './registry-streams.js';
@@ -29,10 +30,12 @@ export interface SideStreamsOptions {
   readonly dialledAt: (managerAddr: string) => string;
   readonly logs: TaskLogs;
   readonly images: StreamedImages;
+  /** Absent: this node has tasks alone. */
+  readonly containers?: ContainerStreams;
   readonly logger: Logger;
 }
 
-/** Serves what managers ask of this agent beside the session: logs and image content. */
+/** Serves what managers ask of this agent beside the session: logs, image content, and a container's own streams. */
 export class SideStreams {
   readonly #closing = new AbortController();
   readonly #underWay = new Set<Promise<void>>();
@@ -104,6 +107,7 @@ export class SideStreams {
         return stream.write({ $case: 'data', value: Buffer.from(JSON.stringify(answer)) });
       }
       default:
+        if (kind && (await this.options.containers?.serve(kind, stream, stop))) return;
         throw new ClusterError(
           'unimplemented',
           'this version of the agent does not know that kind of stream',

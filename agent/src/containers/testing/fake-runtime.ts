@@ -3,7 +3,15 @@ import { ClusterError } from '@tessera/shared/errors';
 import type { ContainerAssignment } from '@tessera/shared/wire';
 import type { ExitStatus } from '../../executor/executor.js';
 import { Condition } from '../../task/condition.js';
-import type { ContainerLife, ContainerRuntime, RuntimeContainer, StopOrder } from '../runtime.js';
+import type {
+  AttachedClient,
+  ContainerLife,
+  ContainerRuntime,
+  OutputPiece,
+  RuntimeContainer,
+  StopOrder,
+  TerminalSize,
+} from '../runtime.js';
 
 /** How the containers of a fake host behave; every part may be left out. What they throw, the call rejects with. */
 export interface FakeContainerBehaviour {
@@ -44,6 +52,8 @@ export class FakeRuntime implements ContainerRuntime {
 export class FakeRuntimeContainer implements RuntimeContainer {
   life: ContainerLife = { kind: 'none' };
   readonly facts = { networks: [], ports: [] };
+  readonly stopSignal = 15;
+  readonly clients = new Set<FakeClient>();
   /** What was asked of it, in order. */
   readonly calls: string[] = [];
 
@@ -109,6 +119,16 @@ export class FakeRuntimeContainer implements RuntimeContainer {
     this.calls.push('update');
   }
 
+  async attach(): Promise<FakeClient> {
+    const client = new FakeClient(this.clients);
+    this.clients.add(client);
+    return client;
+  }
+
+  async resize({ rows, columns }: TerminalSize): Promise<void> {
+    this.calls.push(`resize ${rows}x${columns}`);
+  }
+
   ended(signal: AbortSignal): Promise<void> {
     return this.runtime.changed.until(() => !this.isUp, signal);
   }
@@ -117,5 +137,50 @@ export class FakeRuntimeContainer implements RuntimeContainer {
     this.calls.push('remove');
     this.life = { kind: 'none' };
     this.runtime.changed.notify();
+  }
+}
+
+/** A client's hold on a fake container, whose output a test writes. */
+export class FakeClient implements AttachedClient {
+  input = '';
+  isInputEnded = false;
+  readonly #changed = new Condition();
+  readonly #pieces: OutputPiece[] = [];
+  #isOver = false;
+
+  constructor(private readonly clients: Set<FakeClient>) {}
+
+  output(text: string, stream: OutputPiece['stream'] = 'stdout'): void {
+    this.#pieces.push({ stream, bytes: Buffer.from(text) });
+    this.#changed.notify();
+  }
+
+  /** The run it is attached to has ended. */
+  end(): void {
+    this.#isOver = true;
+    this.#changed.notify();
+  }
+
+  async write(bytes: Uint8Array): Promise<void> {
+    this.input += Buffer.from(bytes).toString();
+  }
+
+  async endInput(): Promise<void> {
+    this.isInputEnded = true;
+  }
+
+  close(): void {
+    this.clients.delete(this);
+    this.end();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<OutputPiece> {
+    const { signal } = new AbortController();
+    for (;;) {
+      await this.#changed.until(() => this.#pieces.length > 0 || this.#isOver, signal);
+      const piece = this.#pieces.shift();
+      if (!piece) return;
+      yield piece;
+    }
   }
 }

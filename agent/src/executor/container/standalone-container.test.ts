@@ -133,6 +133,45 @@ describe('runs', () => {
   });
 });
 
+describe('a client', () => {
+  const both = { stdout: true, stderr: true, history: false };
+  async function readAll(client: AsyncIterable<{ readonly stream: string; readonly bytes: Uint8Array }>) {
+    const text = { stdout: '', stderr: '' };
+    for await (const { stream, bytes } of client)
+      text[stream as 'stdout' | 'stderr'] += Buffer.from(bytes).toString();
+    return text;
+  }
+
+  test('that attaches before the start has every byte of that run', async () => {
+    const asked = sh('echo out; echo oh >&2; seq 2000');
+    const container = rig.executor.container(asked.container!.id);
+    await container.create(asked, signal);
+    const client = await container.attach(both);
+    const errors = await container.attach({ stdout: false, stderr: true, history: true });
+    await container.start(asked, signal);
+    const lines = Array.from({ length: 2000 }, (_, index) => `${index + 1}\n`).join('');
+    expect(await readAll(client)).toEqual({ stdout: `out\n${lines}`, stderr: 'oh\n' });
+    expect(await readAll(errors)).toEqual({ stdout: '', stderr: 'oh\n' });
+    await container.remove();
+  });
+
+  test('that lets go before the run ends reads no more', async () => {
+    const asked = sh('echo up; sleep 1d');
+    const container = rig.executor.container(asked.container!.id);
+    await container.create(asked, signal);
+    const client = await container.attach(both);
+    const idle = await container.attach(both);
+    idle.close();
+    expect(await readAll(idle)).toEqual({ stdout: '', stderr: '' });
+    await container.start(asked, signal);
+    for await (const { bytes } of client) {
+      expect(Buffer.from(bytes).toString()).toBe('up\n');
+      client.close();
+    }
+    await container.remove();
+  });
+});
+
 describe('the next agent', () => {
   test('finds it created, running and ended as it is, and removes what nobody knows', async () => {
     const [made, running, ended, unknown] = [sh('true'), sh('sleep 1d'), sh('exit 9'), sh('sleep 1d')];

@@ -2,7 +2,14 @@ import { delay } from '@tessera/shared/env';
 import { ClusterError } from '@tessera/shared/errors';
 import { type Container as ContainerObject, Task, TaskSpec } from '@tessera/shared/model';
 import type { ContainerAssignment } from '@tessera/shared/wire';
-import type { ContainerLife, LocalFacts, RuntimeContainer, StopOrder } from '../../containers/runtime.js';
+import type {
+  AttachedClient,
+  AttachOrder,
+  ContainerLife,
+  LocalFacts,
+  RuntimeContainer,
+  StopOrder,
+} from '../../containers/runtime.js';
 import type { LocalImage } from '../../image/image-store.js';
 import { abortable } from './abortable.js';
 import { Container } from './container.js';
@@ -17,6 +24,8 @@ import {
   writeStart,
 } from './container-record.js';
 import { hostSettings, networkKind } from './host-config.js';
+import { LogFollower } from './logs/log-follower.js';
+import type { LogSource } from './logs/segment-task-logs.js';
 import { parseSignal } from './signals.js';
 
 const NO_FACTS: LocalFacts = { networks: [], ports: [] };
@@ -33,6 +42,8 @@ export class StandaloneContainer implements RuntimeContainer {
   #start: StartRecord | undefined;
   #isPaused = false;
   #facts = NO_FACTS;
+  /** Those who wait for the next run. */
+  readonly #nextRun = new Set<(source: LogSource) => void>();
 
   constructor(
     readonly id: string,
@@ -58,6 +69,10 @@ export class StandaloneContainer implements RuntimeContainer {
 
   get facts(): LocalFacts {
     return this.life.kind === 'running' || this.life.kind === 'paused' ? this.#facts : NO_FACTS;
+  }
+
+  get stopSignal(): number {
+    return this.#record?.stopSignal ?? 0;
   }
 
   /** Where its log lies. It grows while a run is under way. */
@@ -147,6 +162,8 @@ export class StandaloneContainer implements RuntimeContainer {
       this.#start = start;
       this.#isPaused = false;
       this.#run = run;
+      for (const tell of this.#nextRun) tell(run);
+      this.#nextRun.clear();
       await run.start(spec, (pid) => this.#attach(run, pid, start, signal), signal);
       this.#facts = { networks: [], ports: start.ports };
     } catch (error) {
@@ -201,6 +218,26 @@ export class StandaloneContainer implements RuntimeContainer {
     const { cgroups } = this.parts.host;
     const { limits } = hostSettings(host, spec, cgroups);
     if (this.#running()) await cgroups.update(this.id, limits);
+  }
+
+  async attach(order: AttachOrder): Promise<AttachedClient> {
+    const run = this.#running();
+    const source: Promise<LogSource> = run
+      ? Promise.resolve(run)
+      : new Promise((resolve) => this.#nextRun.add(resolve));
+    const follower = await LogFollower.open(this.parts.dataDir(this.id), order);
+    return {
+      [Symbol.asyncIterator]: () => follower.read(source),
+      write: async () => {
+        throw new ClusterError('failedPrecondition', 'stdin is closed');
+      },
+      endInput: async () => {},
+      close: () => follower.close(),
+    };
+  }
+
+  async resize(): Promise<void> {
+    throw new ClusterError('failedPrecondition', `container ${this.id} has no terminal`);
   }
 
   async ended(signal: AbortSignal): Promise<void> {

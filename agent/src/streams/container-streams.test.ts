@@ -1,0 +1,183 @@
+import type { ServerDuplexStream } from '@grpc/grpc-js';
+import { silentLogger, systemClock } from '@tessera/shared/env';
+import { ContainerPlacement, type ContainerState } from '@tessera/shared/model';
+import { aContainer } from '@tessera/shared/testing';
+import { TestAuthority } from '@tessera/shared/testing/certificates';
+import type { ContainerCallRequest, Frame, StreamRequest } from '@tessera/shared/wire';
+import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { Containers } from '../containers/index.js';
+import { FakeRuntime, type FakeRuntimeContainer } from '../containers/testing/index.js';
+import type { NodeCredentials } from '../session/index.js';
+import { credentialsOf, FakeManager } from '../session/testing/index.js';
+import type { StoredContainer } from '../storage/index.js';
+import { ContainerStreams } from './container-streams.js';
+import { SideStreams } from './side-streams.js';
+
+let managerCredentials: NodeCredentials;
+let workerCredentials: NodeCredentials;
+beforeAll(async () => {
+  const authority = await TestAuthority.create();
+  managerCredentials = await credentialsOf(authority, 'manager', 'node-m');
+  workerCredentials = await credentialsOf(authority, 'worker', 'node-w');
+});
+
+const ID = aContainer().id;
+let manager: FakeManager;
+let containers: Containers;
+let container: FakeRuntimeContainer;
+let streams: SideStreams;
+let states: ContainerState[];
+beforeEach(async () => {
+  manager = new FakeManager();
+  await manager.listen(managerCredentials);
+  const runtime = new FakeRuntime(systemClock);
+  container = runtime.container(ID);
+  const stored = new Map<string, StoredContainer>();
+  states = [];
+  containers = new Containers({
+    runtime,
+    storage: {
+      all: () => stored,
+      put: (id, each) => void stored.set(id, each),
+      delete: (id) => void stored.delete(id),
+      sync: () => undefined,
+    },
+    reporter: {
+      reportContainer: (state) => {
+        states.push(state);
+        containers.acknowledged([state]);
+      },
+      forgetContainer: () => undefined,
+    },
+    clock: systemClock,
+    logger: silentLogger,
+  });
+  streams = new SideStreams({
+    credentials: () => workerCredentials,
+    dialledAt: (managerAddr) => managerAddr,
+    logger: silentLogger,
+    logs: { read: async function* () {} },
+    images: { load: async () => [], remove: async () => {}, save: async function* () {} },
+    containers: new ContainerStreams(containers, silentLogger),
+  });
+});
+afterEach(async () => {
+  await streams.close();
+  await containers.close();
+  manager.close();
+});
+
+const until = (check: () => void) => vi.waitFor(check, { timeout: 20_000, interval: 10 });
+
+async function assign(target: 'create' | 'start', host: object = {}): Promise<void> {
+  const generation = target === 'create' ? 1 : 2;
+  const made = aContainer({ target: { verb: target, generation }, host } as never);
+  containers.apply(
+    new Map([[ID, { container: made, placement: ContainerPlacement.create({ containerId: ID }) }]]),
+  );
+  await until(() => expect(states.at(-1)?.generation).toBe(generation));
+}
+
+/** A stream of this kind, and what the manager's end has received. */
+async function open(kind: NonNullable<StreamRequest['kind']>) {
+  streams.open({ streamId: 'stream-1', managerAddr: manager.addr, kind });
+  await until(() => expect(manager.streams).toHaveLength(1));
+  const stream: ServerDuplexStream<Frame, Frame> = manager.streams[0]!;
+  const frames: Frame['body'][] = [];
+  stream.on('data', ({ body }: Frame) => frames.push(body));
+  stream.on('end', () => stream.end());
+  stream.on('error', () => undefined);
+  return { stream, frames, kinds: () => frames.map((body) => body?.$case) };
+}
+
+const attach = (part: object = {}) =>
+  open({
+    $case: 'containerAttach',
+    value: { containerId: ID, stdin: true, stdout: true, stderr: true, logs: false, stream: true, ...part },
+  });
+const call = (value: NonNullable<ContainerCallRequest['call']>, containerId = ID) =>
+  open({ $case: 'containerCall', value: { containerId, call: value } });
+
+describe('attach', () => {
+  test('is ready before the start, brings what is written on both streams, and ends with the run', async () => {
+    await assign('create');
+    const { frames, kinds } = await attach();
+    await until(() => expect(kinds()).toEqual(['open', 'ready']));
+    await assign('start');
+    const [client] = container.clients;
+    client!.output('x'.repeat(100_000));
+    client!.output('oh\n', 'stderr');
+    client!.end();
+    await until(() => expect(kinds().at(-1)).toBe('end'));
+
+    const output = frames.flatMap((body) => (body?.$case === 'output' ? [body.value] : []));
+    const text = (stderr: boolean) =>
+      Buffer.concat(output.filter((each) => each.stderr === stderr).map(({ data }) => data)).toString();
+    expect(text(false)).toBe('x'.repeat(100_000));
+    expect(text(true)).toBe('oh\n');
+    expect(container.clients.size).toBe(0);
+  });
+
+  test('takes input and its end, and sizes of the terminal, while output goes on', async () => {
+    await assign('start');
+    const { stream, kinds } = await attach();
+    await until(() => expect(kinds()).toContain('ready'));
+    const [client] = container.clients;
+    stream.write({ body: { $case: 'data', value: Buffer.from('one ') } });
+    stream.write({ body: { $case: 'resize', value: { rows: 40, columns: 120, execId: '' } } });
+    stream.write({ body: { $case: 'data', value: Buffer.from('two') } });
+    stream.write({ body: { $case: 'end', value: true } });
+    await until(() => expect(client!.isInputEnded).toBe(true));
+    expect(client!.input).toBe('one two');
+    expect(container.calls).toContain('resize 40x120');
+    client!.output('done\n');
+    await until(() => expect(kinds()).toContain('output'));
+  });
+
+  test('without stdin takes none, and a client that goes closes nobody’s', async () => {
+    await assign('start');
+    const { stream, kinds } = await attach({ stdin: false });
+    await until(() => expect(kinds()).toContain('ready'));
+    const [client] = container.clients;
+    stream.write({ body: { $case: 'data', value: Buffer.from('x') } });
+    stream.end();
+    await until(() => expect(container.clients.size).toBe(0));
+    expect(client).toMatchObject({ input: '', isInputEnded: false });
+    expect(container.life.kind).toBe('running');
+  });
+
+  test('holds a container of --rm until its client has been served, or has gone', async () => {
+    await assign('create', { autoRemove: true });
+    const { kinds } = await attach();
+    await until(() => expect(kinds()).toContain('ready'));
+    await assign('start', { autoRemove: true });
+    const [client] = container.clients;
+    container.exit(7);
+    await until(() => expect(states.at(-1)?.state).toBe('exited'));
+    client!.output('last words\n');
+    client!.end();
+    await until(() => expect(states.at(-1)?.state).toBe('removing'));
+    expect(kinds()).toEqual(['open', 'ready', 'output', 'end']);
+  });
+});
+
+describe('calls', () => {
+  test('a signal is sent, and answered; what does not run conflicts; what is not here is not found', async () => {
+    await assign('start');
+    const { frames, kinds } = await call({ $case: 'kill', value: { signal: 9 } });
+    await until(() => expect(kinds()).toEqual(['open', 'callResult', 'end']));
+    expect(frames[1]).toMatchObject({ value: { result: { $case: 'done' } } });
+    expect(container.calls.at(-1)).toBe('kill 9');
+    manager.streams.length = 0;
+
+    const again = await call({ $case: 'kill', value: { signal: 9 } });
+    await until(() => expect(again.kinds()).toEqual(['open', 'error']));
+    expect(again.frames[1]).toMatchObject({
+      value: { kind: 'conflict', message: `container ${ID} is not running` },
+    });
+    manager.streams.length = 0;
+
+    const unknown = await call({ $case: 'kill', value: { signal: 9 } }, 'f'.repeat(64));
+    await until(() => expect(unknown.frames[1]).toMatchObject({ value: { kind: 'notFound' } }));
+  });
+});
