@@ -4,7 +4,7 @@ import { API_VERSION_MAX } from '@tessera/shared/docker-api';
 import { ApiError, CliError } from '../cli-error.js';
 import type { Endpoint } from './endpoint.js';
 
-export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
+export type Query = Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
 
 interface CallOptions {
   readonly query?: Query;
@@ -12,6 +12,8 @@ interface CallOptions {
   readonly body?: unknown;
   /** Sent as it is, as it is read. */
   readonly upload?: Readable;
+  /** Sent to what talks to registries, as X-Registry-Auth. */
+  readonly registryAuth?: string | undefined;
 }
 
 /** Speaks the Docker Engine API, and `/tessera/v1`, with one endpoint. */
@@ -66,6 +68,7 @@ export class ApiClient {
         ...(endpoint.kind === 'unix' ? { Host: 'tessera' } : {}),
         'User-Agent': 'tsctl',
         ...(options.body === undefined ? {} : { 'Content-Type': 'application/json' }),
+        ...(options.registryAuth ? { 'X-Registry-Auth': options.registryAuth } : {}),
         ...(options.upload ? { 'Content-Type': 'application/x-tar' } : {}),
       },
       signal: this.#signal,
@@ -123,7 +126,8 @@ export class ApiClient {
 function encodeQuery(query: Query): string {
   const parameters = new URLSearchParams();
   for (const [key, value] of Object.entries(query)) {
-    if (value !== undefined) parameters.set(key, String(value));
+    if (Array.isArray(value)) for (const each of value) parameters.append(key, String(each));
+    else if (value !== undefined) parameters.set(key, String(value));
   }
   const text = parameters.toString();
   return text === '' ? '' : `?${text}`;

@@ -26,6 +26,7 @@ interface Call {
   readonly query: URLSearchParams;
   // biome-ignore lint/suspicious/noExplicitAny: it is whatever the test then looks at.
   readonly body: any;
+  readonly headers: IncomingMessage['headers'];
 }
 
 type Answer = (call: Call, response: ServerResponse) => unknown;
@@ -36,7 +37,8 @@ export class FakeApi {
   readonly #answers = new Map<string, Answer>();
 
   private constructor(
-    private readonly directory: string,
+    /** Where docker's client would keep its logins. */
+    readonly directory: string,
     private readonly server: Server,
     readonly host: string,
   ) {}
@@ -79,7 +81,7 @@ export class FakeApi {
     const code = await run(words, {
       stdout: sink('stdout'),
       stderr: sink('stderr'),
-      env: { TSCTL_HOST: this.host, FROM_HERE: 'yes' },
+      env: { TSCTL_HOST: this.host, FROM_HERE: 'yes', DOCKER_CONFIG: this.directory },
       clock: HASTY,
       signal: new AbortController().signal,
     });
@@ -97,6 +99,7 @@ export class FakeApi {
       path,
       query: new URLSearchParams(query),
       body: isJson ? JSON.parse(text) : text,
+      headers: request.headers,
     };
     this.calls.push(call);
     const answer = this.#answers.get(`${call.method} ${call.path}`);

@@ -244,6 +244,17 @@ export interface ImageDeleteJson {
   readonly Deleted?: string;
 }
 /** One line of a progress stream, as `image load` answers. */
+/** One of `GET /images/{name}/history`, the newest first. */
+export interface ImageHistoryJson {
+  readonly Id: string;
+  /** Unix time in seconds. */
+  readonly Created: number;
+  readonly CreatedBy: string;
+  readonly Tags: readonly string[] | null;
+  readonly Size: number;
+  readonly Comment: string;
+}
+
 export interface ProgressJson {
   readonly stream?: string;
   readonly status?: string;

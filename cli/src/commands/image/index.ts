@@ -1,7 +1,11 @@
+import { history } from './history.js';
 import { inspect } from './inspect.js';
 import { load } from './load.js';
 import { ls } from './ls.js';
+import { pull } from './pull.js';
+import { push } from './push.js';
 import { rm } from './rm.js';
+import { save } from './save.js';
 import { tag } from './tag.js';
 
-export const verbs = [load, ls, inspect, tag, rm];
+export const verbs = [pull, push, load, save, ls, inspect, history, tag, rm];

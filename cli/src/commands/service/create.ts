@@ -4,6 +4,7 @@ import { badFlag } from '../../cli-error.js';
 import { awaitConverged } from './converge.js';
 import { addListFlags } from './list-flags.js';
 import { addRefusedFlags } from './refused-flags.js';
+import { addRegistryFlags, pinImage } from './registry-flags.js';
 import { SpecDraft } from './spec-draft.js';
 import { addSpecFlags } from './spec-flags.js';
 
@@ -12,6 +13,8 @@ interface Flags extends Record<string, unknown> {
   readonly mode: string;
   readonly detach: boolean;
   readonly quiet: boolean;
+  readonly withRegistryAuth: boolean;
+  readonly resolveImage: boolean;
 }
 
 export const create: Verb = (noun, cli) => {
@@ -25,6 +28,7 @@ export const create: Verb = (noun, cli) => {
     .option('--mode <mode>', 'replicated or global', 'replicated')
     .option('-d, --detach', 'do not wait until its tasks run', false)
     .option('-q, --quiet', 'no progress', false);
+  addRegistryFlags(command);
   addRefusedFlags(command);
   const applyFlags = addSpecFlags(command);
   const applyLists = addListFlags(command, () => cli.config.env);
@@ -34,7 +38,11 @@ export const create: Verb = (noun, cli) => {
     applyFlags(draft, flags);
     applyLists(draft, flags);
 
-    const { ID } = await cli.api.post<{ ID: string }>('/services/create', draft.spec);
+    const auth = await pinImage(cli, draft.container, flags);
+    const { ID } = await cli.api.call<{ ID: string }>('POST', '/services/create', {
+      body: draft.spec,
+      registryAuth: auth,
+    });
     cli.out.line(ID);
     if (!flags.detach) await awaitConverged(cli, ID, ID, { quiet: flags.quiet });
   });

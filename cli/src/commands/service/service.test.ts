@@ -101,7 +101,8 @@ describe('service create', () => {
     rmSync(directory, { recursive: true });
     const missing = await api.tsctl('service', 'create', '-d', '--env-file', file, 'busybox');
 
-    const { Env } = api.calls[0]!.body.TaskTemplate.ContainerSpec;
+    const created = api.calls.find(({ path }) => path === '/services/create');
+    const { Env } = created!.body.TaskTemplate.ContainerSpec;
     expect(Env).toEqual(['A=1 # kept', 'B=2', 'FROM_HERE=yes', 'C=']);
     expect(bad).toMatchObject({ code: 125, stderr: expect.stringContaining("line 1: variable 'A B'") });
     expect(missing).toMatchObject({ code: 125, stderr: expect.stringContaining('no such file') });

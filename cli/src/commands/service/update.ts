@@ -4,6 +4,7 @@ import { parseWords } from '../../output/parse.js';
 import { awaitConverged } from './converge.js';
 import { addListChangeFlags } from './list-flags.js';
 import { addRefusedFlags } from './refused-flags.js';
+import { addRegistryFlags, pinImage } from './registry-flags.js';
 import { SpecDraft } from './spec-draft.js';
 import { addSpecFlags } from './spec-flags.js';
 
@@ -16,6 +17,8 @@ interface Flags extends Record<string, unknown> {
   readonly quiet: boolean;
   readonly networkAdd?: string[];
   readonly networkRm?: string[];
+  readonly withRegistryAuth: boolean;
+  readonly resolveImage: boolean;
 }
 
 export const update: Verb = (noun, cli) => {
@@ -29,6 +32,7 @@ export const update: Verb = (noun, cli) => {
     .option('--rollback', 'go back to the spec before', false)
     .option('-d, --detach', 'do not wait until its tasks run', false)
     .option('-q, --quiet', 'no progress', false);
+  addRegistryFlags(command);
   addRefusedFlags(command);
   const applyFlags = addSpecFlags(command);
   const applyLists = addListChangeFlags(command, () => cli.config.env);
@@ -42,7 +46,9 @@ export const update: Verb = (noun, cli) => {
     if (flags.args !== undefined) draft.container.Args = parseWords('--args')(flags.args);
     if (flags.force) draft.task.ForceUpdate = (draft.task.ForceUpdate ?? 0) + 1;
 
-    await updateService(cli, service, draft.spec, flags.rollback);
+    const resolveImage = flags.resolveImage && flags.image !== undefined;
+    const auth = await pinImage(cli, draft.container, { ...flags, resolveImage });
+    await updateService(cli, service, draft.spec, flags.rollback, auth);
     cli.out.line(name);
     if (!flags.detach) await awaitConverged(cli, service.ID, name, { quiet: flags.quiet });
   });
@@ -54,10 +60,12 @@ export async function updateService(
   service: ServiceJson,
   spec: ServiceJson['Spec'],
   rollback = false,
+  registryAuth?: string,
 ): Promise<void> {
-  await cli.api.post(`/services/${service.ID}/update`, spec, {
-    version: service.Version.Index,
-    rollback: rollback ? 'previous' : undefined,
+  await cli.api.call('POST', `/services/${service.ID}/update`, {
+    query: { version: service.Version.Index, rollback: rollback ? 'previous' : undefined },
+    body: spec,
+    registryAuth,
   });
 }
 
