@@ -1,7 +1,8 @@
 import type { Clock } from '@tessera/shared/env';
 import { ClusterError, errorText, notFound } from '@tessera/shared/errors';
-import { isTerminal, type Task } from '@tessera/shared/model';
+import { type Container, isTerminal, type Task } from '@tessera/shared/model';
 import type { Frame, LogRecord, LogsRequest } from '@tessera/shared/wire';
+import { asTask } from '../loops/containers.js';
 import type { Store, View } from '../store/view.js';
 import type { SideStream, SideStreams } from '../streams/index.js';
 import type { LogEntry, LogOptions, LogSelector } from './log-broker.js';
@@ -71,6 +72,12 @@ export class LogSubscription {
       if (!view.services.get(selector.serviceId)) throw notFound('service', selector.serviceId);
       return;
     }
+    if (selector.kind === 'container') {
+      const { containerId } = selector;
+      if (!view.containers.get(containerId))
+        throw new ClusterError('notFound', `No such container: ${containerId}`);
+      return;
+    }
     for (const id of selector.taskIds) if (!view.tasks.get(id)) throw notFound('task', id);
   }
 
@@ -88,9 +95,16 @@ export class LogSubscription {
 
   #tasks(view: View): readonly Task[] {
     const { selector } = this.env;
-    return selector.kind === 'service'
-      ? view.tasks.byService(selector.serviceId)
-      : selector.taskIds.flatMap((id) => view.tasks.get(id) ?? []);
+    switch (selector.kind) {
+      case 'service':
+        return view.tasks.byService(selector.serviceId);
+      case 'tasks':
+        return selector.taskIds.flatMap((id) => view.tasks.get(id) ?? []);
+      case 'container': {
+        const container = view.containers.get(selector.containerId);
+        return container ? [containerAsTask(view, container)] : [];
+      }
+    }
   }
 
   /** Tasks that go on after an interruption each have a place of their own to go on from. */
@@ -182,6 +196,7 @@ export class LogSubscription {
     if (!options.follow) return true;
     const view = store.view();
     if (selector.kind === 'service') return !view.services.get(selector.serviceId);
+    if (selector.kind === 'container') return this.#retries.size === 0;
     // A task that has yet to start, or whose stream broke, may still have something to say.
     return selector.taskIds.every((id) => {
       const status = view.taskStatuses.get(id);
@@ -191,4 +206,11 @@ export class LogSubscription {
 }
 
 /** A container was made for it, so there may be a log. */
-const hasStarted = (view: View, { id }: Task): boolean => view.taskStatuses.get(id)?.container !== undefined;
+const hasStarted = (view: View, { id }: Task): boolean =>
+  view.taskStatuses.get(id)?.container !== undefined || (view.containerStates.get(id)?.starts ?? 0) > 0;
+
+/** Under its own id, which stands for the container where its node is asked. */
+const containerAsTask = (view: View, container: Container): Task => ({
+  ...asTask(container, view.containerPlacements.get(container.id)?.nodeId ?? ''),
+  id: container.id,
+});

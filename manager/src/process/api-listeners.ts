@@ -12,7 +12,7 @@ import type { Teardown } from './teardown.js';
 const SOCKET_NAME = 'tessera.sock';
 const SOCKET_MODE = 0o660;
 
-/** Uploads and followed logs take as long as they take. */
+/** Uploads, followed logs and terminals take as long as they take. */
 const SERVER_OPTIONS = { requestTimeout: 0 } as const;
 
 /** Long before the serving certificate ends, and within what a timer holds. */
@@ -73,6 +73,7 @@ async function listenOnSocket(runDir: string, handle: RequestHandler): Promise<S
   for (const name of readdirSync(runDir))
     if (/^\.manager\.\d+\.sock$/.test(name)) rmSync(join(runDir, name), { force: true });
   const server = createServer(SERVER_OPTIONS, handle);
+  handle.prepare(server);
   const bound = join(runDir, `.manager.${process.pid}.sock`);
   await listen(server, { path: bound }, bound);
   chmodSync(bound, SOCKET_MODE);
@@ -89,11 +90,14 @@ async function listenOverTls(
   // Unauthorized clients come as far as the handler, which refuses them in words.
   const options = {
     ...SERVER_OPTIONS,
+    // A client that has nothing more to say to a container still wants to hear it.
+    allowHalfOpen: true,
     ...contextOf(certificate),
     requestCert: true,
     rejectUnauthorized: false,
   };
   const server = createTlsServer(options, handle);
+  handle.prepare(server);
   const [, host = '', port = ''] = /^(.+):(\d+)$/.exec(listenAddr) ?? [];
   await listen(server, { host: host.replace(/^\[(.*)\]$/, '$1'), port: Number(port) }, listenAddr);
   return server;

@@ -38,15 +38,18 @@ beforeAll(async () => {
   callers.set('foreign', caller(await issue(foreignSigner, UNITS.client, 'client')));
   callers.set('nobody', caller({}));
 
+  const api = createApiServer(fixture.deps);
   const server = createTlsServer(
     {
+      allowHalfOpen: true,
       ...(await issue(signer, UNITS.server, 'server')),
       ca: caCertPem,
       requestCert: true,
       rejectUnauthorized: false,
     },
-    createApiServer(fixture.deps),
+    api,
   );
+  api.prepare(server);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   port = (server.address() as AddressInfo).port;
   close = async () => {

@@ -16,13 +16,15 @@ export function authorize(socket: Socket): void {
     if (socket.remoteAddress === undefined) return;
     throw new ClusterError('unauthenticated', 'the API is served on a unix socket or over TLS only');
   }
-  if (!socket.authorized) {
+  const { subject } = socket.getPeerCertificate() as { subject?: { OU?: string | string[] } };
+  // A session of TLS 1.3 that is taken up again counts as authorized even where no certificate was ever shown.
+  if (!socket.authorized || !subject) {
     throw new ClusterError(
       'unauthenticated',
       "show a client certificate that this cluster's CA has issued: tsctl cluster certificate NAME",
     );
   }
-  const unit = socket.getPeerCertificate().subject?.OU as string | string[] | undefined;
+  const unit = subject.OU;
   // A certificate with two units is none of ours.
   if (unit === UNITS.client) return;
   throw new ClusterError(

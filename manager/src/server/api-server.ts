@@ -1,26 +1,63 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import { type IncomingMessage, type Server, ServerResponse } from 'node:http';
+import type { Server as TlsServer } from 'node:https';
+import type { Socket } from 'node:net';
 import { API_HEADERS, API_VERSION_MAX, API_VERSION_MIN } from '@tessera/shared/docker-api';
-import type { Logger } from '@tessera/shared/env';
+import type { Clock, Logger } from '@tessera/shared/env';
 import { ClusterError, errorText, invalid, isCancelled, wireCodes } from '@tessera/shared/errors';
 import { authorize } from './access.js';
+import { serveRaw, serveWebSocket } from './hijacked.js';
+import { BODY_BYTES_MAX, parseJsonBody, readBodyOf, tooLarge } from './request-body.js';
 import type { ApiRequest, Reply, Route, StreamReply } from './route.js';
-import { Router } from './router.js';
+import { type Match, Router } from './router.js';
+import { takeOver } from './take-over.js';
 
-/** The largest JSON body that is read: etcd refuses objects of 1.5 MiB. */
-const BODY_BYTES_MAX = 1024 * 1024;
 const VERSION_PREFIX = /^\/v(\d+)\.(\d+)(?=\/)/;
 
-export type RequestHandler = (request: IncomingMessage, response: ServerResponse) => void;
-
-/** Serves routes over Node's http, on as many listeners as one likes. */
-export function serveRoutes(routes: readonly Route[], logger: Logger): RequestHandler {
-  const router = new Router(routes);
-  return (request, response) => {
-    serve(router, request, response).catch((error: unknown) => fail(request, response, error, logger));
-  };
+/** A request listener for servers that have been prepared for it. */
+export interface RequestHandler {
+  (request: IncomingMessage, response: ServerResponse): void;
+  /** To be called once for each server, so that requests which take their connection over come here as well. */
+  readonly prepare: (server: Server | TlsServer) => void;
 }
 
-async function serve(router: Router, request: IncomingMessage, response: ServerResponse): Promise<void> {
+/** Serves routes over Node's http, on as many listeners as one likes. */
+export function serveRoutes(routes: readonly Route[], clock: Clock, logger: Logger): RequestHandler {
+  const router = new Router(routes);
+  const takesOver = (request: IncomingMessage): boolean => {
+    const kind = router.find(request.method ?? 'GET', pathOf(request)).route?.kind;
+    return kind === 'hijack' || (kind === 'websocket' && request.headers.upgrade !== undefined);
+  };
+  const handle = (request: IncomingMessage, response: ServerResponse): void => {
+    serve(router, request, response).catch((error: unknown) => fail(request, response, error, logger));
+  };
+  const upgrade = (request: IncomingMessage, socket: Socket, head: Buffer): void => {
+    // Who breaks a connection hears of it by its end.
+    socket.on('error', () => {});
+    if (head.length > 0) socket.unshift(head);
+    const response = new ServerResponse(request);
+    response.shouldKeepAlive = false;
+    serveTakenOver(router, request, response, socket, { clock, logger }).catch((error: unknown) => {
+      response.once('finish', () => socket.end());
+      response.assignSocket(socket);
+      fail(request, response, error, logger);
+      socket.resume();
+    });
+  };
+  return Object.assign(handle, {
+    prepare: (server: Server | TlsServer) => takeOver(server, takesOver, upgrade),
+  });
+}
+
+/** Without query and version, whatever else is wrong with it. */
+const pathOf = (request: IncomingMessage): string =>
+  (request.url ?? '/').replace(/\?.*$/s, '').replace(VERSION_PREFIX, '');
+
+/** Who asks for what. @throws ClusterError for whom, what or which version is not served */
+function admit(
+  router: Router,
+  request: IncomingMessage,
+  response: ServerResponse,
+): { readonly found: Match; readonly common: Omit<ApiRequest, 'body' | 'signal'> } {
   for (const [name, value] of Object.entries(API_HEADERS)) response.setHeader(name, value);
   authorize(request.socket);
 
@@ -33,33 +70,59 @@ async function serve(router: Router, request: IncomingMessage, response: ServerR
       found.methods.length > 0 ? `${path} cannot be asked for by ${method}` : 'page not found',
     );
   }
+  return {
+    found,
+    common: { method, path, version, params: found.params, query, headers: request.headers },
+  };
+}
+
+async function serve(router: Router, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const { found, common } = admit(router, request, response);
   const controller = new AbortController();
   response.once('close', () => {
-    if (!response.writableFinished) {
-      controller.abort(new ClusterError('cancelled', 'the client has gone away'));
-    }
+    if (!response.writableFinished) controller.abort(goneAway());
   });
-  const common = {
-    method,
-    path,
-    version,
-    params: found.params,
-    query,
-    headers: request.headers,
-    signal: controller.signal,
-  };
+  const { signal } = controller;
   const { route } = found;
   if (route.kind === 'upload') {
     // A handler that stops reading must not tear the connection down: its answer is still to go out.
     const content = request.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>;
-    await sendStream(response, await route.handle({ ...common, content }), controller.signal);
+    await sendStream(response, await route.handle({ ...common, signal, content }), signal);
     request.resume();
     return;
   }
-  const parsed: ApiRequest = { ...common, body: await readJson(request) };
-  if (route.kind === 'stream') await sendStream(response, await route.handle(parsed), controller.signal);
-  else send(response, method, await route.handle(parsed));
+  if (route.kind === 'hijack' || route.kind === 'websocket')
+    throw invalid(`${common.path} takes the connection over: ask for an upgrade of it`);
+  const parsed: ApiRequest = { ...common, signal, body: await readJson(request) };
+  if (route.kind === 'stream') await sendStream(response, await route.handle(parsed), signal);
+  else send(response, common.method, await route.handle(parsed));
 }
+
+async function serveTakenOver(
+  router: Router,
+  request: IncomingMessage,
+  response: ServerResponse,
+  socket: Socket,
+  { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
+): Promise<void> {
+  const { found, common } = admit(router, request, response);
+  const { route } = found;
+  if (route.kind !== 'hijack' && route.kind !== 'websocket')
+    throw invalid('this connection is not taken over');
+  const controller = new AbortController();
+  socket.once('close', () => controller.abort(goneAway()));
+  const body = parseJsonBody(await readBodyOf(socket, request.headers), request.headers);
+  const answer = await route.handle({ ...common, body, signal: controller.signal });
+  if ('status' in answer) {
+    response.once('finish', () => socket.end());
+    response.assignSocket(socket);
+    send(response, common.method, answer);
+    socket.resume();
+  } else if (route.kind === 'websocket') await serveWebSocket(request, socket, answer, logger);
+  else await serveRaw(request, socket, answer, clock, logger);
+}
+
+const goneAway = () => new ClusterError('cancelled', 'the client has gone away');
 
 /** @throws ClusterError `invalidArgument`, in Docker's words, for a version that is not served */
 export function parseTarget(target: string): { path: string; query: URLSearchParams; version: number } {
@@ -92,21 +155,10 @@ async function readJson(request: IncomingMessage): Promise<unknown> {
   let length = 0;
   for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     length += chunk.length;
-    if (length > BODY_BYTES_MAX) throw invalid(`the request's body is larger than ${BODY_BYTES_MAX} bytes`);
+    if (length > BODY_BYTES_MAX) throw tooLarge();
     chunks.push(chunk);
   }
-  const text = Buffer.concat(chunks).toString('utf8').trim();
-  if (text === '') return undefined;
-  const type = request.headers['content-type'];
-  // As dockerd: a browser can send a form across origins without asking, JSON it cannot.
-  if (!type?.toLowerCase().startsWith('application/json')) {
-    throw invalid(`unsupported Content-Type header (${type ?? ''}): must be 'application/json'`);
-  }
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new ClusterError('invalidArgument', `the request's body is not JSON: ${errorText(error)}`);
-  }
+  return parseJsonBody(Buffer.concat(chunks), request.headers);
 }
 
 function send(response: ServerResponse, method: string, reply: Reply): void {
@@ -145,6 +197,7 @@ async function sendStream(response: ServerResponse, reply: StreamReply, signal: 
       response.once('close', done);
     });
   };
+  if (reply.early) begin();
   try {
     for await (const chunk of reply.chunks) {
       if (signal.aborted) return;

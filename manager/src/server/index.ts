@@ -24,5 +24,5 @@ export const apiRoutes = (deps: ApiServerDeps): Route[] => [
  * latter with `requestCert` and the cluster's CA; `rejectUnauthorized: false` lets it answer 401 in words.
  */
 export function createApiServer(deps: ApiServerDeps): RequestHandler {
-  return serveRoutes(apiRoutes(deps), deps.logger.child({ module: 'server' }));
+  return serveRoutes(apiRoutes(deps), deps.clock, deps.logger.child({ module: 'server' }));
 }

@@ -31,10 +31,30 @@ export interface Reply {
 /** An answer whose end is not known at its beginning. */
 export interface StreamReply {
   readonly contentType: string;
+  /** The head goes out at once: it tells the client that what happens from now on will be in the answer. */
+  readonly early?: boolean;
   /** Ends the answer; what it throws after the first chunk is appended by `onError`, else answered as usual. */
   readonly chunks: AsyncIterable<Uint8Array | string>;
   /** How this stream tells of an error once it has begun. */
   onError(message: string): Uint8Array | string;
+}
+
+/** A connection that speaks HTTP no more. */
+export interface Connection {
+  /** What the client sends, until its half-close. To be read once; reading slowly slows the client. */
+  readonly input: AsyncIterable<Uint8Array>;
+  /** Resolves once more is taken, or when the client has gone. */
+  write(chunk: Uint8Array): Promise<void>;
+}
+
+/** An answer that takes the connection over, once its head has been sent. */
+export interface Hijack {
+  /** Of the answer to a client that asked for an upgrade. Others get a raw stream, as dockerd has it. */
+  readonly contentType: string;
+  /** The connection is closed when this has returned. */
+  readonly serve: (connection: Connection) => Promise<void>;
+  /** How this stream tells of an error; without it, it just ends. */
+  readonly onError?: (message: string) => Uint8Array;
 }
 
 /**
@@ -59,6 +79,20 @@ export type Route =
       readonly method: string;
       readonly pattern: string;
       readonly handle: (request: UploadRequest) => Promise<StreamReply>;
+    }
+  /** A raw connection both ways. */
+  | {
+      readonly kind: 'hijack';
+      readonly method: string;
+      readonly pattern: string;
+      readonly handle: (request: ApiRequest) => Promise<Hijack | Reply>;
+    }
+  /** The same as binary messages. */
+  | {
+      readonly kind: 'websocket';
+      readonly method: string;
+      readonly pattern: string;
+      readonly handle: (request: ApiRequest) => Promise<Hijack | Reply>;
     };
 
 type JsonHandler = Extract<Route, { kind: 'json' }>['handle'];

@@ -1,3 +1,4 @@
+import { ContainerCalls, Containers, ExecCalls } from '../../controlapi/containers/index.js';
 import {
   type ControlContext,
   Images,
@@ -9,6 +10,11 @@ import {
   Tasks,
 } from '../../controlapi/index.js';
 import type { Route } from '../route.js';
+import { attachRoutes } from './containers/attach.js';
+import { callRoutes } from './containers/calls.js';
+import { containerRoutes } from './containers/containers.js';
+import { execRoutes } from './containers/exec.js';
+import { containerLogRoutes } from './containers/logs.js';
 import { imageRoutes } from './images.js';
 import { logRoutes } from './logs.js';
 import { networkRoutes } from './networks.js';
@@ -24,11 +30,18 @@ import { taskRoutes } from './tasks.js';
 export function dockerRoutes(context: ControlContext, dataDir: string): Route[] {
   const services = new Services(context);
   const tasks = new Tasks(context);
+  const containers = new Containers(context);
+  const calls = new ContainerCalls(context);
   return [
     ...systemRoutes(context, dataDir),
     ...serviceRoutes(services),
     ...taskRoutes(tasks),
     ...logRoutes(services, tasks, context),
+    ...containerRoutes(containers, calls, context),
+    ...containerLogRoutes(containers, context),
+    ...attachRoutes(containers, calls),
+    ...callRoutes(containers, calls),
+    ...execRoutes(new ExecCalls(context, calls)),
     ...nodeRoutes(new Nodes(context), context.leaderId),
     ...networkRoutes(new Networks(context)),
     ...imageRoutes(new Images(context), context),

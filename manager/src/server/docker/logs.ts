@@ -3,13 +3,7 @@ import type { ControlContext, Services, Tasks } from '../../controlapi/index.js'
 import type { LogEntry, LogOptions, LogSelector } from '../../logbroker/index.js';
 import type { ApiRequest, Route, StreamReply } from '../route.js';
 import { isTrue } from './json-edge.js';
-
-/** Which stream a frame of Docker's multiplexed format is from. 3 carries an error of the daemon. */
-const STDOUT = 1;
-const STDERR = 2;
-const SYSTEM_ERROR = 3;
-/** From this API version on, the media type tells the two formats apart. */
-const MULTIPLEXED_SINCE = 142;
+import { frame, STDERR, STDOUT, SYSTEM_ERROR, streamType } from './multiplexed.js';
 
 /** `/services/:id/logs` and `/tasks/:id/logs`, Docker Engine API v1.29 and later. */
 export function logRoutes(services: Services, tasks: Tasks, context: ControlContext): Route[] {
@@ -20,11 +14,8 @@ export function logRoutes(services: Services, tasks: Tasks, context: ControlCont
       details: isTrue(request.query.get('details')),
     };
     const entries = context.logBroker.logs(selector, options, request.signal);
-    const multiplexed = request.version >= MULTIPLEXED_SINCE && !isRaw;
     return {
-      contentType: multiplexed
-        ? 'application/vnd.docker.multiplexed-stream'
-        : 'application/vnd.docker.raw-stream',
+      contentType: streamType(request.version, isRaw),
       chunks: isRaw ? rawLines(entries) : frames(entries, style),
       onError: (message) => (isRaw ? `${message}\n` : frame(SYSTEM_ERROR, Buffer.from(message))),
     };
@@ -54,7 +45,7 @@ export function logRoutes(services: Services, tasks: Tasks, context: ControlCont
   ];
 }
 
-function logOptions({ query }: ApiRequest): LogOptions {
+export function logOptions({ query }: ApiRequest): LogOptions {
   const stdout = isTrue(query.get('stdout'));
   const stderr = isTrue(query.get('stderr'));
   if (!stdout && !stderr) throw invalid('Bad parameters: you must choose at least one stream');
@@ -78,7 +69,7 @@ function timestampNs(field: string, value: string | null): bigint | undefined {
   return BigInt(parts[1]!) * 1_000_000_000n + BigInt((parts[2] ?? '').padEnd(9, '0'));
 }
 
-interface LineStyle {
+export interface LineStyle {
   readonly timestamps: boolean;
   readonly details: boolean;
 }
@@ -109,10 +100,10 @@ async function* rawLines(entries: AsyncIterable<LogEntry>): AsyncGenerator<Uint8
   }
 }
 
-type RecordEntry = Extract<LogEntry, { kind: 'record' }>;
+export type RecordEntry = Extract<LogEntry, { kind: 'record' }>;
 
 /** A line ends with a newline unless it goes on in the next record. */
-function lineOf({ record }: RecordEntry): Buffer {
+export function lineOf({ record }: RecordEntry): Buffer {
   const line = Buffer.from(record.line);
   return record.partial || line.at(-1) === 0x0a ? line : Buffer.concat([line, Buffer.from('\n')]);
 }
@@ -134,13 +125,5 @@ function prefix({ record, task }: RecordEntry, style: LineStyle): string {
 }
 
 /** Nine decimals always, as Docker writes log times, so that they sort as text. */
-const rfc3339Nano = (seconds: number, nanos: number): string =>
+export const rfc3339Nano = (seconds: number, nanos: number): string =>
   `${new Date(seconds * 1000).toISOString().slice(0, 19)}.${String(nanos).padStart(9, '0')}Z`;
-
-/** Source: moby pkg/stdcopy: stream, three zeros, length as 32 bits big-endian, content. */
-function frame(stream: number, content: Uint8Array): Buffer {
-  const head = Buffer.alloc(8);
-  head[0] = stream;
-  head.writeUInt32BE(content.length, 4);
-  return Buffer.concat([head, content]);
-}

@@ -3,8 +3,6 @@ import { type Route, route } from '../route.js';
 
 /** Docker's words that are not served yet, and what to do instead. They answer 501 rather than "page not found". */
 const NOT_YET: Readonly<Record<string, string>> = {
-  '/containers': 'containers outside of services are not supported yet: use "service create"',
-  '/exec': 'running a command in a container is not supported yet',
   '/volumes': 'volumes are not supported yet: use a bind or tmpfs mount',
   '/secrets': 'secrets are not supported yet',
   '/configs': 'configs are not supported yet',
@@ -19,6 +17,9 @@ const NOT_YET: Readonly<Record<string, string>> = {
 };
 /** The same below a name: `/images/busybox/push`. */
 const NOT_YET_VERBS: Readonly<Record<string, string>> = {
+  '/containers/:id/archive': 'copying files is not supported yet: mount a directory, or use "exec"',
+  '/containers/:id/export': 'exporting containers is not supported yet',
+  '/containers/:id/checkpoints': 'checkpoints are not supported',
   '/networks/:id/connect': 'attaching containers to networks is not supported yet: use "service update"',
   '/networks/:id/disconnect': 'detaching containers from networks is not supported yet: use "service update"',
 };

@@ -334,9 +334,9 @@ describe('the cluster', () => {
       status: 404,
       body: { message: 'page not found' },
     });
-    expect(await api.call('GET', '/containers/json?all=1')).toMatchObject({
+    expect(await api.call('GET', '/volumes')).toMatchObject({
       status: 501,
-      body: { message: expect.stringContaining('use "service create"') },
+      body: { message: expect.stringContaining('use a bind or tmpfs mount') },
     });
   });
 });

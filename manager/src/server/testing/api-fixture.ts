@@ -1,5 +1,5 @@
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer, request, type Server } from 'node:http';
+import { createServer, type IncomingMessage, request, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Clock, silentLogger, systemClock, systemRandom } from '@tessera/shared/env';
@@ -69,7 +69,9 @@ export class ApiFixture {
         },
       },
     };
-    const server = createServer(createApiServer(deps));
+    const api = createApiServer(deps);
+    const server = createServer(api);
+    api.prepare(server);
     await new Promise<void>((resolve) => server.listen(socketPath, resolve));
     fixture = new ApiFixture(store, socketPath, directory, server, deps);
     return fixture;
@@ -83,7 +85,16 @@ export class ApiFixture {
   }
 
   /** @param body an object goes as JSON, bytes as they are */
-  call(method: string, path: string, body?: object | Uint8Array): Promise<Answer> {
+  async call(method: string, path: string, body?: object | Uint8Array): Promise<Answer> {
+    return (await this.begin(method, path, body)).answer;
+  }
+
+  /** Resolves when the head of the answer has come. */
+  begin(
+    method: string,
+    path: string,
+    body?: object | Uint8Array,
+  ): Promise<{ readonly answer: Promise<Answer> }> {
     const isBytes = body instanceof Uint8Array;
     return new Promise((resolve, reject) => {
       const sent = request(
@@ -93,23 +104,7 @@ export class ApiFixture {
           path,
           headers: body === undefined || isBytes ? {} : { 'Content-Type': 'application/json' },
         },
-        (response) => {
-          const chunks: Buffer[] = [];
-          response.on('data', (chunk: Buffer) => chunks.push(chunk));
-          response.on('error', reject);
-          response.on('end', () => {
-            // An upload that was refused is still being sent.
-            if (isBytes) sent.destroy();
-            const text = Buffer.concat(chunks).toString('latin1');
-            const isJson = response.headers['content-type']?.startsWith('application/json') ?? false;
-            resolve({
-              status: response.statusCode ?? 0,
-              headers: response.headers,
-              text,
-              body: isJson ? parseLoosely(text) : undefined,
-            });
-          });
-        },
+        (response) => resolve({ answer: answerOf(response, () => isBytes && sent.destroy()) }),
       );
       sent.on('error', reject);
       sent.end(isBytes ? body : body === undefined ? undefined : JSON.stringify(body));
@@ -171,6 +166,26 @@ export class ApiFixture {
       }
     });
   }
+}
+
+function answerOf(response: IncomingMessage, onEnd: () => void): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    response.on('data', (chunk: Buffer) => chunks.push(chunk));
+    response.on('error', reject);
+    response.on('end', () => {
+      // An upload that was refused is still being sent.
+      onEnd();
+      const text = Buffer.concat(chunks).toString('latin1');
+      const isJson = response.headers['content-type']?.startsWith('application/json') ?? false;
+      resolve({
+        status: response.statusCode ?? 0,
+        headers: response.headers,
+        text,
+        body: isJson ? parseLoosely(text) : undefined,
+      });
+    });
+  });
 }
 
 export const anImage = (id: string, names: readonly string[]): Image =>

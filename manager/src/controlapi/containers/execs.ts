@@ -1,0 +1,90 @@
+import { ClusterError } from '@tessera/shared/errors';
+import type { Container } from '@tessera/shared/model';
+import { type ExecCreateCall, type ExecState, ResizeCall } from '@tessera/shared/wire';
+import type { SideStream } from '../../streams/index.js';
+import type { ControlContext } from '../ports.js';
+import type { ContainerCalls } from './calls.js';
+import { getContainer, type KnownContainer, known } from './lookup.js';
+
+/** The digits of an exec's id that are its container's, and those that are chance. */
+const CONTAINER_DIGITS = 32;
+const CHANCE_BYTES = 16;
+const EXEC_ID = /^[0-9a-f]{64}$/;
+
+/**
+ * Commands run in containers. An exec's id begins with its container's, so that any manager finds the node that has it,
+ * and nothing needs to be stored.
+ */
+export class ExecCalls {
+  readonly #context: ControlContext;
+
+  constructor(
+    context: ControlContext,
+    private readonly calls: ContainerCalls,
+  ) {
+    this.#context = context;
+  }
+
+  /** @returns the exec's id. @throws ClusterError `conflict` when the container does not run */
+  async create(
+    reference: string,
+    spec: Omit<ExecCreateCall, 'execId'>,
+    signal: AbortSignal,
+  ): Promise<string> {
+    const { store, random } = this.#context;
+    const view = await store.read(signal);
+    const one = known(view, getContainer(view, reference));
+    assertRunning(one);
+    const { id } = one.container;
+    const execId = id.slice(0, CONTAINER_DIGITS) + random.bytes(CHANCE_BYTES).toString('hex');
+    await this.calls.call(one, { $case: 'execCreate', value: { execId, ...spec } }, 'done', signal);
+    return execId;
+  }
+
+  /** A stream on which the command's output comes, and stdin goes. */
+  async start(execId: string, detach: boolean, signal: AbortSignal): Promise<SideStream> {
+    const one = await this.#owner(execId, signal);
+    const value = { containerId: one.container.id, execId, detach };
+    return this.calls.open(one, { $case: 'execStart', value }, signal);
+  }
+
+  /** @throws ClusterError `notFound` */
+  async inspect(
+    execId: string,
+    signal: AbortSignal,
+  ): Promise<{ readonly state: ExecState; readonly container: Container }> {
+    const one = await this.#owner(execId, signal);
+    const state = await this.calls.call(one, { $case: 'execInspect', value: { execId } }, 'exec', signal);
+    return { state, container: one.container };
+  }
+
+  async resize(
+    execId: string,
+    size: { readonly rows: number; readonly columns: number },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const one = await this.#owner(execId, signal);
+    const value = ResizeCall.fromPartial({ ...size, execId });
+    await this.calls.call(one, { $case: 'execResize', value }, 'done', signal);
+  }
+
+  async #owner(execId: string, signal: AbortSignal): Promise<KnownContainer> {
+    const view = await this.#context.store.read(signal);
+    const digits = execId.slice(0, CONTAINER_DIGITS);
+    const container = EXEC_ID.test(execId)
+      ? [...view.containers.all()].find(({ id }) => id.startsWith(digits))
+      : undefined;
+    if (!container) throw new ClusterError('notFound', `No such exec instance: ${execId}`);
+    return known(view, container);
+  }
+}
+
+/** Source: moby daemon/exec.go. */
+function assertRunning({ container, state }: KnownContainer): void {
+  const { id } = container;
+  if (state.state === 'paused')
+    throw new ClusterError('conflict', `Container ${id} is paused, unpause the container before exec`);
+  if (state.state === 'restarting')
+    throw new ClusterError('conflict', `Container ${id} is restarting, wait until the container is running`);
+  if (state.state !== 'running') throw new ClusterError('conflict', `container ${id} is not running`);
+}

@@ -1,0 +1,175 @@
+import { ClusterError, errorText, invalid, notFound } from '@tessera/shared/errors';
+import { type Container, HostConfig, type Image, PortBinding } from '@tessera/shared/model';
+import { architectureNames } from '../../constraints/index.js';
+import type { Transaction, View } from '../../store/view.js';
+import { validateContainer, validateLogDriver } from '../container-validation.js';
+import { familiarName, normalizeName } from '../image-reference.js';
+import { findImage, getNetwork } from '../lookup.js';
+import { getContainer, known, nodeIdOf } from './lookup.js';
+
+// What a new container names, found in the cluster. Runs in the transaction that makes it.
+
+/** What the fields of a ContainerSpec are called in the request that makes a container. */
+const FIELDS: readonly (readonly [string, string])[] = [
+  ['ContainerSpec.Dir', 'WorkingDir'],
+  ['ContainerSpec.Hosts', 'HostConfig.ExtraHosts'],
+  ['ContainerSpec.Ulimits', 'HostConfig.Ulimits'],
+  ['ContainerSpec.Sysctls', 'HostConfig.Sysctls'],
+  ['ContainerSpec.CapabilityAdd', 'HostConfig.CapAdd'],
+  ['ContainerSpec.OomScoreAdj', 'HostConfig.OomScoreAdj'],
+  ['ContainerSpec.Mounts', 'HostConfig.Mounts'],
+  ['DNSConfig.Nameservers', 'HostConfig.Dns'],
+  ['DNSConfig', 'HostConfig.Dns'],
+  ['LogDriver', 'HostConfig.LogConfig'],
+  ['ContainerSpec.', ''],
+];
+
+/**
+ * The container with its image by digest, its networks by id, and other containers it joins by id, on their node.
+ *
+ * @throws ClusterError `notFound` for what there is not: `No such image: busybox:latest` to the letter, which clients
+ *   take as the word to pull; `invalidArgument` for what cannot be honoured
+ */
+export function resolveContainer(tx: Transaction, wanted: Container, platform: string): Container {
+  const withImage = resolveImage(tx, wanted, platform);
+  const resolved = resolveNetworks(tx, resolveJoined(tx, withImage));
+  validate(resolved);
+  return resolved;
+}
+
+function resolveImage(tx: Transaction, container: Container, platform: string): Container {
+  const spec = container.spec!;
+  const reference =
+    spec.imageDigest || isId(spec.image) ? spec.image : familiarName(normalizeName(spec.image));
+  const image = spec.imageDigest ? tx.images.get(spec.imageDigest) : findImage(tx, spec.image);
+  if (!image) throw new ClusterError('notFound', `No such image: ${reference}`);
+  assertPlatform(image, reference, platform);
+  tx.require('images', image.id);
+  const exposed = Object.keys(configOf(image).config?.ExposedPorts ?? {});
+  const ports = container.host?.publishAllPorts ? randomPorts(container, exposed) : [];
+  return {
+    ...container,
+    spec: { ...spec, imageDigest: image.id },
+    host: {
+      ...HostConfig.fromPartial({}),
+      ...container.host,
+      ports: [...(container.host?.ports ?? []), ...ports],
+    },
+  };
+}
+
+/** Clients name images by a beginning of their id as well. */
+const isId = (image: string): boolean => /^(sha256:)?[0-9a-f]{4,64}$/.test(image);
+
+interface ImageFacts {
+  readonly os?: string;
+  readonly architecture?: string;
+  readonly config?: { readonly ExposedPorts?: Readonly<Record<string, unknown>> | null };
+}
+
+function configOf(image: Image): ImageFacts {
+  try {
+    return JSON.parse(Buffer.from(image.config).toString('utf8')) as ImageFacts;
+  } catch {
+    return {};
+  }
+}
+
+function assertPlatform(image: Image, reference: string, platform: string): void {
+  if (platform === '') return;
+  const { os = 'linux', architecture = '' } = configOf(image);
+  const [wantedOs = '', wantedArchitecture] = platform.split('/');
+  const isOs = wantedOs.toLowerCase() === os;
+  const names = architectureNames(architecture);
+  if (isOs && (wantedArchitecture === undefined || names.includes(wantedArchitecture))) return;
+  throw new ClusterError(
+    'notFound',
+    `image with reference ${reference} was found but its platform (${os}/${architecture}) does not match the specified platform (${platform})`,
+  );
+}
+
+/** A port of the node's choice for everything exposed that is not published yet. */
+function randomPorts(container: Container, byImage: readonly string[]): PortBinding[] {
+  const published = new Set(
+    container.host?.ports.map(({ containerPort, protocol }) => `${containerPort}/${protocol}`),
+  );
+  return [...new Set([...container.exposedPorts, ...byImage])].flatMap((text) => {
+    const [, port = '', protocol = 'tcp'] = /^(\d+)(?:\/(\w+))?$/.exec(text) ?? [];
+    if (port === '' || published.has(`${port}/${protocol}`)) return [];
+    return [PortBinding.fromPartial({ protocol, containerPort: Number(port) })];
+  });
+}
+
+/** `container:NAME` in any of the modes: that container by its id, and its node for this one. */
+function resolveJoined(view: View, container: Container): Container {
+  const host = { ...HostConfig.fromPartial({}), ...container.host };
+  const nodeIds = new Set<string>();
+  const join = (mode: string): string => {
+    if (!mode.startsWith('container:')) return mode;
+    const other = known(view, getContainer(view, mode.slice('container:'.length)));
+    nodeIds.add(nodeIdOf(other));
+    return `container:${other.container.id}`;
+  };
+  const joined = {
+    ...host,
+    networkMode: join(host.networkMode),
+    pidMode: join(host.pidMode),
+    ipcMode: join(host.ipcMode),
+  };
+  if (nodeIds.size > 1)
+    throw invalid('HostConfig: the containers that this one joins are on different nodes');
+  const constraints = [
+    ...(container.placement?.constraints ?? []),
+    ...[...nodeIds].map((id) => `node.id==${id}`),
+  ];
+  return {
+    ...container,
+    host: joined,
+    placement: { spreadOver: [], maxReplicasPerNode: 0, ...container.placement, constraints },
+  };
+}
+
+function resolveNetworks(tx: Transaction, container: Container): Container {
+  const found = new Set<string>();
+  const networks = container.networks.map((attachment) => {
+    const name = attachment.networkId;
+    const network = findNetwork(tx, name);
+    if (found.has(network.id))
+      throw invalid(`NetworkingConfig.EndpointsConfig: network ${name} is named twice`);
+    found.add(network.id);
+    if (network.spec?.driver !== 'overlay')
+      throw invalid(`network ${name} cannot be used with containers yet. Only overlay networks can`);
+    if (!network.spec.attachable)
+      throw new ClusterError(
+        'permissionDenied',
+        `Could not attach to network ${name}: it is not manually attachable; create it with --attachable`,
+      );
+    tx.require('networks', network.id);
+    return { ...attachment, networkId: network.id };
+  });
+  const mode = container.host?.networkMode ?? '';
+  const named = container.networks.findIndex(({ networkId }) => networkId === mode);
+  if (named < 0) return { ...container, networks };
+  return { ...container, networks, host: { ...container.host!, networkMode: networks[named]!.networkId } };
+}
+
+function findNetwork(view: View, name: string) {
+  try {
+    return getNetwork(view, name);
+  } catch (error) {
+    if (error instanceof ClusterError && error.kind === 'notFound') throw notFound('network', name);
+    throw error;
+  }
+}
+
+/** @throws ClusterError `invalidArgument` that names the field as the request has it */
+function validate(container: Container): void {
+  try {
+    validateContainer(container.spec!);
+    validateLogDriver(container.host?.logDriver);
+  } catch (error) {
+    const text = errorText(error);
+    const field = FIELDS.find(([name]) => text.startsWith(name));
+    throw field ? invalid(field[1] + text.slice(field[0].length)) : error;
+  }
+}

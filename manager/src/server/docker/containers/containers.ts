@@ -1,0 +1,227 @@
+import { constants } from 'node:os';
+import { ClusterError, invalid } from '@tessera/shared/errors';
+import {
+  type ContainerCalls,
+  type Containers,
+  isRunning,
+  type WaitCondition,
+} from '../../../controlapi/containers/index.js';
+import type { ControlContext } from '../../../controlapi/index.js';
+import {
+  type ApiRequest,
+  empty,
+  json,
+  type Reply,
+  type Route,
+  route,
+  type StreamReply,
+} from '../../route.js';
+import { Filters } from '../filters.js';
+import { isTrue } from '../json-edge.js';
+import { effectiveConfig } from './effective-config.js';
+import { containerFromDocker, graceMs, updateFromDocker } from './from-docker.js';
+import { inspectToDocker } from './inspect.js';
+import { parseListQuery, selectContainers, summaryToDocker } from './list.js';
+
+const SIGKILL = 9;
+const SIGNAL_MAX = 64;
+const SIGRTMIN = 34;
+/** Since these API versions. */
+const SIGNAL_OF_STOP = 142;
+const WAIT_CONDITIONS: readonly WaitCondition[] = ['not-running', 'next-exit', 'removed'];
+
+/** `/containers`, Docker Engine API v1.24 and later, as far as it is not a stream. */
+export function containerRoutes(
+  containers: Containers,
+  calls: ContainerCalls,
+  context: ControlContext,
+): Route[] {
+  const verb = (name: 'pause' | 'unpause') =>
+    route('POST', `/containers/:id/${name}`, async ({ params, signal }) => {
+      await containers.ask(params.id!, { verb: name }, signal);
+      return empty(204);
+    });
+
+  return [
+    route('GET', '/containers/json', async ({ query }) => {
+      const parsed = parseListQuery(query, isTrue);
+      const found = selectContainers(await containers.list(), parsed);
+      const nowMs = context.clock.now();
+      return json(
+        200,
+        found.map((one) => summaryToDocker(one, nowMs)),
+      );
+    }),
+
+    route('POST', '/containers/create', async ({ query, body, version, signal }) => {
+      const wanted = containerFromDocker(body, version);
+      const name = (query.get('name') ?? '').replace(/^\//, '');
+      const platform = query.get('platform') ?? '';
+      const { id } = await containers.create({ ...wanted, name }, platform, signal);
+      return json(201, { Id: id, Warnings: [] });
+    }),
+
+    route('GET', '/containers/:id/json', async ({ params, query }) => {
+      if (isTrue(query.get('size')))
+        throw new ClusterError(
+          'unimplemented',
+          'size: sizes of containers are not supported yet; leave --size out',
+        );
+      return json(200, inspectToDocker(await containers.inspect(params.id!)));
+    }),
+
+    route('POST', '/containers/:id/start', async ({ params, query, signal }) => {
+      if (query.get('checkpoint'))
+        throw new ClusterError(
+          'unimplemented',
+          'checkpoint: checkpoints are not supported; leave --checkpoint out',
+        );
+      await containers.ask(params.id!, { verb: 'start' }, signal);
+      return empty(204);
+    }),
+
+    route('POST', '/containers/:id/stop', async (request) => {
+      await containers.ask(request.params.id!, { verb: 'stop', ...stopOptions(request) }, request.signal);
+      return empty(204);
+    }),
+
+    route('POST', '/containers/:id/restart', async (request) => {
+      await containers.ask(request.params.id!, { verb: 'restart', ...stopOptions(request) }, request.signal);
+      return empty(204);
+    }),
+
+    verb('pause'),
+    verb('unpause'),
+
+    route('POST', '/containers/:id/kill', async ({ params, query, signal }) => {
+      const number = signalNumber(query.get('signal') || 'SIGKILL');
+      await kill(containers, calls, params.id!, number, signal);
+      return empty(204);
+    }),
+
+    route('DELETE', '/containers/:id', async ({ params, query, signal }) => {
+      if (isTrue(query.get('link')))
+        throw new ClusterError('unimplemented', 'link: links are a legacy of Docker; leave --link out');
+      const options = { force: isTrue(query.get('force')), volumes: isTrue(query.get('v')) };
+      await containers.remove(params.id!, options, signal);
+      return empty(204);
+    }),
+
+    route('POST', '/containers/:id/rename', async ({ params, query }) => {
+      await containers.rename(params.id!, query.get('name') ?? '');
+      return empty(204);
+    }),
+
+    route('POST', '/containers/:id/update', async ({ params, body, signal }) => {
+      await containers.update(params.id!, updateFromDocker(body), signal);
+      return json(200, { Warnings: [] });
+    }),
+
+    route('POST', '/containers/prune', async ({ query, signal }) =>
+      prune(containers, context, query, signal),
+    ),
+
+    {
+      kind: 'stream',
+      method: 'POST',
+      pattern: '/containers/:id/wait',
+      handle: (request) => wait(containers, request),
+    },
+  ];
+}
+
+function stopOptions({ query, version }: ApiRequest) {
+  const seconds = query.get('t');
+  if (seconds && !/^-?\d{1,9}$/.test(seconds)) throw invalid(`t: '${seconds}' is no number of seconds`);
+  const signal = version >= SIGNAL_OF_STOP ? (query.get('signal') ?? '') : '';
+  if (signal) signalNumber(signal);
+  return { stopSignal: signal, stopTimeoutMs: seconds ? graceMs(Number(seconds)) : undefined };
+}
+
+/** `SIGTERM`, `TERM`, `15`, `RTMIN+3`. @throws ClusterError `invalidArgument` in Docker's words */
+function signalNumber(text: string): number {
+  const name = text.toUpperCase().replace(/^SIG/, '');
+  const realTime = /^RTMIN(?:\+(\d{1,2}))?$|^RTMAX(?:-(\d{1,2}))?$/.exec(name);
+  const number = /^\d+$/.test(text)
+    ? Number(text)
+    : realTime
+      ? name.startsWith('RTMIN')
+        ? SIGRTMIN + Number(realTime[1] ?? 0)
+        : SIGNAL_MAX - Number(realTime[2] ?? 0)
+      : (constants.signals[`SIG${name}` as NodeJS.Signals] ?? 0);
+  if (number < 1 || number > SIGNAL_MAX) throw invalid(`Invalid signal: ${text}`);
+  return number;
+}
+
+async function kill(
+  containers: Containers,
+  calls: ContainerCalls,
+  reference: string,
+  number: number,
+  signal: AbortSignal,
+): Promise<void> {
+  const one = await containers.inspect(reference);
+  try {
+    await calls.call(one, { $case: 'kill', value: { signal: number } }, 'done', signal);
+  } catch (error) {
+    // As dockerd: the rest of the sentence is the cause's.
+    if (error instanceof ClusterError && error.kind !== 'notFound')
+      throw new ClusterError(error.kind, `cannot kill container: ${reference}: ${error.message}`);
+    throw error;
+  }
+  if (number === SIGKILL && isRunning(one.state))
+    await containers.ended(one.container.id, one.state.exits, signal);
+}
+
+/** Its head is sent once the wait has been registered: a client starts the container only then. */
+async function wait(containers: Containers, { params, query, signal }: ApiRequest): Promise<StreamReply> {
+  const word = query.get('condition') || 'not-running';
+  const condition = WAIT_CONDITIONS.find((known) => known === word);
+  if (!condition) throw invalid(`invalid condition: "${word}"`);
+  const { ended } = await containers.wait(params.id!, condition, signal);
+  const line = (answer: object) => `${JSON.stringify(answer)}\n`;
+  return {
+    contentType: 'application/json',
+    early: true,
+    chunks: (async function* () {
+      const { exitCode } = await ended;
+      yield line({ StatusCode: exitCode });
+    })(),
+    onError: (message) => line({ StatusCode: -1, Error: { Message: message } }),
+  };
+}
+
+async function prune(
+  containers: Containers,
+  { clock }: ControlContext,
+  query: URLSearchParams,
+  signal: AbortSignal,
+): Promise<Reply> {
+  const filters = Filters.parse(query.get('filters'), ['label', 'label!', 'until']);
+  const untilMs = filters.get('until').map((text) => timeOf(text, clock.now()));
+  const gone = await containers.prune((one) => {
+    const { labels } = effectiveConfig(one.view, one.container);
+    return (
+      filters.labels('label', labels) &&
+      (!filters.has('label!') || !filters.labels('label!', labels)) &&
+      untilMs.every((atMs) => (one.container.meta?.createdAtMs ?? 0) < atMs)
+    );
+  }, signal);
+  return json(200, { ContainersDeleted: gone.length > 0 ? gone : null, SpaceReclaimed: 0 });
+}
+
+const UNIT_MS: Readonly<Record<string, number>> = { h: 3_600_000, m: 60_000, s: 1_000, ms: 1 };
+
+/** A Unix time, an RFC 3339 time, or how long ago as Go writes durations: `1h30m`. */
+function timeOf(text: string, nowMs: number): number {
+  if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1_000;
+  if (/^(\d+(\.\d+)?(h|ms|m|s))+$/.test(text)) {
+    let ago = 0;
+    for (const [, number, unit] of text.matchAll(/([\d.]+)(h|ms|m|s)/g))
+      ago += Number(number) * UNIT_MS[unit!]!;
+    return nowMs - ago;
+  }
+  const parsed = Date.parse(text);
+  if (Number.isNaN(parsed)) throw invalid(`until: '${text}' is neither a time nor a duration such as 24h`);
+  return parsed;
+}

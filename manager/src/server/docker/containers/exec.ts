@@ -1,0 +1,117 @@
+import { ClusterError, invalid } from '@tessera/shared/errors';
+import { z } from 'zod';
+import type { ExecCalls } from '../../../controlapi/containers/index.js';
+import { type ApiRequest, empty, type Hijack, json, type Reply, type Route, route } from '../../route.js';
+import { flag, parseBody, strictObject, text, texts } from '../json-edge.js';
+import { parseDetachKeys } from './detach-keys.js';
+import { sizeOf } from './size.js';
+import { joined, ready } from './streams.js';
+
+const consoleSize = z.array(z.int()).nullish();
+
+const createBody = strictObject({
+  User: text,
+  Privileged: flag,
+  Tty: flag,
+  ConsoleSize: consoleSize,
+  AttachStdin: flag,
+  AttachStderr: flag,
+  AttachStdout: flag,
+  // Clients say it here as well as at the start, where it counts.
+  Detach: flag,
+  DetachKeys: text,
+  Env: texts,
+  WorkingDir: text,
+  Cmd: z.union([z.string().transform((word) => [word]), z.array(z.string())]).nullish(),
+});
+const startBody = strictObject({ Detach: flag, Tty: flag, ConsoleSize: consoleSize });
+
+/** `/containers/:id/exec` and `/exec`. */
+export function execRoutes(execs: ExecCalls): Route[] {
+  return [
+    route('POST', '/containers/:id/exec', async ({ params, body, signal }) => {
+      const asked = parseBody('exec', createBody, body);
+      if (!asked.Cmd?.length) throw invalid('No exec command specified');
+      parseDetachKeys(asked.DetachKeys ?? '');
+      const id = await execs.create(
+        params.id!,
+        {
+          command: asked.Cmd,
+          env: asked.Env ?? [],
+          user: asked.User ?? '',
+          dir: asked.WorkingDir ?? '',
+          tty: asked.Tty ?? false,
+          attachStdin: asked.AttachStdin ?? false,
+          attachStdout: asked.AttachStdout ?? false,
+          attachStderr: asked.AttachStderr ?? false,
+          privileged: asked.Privileged ?? false,
+        },
+        signal,
+      );
+      return json(201, { Id: id });
+    }),
+
+    {
+      kind: 'hijack',
+      method: 'POST',
+      pattern: '/exec/:id/start',
+      handle: (request) => start(execs, request),
+    },
+
+    route('POST', '/exec/:id/resize', async ({ params, query, signal }) => {
+      await execs.resize(params.id!, sizeOf(query), signal);
+      return empty(200);
+    }),
+
+    route('GET', '/exec/:id/json', async ({ params, signal }) => {
+      const { state, container } = await execs.inspect(params.id!, signal);
+      const { spec } = state;
+      const [entrypoint = '', ...args] = spec?.command ?? [];
+      return json(200, {
+        ID: params.id!,
+        Running: state.running,
+        ExitCode: state.exitCode ?? null,
+        ProcessConfig: {
+          tty: spec?.tty ?? false,
+          entrypoint,
+          arguments: args,
+          privileged: spec?.privileged ?? false,
+          ...(spec?.user ? { user: spec.user } : {}),
+        },
+        OpenStdin: spec?.attachStdin ?? false,
+        OpenStderr: spec?.attachStderr ?? false,
+        OpenStdout: spec?.attachStdout ?? false,
+        CanRemove: !state.running && state.exitCode !== undefined,
+        ContainerID: container.id,
+        DetachKeys: '',
+        Pid: state.pid,
+      });
+    }),
+  ];
+}
+
+async function start(
+  execs: ExecCalls,
+  { params, body, version, signal }: ApiRequest,
+): Promise<Hijack | Reply> {
+  const asked = parseBody('exec start', startBody, body);
+  const detach = asked.Detach ?? false;
+  const stream = await execs.start(params.id!, detach, signal);
+  if (!detach) {
+    const tty = asked.Tty ?? false;
+    const hijack = await joined(stream, { version, tty, stdin: true, detachKeys: parseDetachKeys('') });
+    return { ...hijack, ...(tty ? { onError: lineOfTerminal } : {}) };
+  }
+  try {
+    await ready(stream.frames[Symbol.asyncIterator]());
+  } catch (error) {
+    if (error instanceof ClusterError) throw error;
+    throw new ClusterError('unavailable', 'the node did not start the command', { cause: error });
+  } finally {
+    stream.close();
+  }
+  return empty(200);
+}
+
+/** As dockerd says to a terminal why a command could not be run. */
+const lineOfTerminal = (message: string): Uint8Array => Buffer.from(`${message}\r\n`);

@@ -1,0 +1,93 @@
+import type { NetworkAttachment, PortBinding } from '@tessera/shared/model';
+import { isRunning, type KnownContainer } from '../../../controlapi/containers/index.js';
+
+/** A container's place on one network, as Docker's JSON has it. */
+export interface EndpointJson {
+  readonly IPAMConfig: null;
+  readonly Links: null;
+  readonly Aliases: readonly string[] | null;
+  readonly MacAddress: string;
+  readonly DriverOpts: null;
+  readonly GwPriority: number;
+  readonly NetworkID: string;
+  readonly EndpointID: string;
+  readonly Gateway: string;
+  readonly IPAddress: string;
+  readonly IPPrefixLen: number;
+  readonly IPv6Gateway: string;
+  readonly GlobalIPv6Address: string;
+  readonly GlobalIPv6PrefixLen: number;
+  readonly DNSNames: readonly string[] | null;
+}
+
+const ID_LENGTH_SHORT = 12;
+
+/** By network's name: those of the cluster, that of its node, or the mode it has instead. */
+export function networksToDocker(one: KnownContainer): Record<string, EndpointJson> {
+  const { view, container, placement, state } = one;
+  const mode = container.host?.networkMode ?? '';
+  if (mode.startsWith('container:')) return {};
+  const found: Record<string, EndpointJson> = {};
+  for (const attachment of placement?.networks ?? container.networks.map(withoutAddress)) {
+    const network = view.networks.get(attachment.networkId);
+    const gateway = view.networkStatuses.get(attachment.networkId)?.pools[0]?.gateway ?? '';
+    const names = [container.name, container.id.slice(0, ID_LENGTH_SHORT)];
+    found[network?.spec?.name ?? attachment.networkId] = endpoint(one, attachment, gateway, names);
+  }
+  if (container.networks.length === 0) {
+    const name = mode === '' || mode === 'default' ? 'bridge' : mode;
+    const local = state.localNetworks.find(({ networkId }) => networkId === name) ?? state.localNetworks[0];
+    found[name] = endpoint(one, local ?? withoutAddress({ networkId: name, aliases: [] }), '', []);
+  }
+  return found;
+}
+
+const withoutAddress = ({
+  networkId,
+  aliases,
+}: {
+  readonly networkId: string;
+  readonly aliases: readonly string[];
+}): NetworkAttachment => ({ networkId, aliases: [...aliases], addr: '', mac: '' });
+
+function endpoint(
+  { container, state }: KnownContainer,
+  { networkId, addr, mac, aliases }: NetworkAttachment,
+  gateway: string,
+  names: readonly string[],
+): EndpointJson {
+  const [address = '', prefix = '0'] = isRunning(state) ? addr.split('/') : [];
+  return {
+    IPAMConfig: null,
+    Links: null,
+    Aliases: aliases.length > 0 ? aliases : null,
+    MacAddress: address ? mac : '',
+    DriverOpts: null,
+    GwPriority: 0,
+    NetworkID: networkId,
+    EndpointID: address ? container.id : '',
+    Gateway: address ? gateway : '',
+    IPAddress: address,
+    IPPrefixLen: Number(prefix) || 0,
+    IPv6Gateway: '',
+    GlobalIPv6Address: '',
+    GlobalIPv6PrefixLen: 0,
+    DNSNames: names.length > 0 ? [...new Set([...names, ...aliases])] : null,
+  };
+}
+
+type HostPorts = readonly { readonly HostIp: string; readonly HostPort: string }[];
+
+/** `{"80/tcp": [{"HostIp","HostPort"}]}`; what is exposed and not published has null. */
+export function portMap(
+  ports: readonly PortBinding[],
+  exposed: readonly string[],
+): Record<string, HostPorts | null> {
+  const map: Record<string, HostPorts | null> = Object.fromEntries(exposed.map((port) => [port, null]));
+  for (const { protocol, containerPort, hostIp, hostPort } of ports) {
+    const key = `${containerPort}/${protocol || 'tcp'}`;
+    const binding = { HostIp: hostIp, HostPort: hostPort === 0 ? '' : String(hostPort) };
+    map[key] = [...(map[key] ?? []), binding];
+  }
+  return map;
+}

@@ -1,0 +1,213 @@
+import { z } from 'zod';
+import { count, duration, flag, integer, oneOf, strictObject, text, textMap, texts } from '../json-edge.js';
+
+// What `POST /containers/create` and `/containers/:id/update` accept. Source: moby api/swagger.yaml, v1.50.
+
+const LATER = 'is not supported yet; leave it out';
+const WINDOWS = 'is for Windows; leave it out';
+const VOLUMES = 'volumes are not supported yet; use a bind or tmpfs mount';
+
+/** A command, which old clients send as one word. */
+const command = z.union([z.string().transform((word) => [word]), z.array(z.string())]).nullish();
+/** `{"/data": {}}` has no content, yet it is meant. */
+const noVolumes = z
+  .record(z.string(), z.unknown())
+  .refine((map) => Object.keys(map).length === 0, VOLUMES)
+  .nullish();
+const emptyMap = z.record(z.string(), z.object({}).nullish()).nullish();
+
+const healthcheck = strictObject({
+  Test: texts,
+  Interval: duration,
+  Timeout: duration,
+  StartPeriod: duration,
+  StartInterval: duration,
+  Retries: count,
+});
+
+const CONFIG = {
+  Hostname: text,
+  Domainname: text,
+  User: text,
+  AttachStdin: flag,
+  AttachStdout: flag,
+  AttachStderr: flag,
+  ExposedPorts: emptyMap,
+  Tty: flag,
+  OpenStdin: flag,
+  StdinOnce: flag,
+  Env: texts,
+  Cmd: command,
+  Entrypoint: command,
+  Healthcheck: healthcheck.nullish(),
+  Image: text,
+  WorkingDir: text,
+  Labels: textMap,
+  StopSignal: text,
+  StopTimeout: integer,
+  Volumes: noVolumes,
+};
+const CONFIG_REFUSED = {
+  ArgsEscaped: WINDOWS,
+  NetworkDisabled: 'is deprecated; use --network none',
+  MacAddress: LATER,
+  OnBuild: 'is for images; leave it out',
+  Shell: 'is for images; leave it out',
+};
+
+const throttle = z.array(strictObject({ Path: z.string(), Rate: z.int().min(0) })).nullish();
+
+const RESOURCES = {
+  CpuShares: integer,
+  Memory: integer,
+  BlkioWeight: count,
+  BlkioWeightDevice: z.array(strictObject({ Path: z.string(), Weight: z.int().min(0) })).nullish(),
+  BlkioDeviceReadBps: throttle,
+  BlkioDeviceWriteBps: throttle,
+  BlkioDeviceReadIOps: throttle,
+  BlkioDeviceWriteIOps: throttle,
+  CpuPeriod: integer,
+  CpuQuota: integer,
+  CpusetCpus: text,
+  CpusetMems: text,
+  Devices: z
+    .array(strictObject({ PathOnHost: z.string(), PathInContainer: text, CgroupPermissions: text }))
+    .nullish(),
+  DeviceCgroupRules: texts,
+  MemoryReservation: integer,
+  MemorySwap: integer,
+  MemorySwappiness: integer,
+  NanoCpus: integer,
+  OomKillDisable: flag,
+  PidsLimit: integer,
+  Ulimits: z.array(strictObject({ Name: z.string(), Soft: z.int(), Hard: z.int() })).nullish(),
+};
+const RESOURCES_REFUSED = {
+  CgroupParent: "the cgroup of a container is its node's to choose; leave it out",
+  CpuRealtimePeriod: LATER,
+  CpuRealtimeRuntime: LATER,
+  DeviceRequests: 'GPUs are not supported yet; leave --gpus out',
+  KernelMemory: 'is deprecated and gone from kernels; leave it out',
+  KernelMemoryTCP: 'is deprecated and gone from kernels; leave it out',
+  CpuCount: WINDOWS,
+  CpuPercent: WINDOWS,
+  IOMaximumIOps: WINDOWS,
+  IOMaximumBandwidth: WINDOWS,
+};
+
+const restartPolicy = strictObject({
+  Name: oneOf('no', 'always', 'unless-stopped', 'on-failure'),
+  MaximumRetryCount: count,
+});
+
+const mount = strictObject(
+  {
+    Type: z.string(),
+    Source: text,
+    Target: z.string(),
+    ReadOnly: flag,
+    BindOptions: strictObject(
+      { Propagation: text },
+      {
+        NonRecursive: LATER,
+        CreateMountpoint: LATER,
+        ReadOnlyNonRecursive: LATER,
+        ReadOnlyForceRecursive: LATER,
+      },
+    ).nullish(),
+    TmpfsOptions: strictObject({ SizeBytes: count, Mode: count }, { Options: LATER }).nullish(),
+  },
+  {
+    VolumeOptions: VOLUMES,
+    ImageOptions: LATER,
+    ClusterOptions: LATER,
+    Consistency: 'has no meaning on Linux; leave it out',
+  },
+);
+
+const hostConfig = strictObject(
+  {
+    ...RESOURCES,
+    Binds: texts,
+    LogConfig: strictObject({ Type: text, Config: textMap }).nullish(),
+    NetworkMode: text,
+    PortBindings: z
+      .record(z.string(), z.array(strictObject({ HostIp: text, HostPort: text })).nullish())
+      .nullish(),
+    RestartPolicy: restartPolicy.nullish(),
+    AutoRemove: flag,
+    Mounts: z.array(mount).nullish(),
+    CapAdd: texts,
+    CapDrop: texts,
+    CgroupnsMode: text,
+    Dns: texts,
+    DnsOptions: texts,
+    DnsSearch: texts,
+    ExtraHosts: texts,
+    GroupAdd: texts,
+    IpcMode: text,
+    OomScoreAdj: integer,
+    PidMode: text,
+    Privileged: flag,
+    PublishAllPorts: flag,
+    ReadonlyRootfs: flag,
+    SecurityOpt: texts,
+    Tmpfs: textMap,
+    UTSMode: text,
+    ShmSize: count,
+    Sysctls: textMap,
+    Init: flag,
+    MaskedPaths: texts,
+    ReadonlyPaths: texts,
+    // Facts of the client's own: where it writes the id, and how large its terminal is until it says so by resize.
+    ContainerIDFile: text,
+    ConsoleSize: z.array(z.int()).nullish(),
+    Isolation: z.literal(['', 'default'], WINDOWS).nullish(),
+  },
+  {
+    ...RESOURCES_REFUSED,
+    VolumeDriver: VOLUMES,
+    VolumesFrom: VOLUMES,
+    Annotations: LATER,
+    Cgroup: LATER,
+    Links: 'are a legacy of Docker; use a network, whose containers find each other by name',
+    StorageOpt: LATER,
+    UsernsMode: LATER,
+    Runtime: "containers are run by Tessera's own runtime; leave --runtime out",
+  },
+);
+
+const endpoint = strictObject(
+  { Aliases: texts, NetworkID: text, EndpointID: text, DNSNames: texts },
+  {
+    IPAMConfig: 'addresses are given by the cluster; leave --ip out',
+    Links: LATER,
+    MacAddress: LATER,
+    DriverOpts: LATER,
+    GwPriority: LATER,
+    Gateway: 'is given by the cluster; leave it out',
+    IPAddress: 'is given by the cluster; leave it out',
+    IPPrefixLen: 'is given by the cluster; leave it out',
+  },
+);
+
+export const createBody = strictObject(
+  {
+    ...CONFIG,
+    HostConfig: hostConfig.nullish(),
+    NetworkingConfig: strictObject({
+      EndpointsConfig: z.record(z.string(), endpoint.nullish()).nullish(),
+    }).nullish(),
+  },
+  CONFIG_REFUSED,
+);
+export const updateBody = strictObject(
+  { ...RESOURCES, RestartPolicy: restartPolicy.nullish() },
+  RESOURCES_REFUSED,
+);
+
+export type CreateBody = z.output<typeof createBody>;
+export type UpdateBody = z.output<typeof updateBody>;
+export type HostConfigBody = NonNullable<CreateBody['HostConfig']>;
+export type ResourcesBody = Pick<HostConfigBody, keyof typeof RESOURCES>;
+export type RestartPolicyBody = z.output<typeof restartPolicy>;

@@ -1,0 +1,79 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { ClusterError, errorText, invalid } from '@tessera/shared/errors';
+
+/** The largest JSON body that is read: etcd refuses objects of 1.5 MiB. */
+export const BODY_BYTES_MAX = 1024 * 1024;
+const LINE_BYTES_MAX = 1024;
+
+export const tooLarge = () => invalid(`the request's body is larger than ${BODY_BYTES_MAX} bytes`);
+
+/** @throws ClusterError `invalidArgument` for what is not JSON, or does not say that it is */
+export function parseJsonBody(bytes: Uint8Array, headers: IncomingHttpHeaders): unknown {
+  const text = Buffer.from(bytes).toString('utf8').trim();
+  if (text === '') return undefined;
+  const type = headers['content-type'];
+  // As dockerd: a browser can send a form across origins without asking, JSON it cannot.
+  if (!type?.toLowerCase().startsWith('application/json')) {
+    throw invalid(`unsupported Content-Type header (${type ?? ''}): must be 'application/json'`);
+  }
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new ClusterError('invalidArgument', `the request's body is not JSON: ${errorText(error)}`);
+  }
+}
+
+/**
+ * The body of a request whose connection is about to be taken over: by its length or in its chunks, so that what comes
+ * behind it stays on the stream.
+ */
+export async function readBodyOf(stream: Duplex, headers: IncomingHttpHeaders): Promise<Uint8Array> {
+  if (headers['transfer-encoding']?.toLowerCase() === 'chunked') return readChunks(stream);
+  const length = Number(headers['content-length'] ?? 0);
+  if (!Number.isSafeInteger(length) || length < 0) throw invalid('the Content-Length header is no number');
+  if (length > BODY_BYTES_MAX) throw tooLarge();
+  return readExactly(stream, length);
+}
+
+async function readChunks(stream: Duplex): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for (;;) {
+    const size = Number.parseInt(await readLine(stream), 16);
+    if (!Number.isSafeInteger(size) || size < 0) throw invalid("the request's chunks are malformed");
+    length += size;
+    if (length > BODY_BYTES_MAX) throw tooLarge();
+    if (size === 0) break;
+    chunks.push(await readExactly(stream, size));
+    await readLine(stream);
+  }
+  // Trailers end with an empty line.
+  while ((await readLine(stream)) !== '');
+  return Buffer.concat(chunks);
+}
+
+async function readLine(stream: Duplex): Promise<string> {
+  let line = '';
+  while (!line.endsWith('\n')) {
+    if (line.length > LINE_BYTES_MAX) throw invalid("the request's chunks are malformed");
+    line += Buffer.from(await readExactly(stream, 1)).toString('latin1');
+  }
+  return line.replace(/\r?\n$/, '');
+}
+
+async function readExactly(stream: Duplex, length: number): Promise<Uint8Array> {
+  if (length === 0) return new Uint8Array();
+  for (;;) {
+    const bytes = stream.read(length) as Buffer | null;
+    if (bytes && bytes.length === length) return bytes;
+    if (bytes || stream.readableEnded || stream.destroyed) throw invalid("the request's body is cut short");
+    await new Promise<void>((resolve) => {
+      const done = () => {
+        for (const name of ['readable', 'end', 'close']) stream.off(name, done);
+        resolve();
+      };
+      for (const name of ['readable', 'end', 'close']) stream.on(name, done);
+    });
+  }
+}
