@@ -1,0 +1,150 @@
+import { systemClock } from '@tessera/shared/env';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { ApiFixture, anImage, type Json } from '../../testing/api-fixture.js';
+import { FakeContainers } from '../../testing/fake-containers.js';
+import { humanDuration, statusText } from './status.js';
+
+let api: ApiFixture;
+let agents: FakeContainers;
+const ids = new Map<string, string>();
+
+const create = async (name: string, body: object = {}): Promise<void> => {
+  const answer = await api.call('POST', `/containers/create?name=${name}`, { Image: 'busybox', ...body });
+  ids.set(name, (answer.body as { Id: string }).Id);
+};
+const list = async (filters: object = {}, query = 'all=1'): Promise<string[]> => {
+  const answer = await api.call(
+    'GET',
+    `/containers/json?${query}&filters=${encodeURIComponent(JSON.stringify(filters))}`,
+  );
+  expect(answer).toMatchObject({ status: 200 });
+  return (answer.body as Json[]).map(({ Names }) => (Names as string[])[0]!.slice(1));
+};
+
+beforeAll(async () => {
+  api = await ApiFixture.start();
+  agents = new FakeContainers(api);
+  await api.addImage();
+  await api.addImage('docker.io/library/redis:7', `sha256:${'b'.repeat(64)}`);
+  await create('oldest', { Labels: { tier: 'front', shop: 'a' }, Env: ['constraint:node==host2'] });
+  await create('cache', { Image: 'redis:7', ExposedPorts: { '6379/tcp': {} } });
+  await create('web', { Labels: { tier: 'back' }, HostConfig: { Binds: ['/srv:/data'] } });
+  await create('worker', { HostConfig: { NetworkMode: 'none' } });
+  for (const name of ['cache', 'web']) await api.call('POST', `/containers/${name}/start`);
+  await api.call('POST', '/containers/worker/start');
+  await agents.exit('worker', 3);
+  await agents.report('web', {
+    ports: [{ protocol: 'tcp', containerPort: 80, hostIp: '0.0.0.0', hostPort: 8080 }],
+    health: { status: 'healthy', failingStreak: 0 },
+  });
+});
+afterAll(async () => {
+  agents[Symbol.dispose]();
+  await api[Symbol.asyncDispose]();
+});
+
+describe('docker ps', () => {
+  test('shows what runs, newest first, and everything with all, limit, or a status', async () => {
+    expect(await list({}, '')).toEqual(['web', 'cache']);
+    expect(await list()).toEqual(['worker', 'web', 'cache', 'oldest']);
+    expect(await list({}, 'limit=2')).toEqual(['worker', 'web']);
+    expect(await list({ status: ['exited'] }, '')).toEqual(['worker']);
+  });
+
+  test.each<[object, string[]]>([
+    [{ name: ['we'] }, ['web']],
+    [{ name: ['^/web$'] }, ['web']],
+    [{ label: ['tier'] }, ['web', 'oldest']],
+    [{ label: ['tier=front', 'shop=a'] }, ['oldest']],
+    [{ status: ['running', 'created'] }, ['web', 'cache', 'oldest']],
+    [{ ancestor: ['redis:7'] }, ['cache']],
+    [{ ancestor: ['nosuch'] }, []],
+    [{ before: ['web'] }, ['cache', 'oldest']],
+    [{ since: ['cache'] }, ['worker', 'web']],
+    [{ exited: ['3'] }, ['worker']],
+    [{ exited: ['0'] }, []],
+    [{ health: ['healthy'] }, ['web']],
+    [{ network: ['none'] }, ['worker']],
+    [{ node: ['host2'], name: ['oldest'] }, ['oldest']],
+    [{ node: ['host9'] }, []],
+    [{ volume: ['/data'] }, ['web']],
+    [{ publish: ['8000-9000'] }, ['web']],
+    [{ publish: ['8080/udp'] }, []],
+    [{ expose: ['6379'] }, ['cache']],
+    [{ 'is-task': ['false'] }, ['worker', 'web', 'cache', 'oldest']],
+    [{ 'is-task': ['true'] }, []],
+  ])('filters %j', async (filters, expected) => {
+    expect(await list(filters)).toEqual(expected);
+  });
+
+  test('by id, or a beginning of it', async () => {
+    expect(await list({ id: [ids.get('web')!.slice(0, 12)] })).toEqual(['web']);
+  });
+
+  test('filters that mean nothing are refused', async () => {
+    for (const filters of [
+      { nonsense: ['x'] },
+      { status: ['sleeping'] },
+      { health: ['fine'] },
+      { exited: ['no'] },
+      { publish: ['http'] },
+      { before: ['nosuch'] },
+    ]) {
+      const text = encodeURIComponent(JSON.stringify(filters));
+      const { status } = await api.call('GET', `/containers/json?filters=${text}`);
+      expect(status, JSON.stringify(filters)).toBeGreaterThanOrEqual(400);
+    }
+  });
+
+  test('a line has what the docker CLI shows', async () => {
+    const { body } = await api.call('GET', '/containers/json');
+    expect((body as Json[])[0]).toMatchObject({
+      Id: ids.get('web'),
+      Names: ['/web'],
+      Image: 'busybox',
+      ImageID: anImage(`sha256:${'a'.repeat(64)}`, []).configDigest,
+      State: 'running',
+      Status: expect.stringMatching(/^Up .* \(healthy\)$/),
+      Ports: [{ IP: '0.0.0.0', PrivatePort: 80, PublicPort: 8080, Type: 'tcp' }],
+      Labels: { tier: 'back' },
+      HostConfig: { NetworkMode: 'default' },
+      Mounts: [{ Type: 'bind', Source: '/srv', Destination: '/data' }],
+    });
+  });
+});
+
+test('durations are said as Docker says them', () => {
+  const minute = 60_000;
+  const said: [number, string][] = [
+    [500, 'Less than a second'],
+    [1_500, '1 second'],
+    [59_000, '59 seconds'],
+    [minute, 'About a minute'],
+    [5 * minute, '5 minutes'],
+    [60 * minute, 'About an hour'],
+    [5 * 60 * minute, '5 hours'],
+    [50 * 60 * minute, '2 days'],
+    [15 * 24 * 60 * minute, '2 weeks'],
+    [90 * 24 * 60 * minute, '3 months'],
+    [800 * 24 * 60 * minute, '2 years'],
+  ];
+  expect(said.map(([ms]) => humanDuration(ms))).toEqual(said.map(([, text]) => text));
+});
+
+test('a status says since when, and how it ended', async () => {
+  const nowMs = systemClock.now();
+  const state = api.store.view().containerStates.get(ids.get('worker')!)!;
+  const say = (part: object, isRemoving = false) =>
+    statusText(
+      { ...state, startedAtMs: nowMs - 5_000, finishedAtMs: nowMs - 3_000, ...part },
+      isRemoving,
+      nowMs,
+    );
+
+  expect(say({ state: 'exited' })).toBe('Exited (3) 3 seconds ago');
+  expect(say({ state: 'running' })).toBe('Up 5 seconds');
+  expect(say({ state: 'paused' })).toBe('Up 5 seconds (Paused)');
+  expect(say({ state: 'restarting' })).toBe('Restarting (3) 3 seconds ago');
+  expect(say({ state: 'created' })).toBe('Created');
+  expect(say({ state: 'exited' }, true)).toBe('Removal In Progress');
+});
