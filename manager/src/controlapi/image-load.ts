@@ -128,6 +128,8 @@ async function awaitCopies(
 
 /** How many more ready nodes must hold an image until it is safe from the loss of one. */
 export function missingCopies(view: View, imageId: string): number {
+  // What a registry gives again is held where it is needed.
+  if ((view.images.get(imageId)?.repoDigests.length ?? 0) > 0) return 0;
   const ready: NodeStatus[] = [...view.nodeStatuses.all()].filter(
     ({ state, nodeId }) => state === 'ready' && view.nodes.get(nodeId) !== undefined,
   );

@@ -1,4 +1,4 @@
-import { ClusterError } from '@tessera/shared/errors';
+import { ClusterError, isTemporary } from '@tessera/shared/errors';
 import type { Image } from '@tessera/shared/model';
 import type { Frame } from '@tessera/shared/wire';
 import type { View } from '../store/view.js';
@@ -7,6 +7,10 @@ import type { ControlContext } from './ports.js';
 
 /** How long a node may take to say that it holds what it has just been given. */
 const HELD_TIMEOUT_MS = 10_000;
+/** After so many that cannot be reached, the fault is elsewhere. */
+const NODES_ASKED_MAX = 3;
+
+type FrameBody = NonNullable<Frame['body']>;
 
 /** The manager's own node, since nothing need cross the network then; else any that is ready. */
 export function chooseNode(view: View, ownNodeId: string): string {
@@ -60,8 +64,39 @@ export async function* askNode(
   nodeId: string,
   kind: StreamKind,
   signal: AbortSignal,
-): AsyncGenerator<NonNullable<Frame['body']>> {
-  const stream: SideStream = await streams.requestStream(nodeId, kind, signal);
+): AsyncGenerator<FrameBody> {
+  yield* bodies(await streams.requestStream(nodeId, kind, signal));
+}
+
+/**
+ * The same, of whichever node can be reached, this manager's own first: one that is ready may have lost its agent a
+ * moment ago.
+ */
+export async function askAnyNode(
+  context: ControlContext,
+  kind: StreamKind,
+  signal: AbortSignal,
+): Promise<{ readonly nodeId: string; readonly answer: AsyncGenerator<FrameBody> }> {
+  const view = await context.store.read();
+  const first = chooseNode(view, context.nodeId);
+  const others = [...view.nodeStatuses.all()].filter(
+    ({ state, nodeId }) => state === 'ready' && nodeId !== first,
+  );
+  let fault: unknown;
+  for (const nodeId of [first, ...others.map(({ nodeId }) => nodeId)].slice(0, NODES_ASKED_MAX)) {
+    try {
+      const stream = await context.streams.requestStream(nodeId, kind, signal);
+      return { nodeId, answer: bodies(stream) };
+    } catch (error) {
+      signal.throwIfAborted();
+      fault ??= error;
+      if (!isTemporary(error)) throw error;
+    }
+  }
+  throw fault;
+}
+
+async function* bodies(stream: SideStream): AsyncGenerator<FrameBody> {
   try {
     for await (const { body } of stream.frames) if (body) yield body;
   } finally {

@@ -3,7 +3,7 @@ import { ClusterError, errorText, invalid } from '@tessera/shared/errors';
 import type { Image } from '@tessera/shared/model';
 import { seal, unseal } from '../seal/index.js';
 import type { View } from '../store/view.js';
-import { askNode, awaitHeld, chooseNode, findHolder, repositoriesOf } from './image-nodes.js';
+import { askAnyNode, askNode, awaitHeld, findHolder, repositoriesOf } from './image-nodes.js';
 import { familiarName, normalizeName, parseReference } from './image-reference.js';
 import { addNames } from './images.js';
 import { findImage, getImage } from './lookup.js';
@@ -37,11 +37,8 @@ export class RegistryImages {
    * @throws ClusterError what the registry answered, in Docker's words
    */
   async pull(wanted: RegistryReference, report: ProgressReport, signal: AbortSignal): Promise<Image> {
-    const { store, nodeId: own } = this.#context;
-    const view = await store.read();
-    const nodeId = chooseNode(view, own);
-    const before = knownBy(view, wanted.reference);
-    const image = await this.#fetch(nodeId, wanted, false, report, signal);
+    const before = knownBy(await this.#context.store.read(), wanted.reference);
+    const { nodeId, image } = await this.#fetch(wanted, false, report, signal);
     const kept = await this.#keep(image, image.names, wanted.registryAuth);
     await awaitHeld(this.#context, nodeId, image.id, signal);
 
@@ -59,15 +56,13 @@ export class RegistryImages {
    * task made from it runs the same. Layers come when a node needs them.
    */
   async describe(wanted: RegistryReference, signal: AbortSignal): Promise<Image> {
-    const { store, nodeId: own, clock } = this.#context;
-    const nodeId = chooseNode(await store.read(), own);
     const deadline = new AbortController();
-    const cancel = clock.after(DESCRIBE_TIMEOUT_MS, () =>
+    const cancel = this.#context.clock.after(DESCRIBE_TIMEOUT_MS, () =>
       deadline.abort(new ClusterError('deadlineExceeded', 'its registry did not answer in time')),
     );
     try {
       const both = AbortSignal.any([signal, deadline.signal]);
-      const image = await this.#fetch(nodeId, wanted, true, () => {}, both);
+      const { image } = await this.#fetch(wanted, true, () => {}, both);
       return await this.#keepDescribed(image);
     } finally {
       cancel();
@@ -95,14 +90,13 @@ export class RegistryImages {
 
   /** What a name means at its registry; where no registry is asked or none answers, what it means in the cluster. */
   async distribution(wanted: RegistryReference, signal: AbortSignal): Promise<object> {
-    const { store, nodeId: own } = this.#context;
-    const view = await store.read();
+    const view = await this.#context.store.read();
     const known = knownBy(view, wanted.reference);
     const { repository } = parseReference(wanted.reference);
     // What was loaded under a name is what that name means here: its registry may never have heard of it.
     if (known && !repositoriesOf(known).includes(repository)) return descriptionOf(known);
     try {
-      const answer = await this.#ask('distribution', chooseNode(view, own), wanted, signal);
+      const answer = await this.#ask('distribution', wanted, signal);
       // Left out: clients make constraints of them, and the platform is the image's own here.
       return { ...answer, Platforms: [] };
     } catch (error) {
@@ -113,9 +107,7 @@ export class RegistryImages {
 
   /** @returns an identity token to keep instead of the password; empty: keep the password */
   async login(host: string, registryAuth: string, signal: AbortSignal): Promise<string> {
-    const { store, nodeId: own } = this.#context;
-    const nodeId = chooseNode(await store.read(), own);
-    const answer = await this.#ask('login', nodeId, { reference: host, registryAuth }, signal);
+    const answer = await this.#ask('login', { reference: host, registryAuth }, signal);
     return String((answer as { IdentityToken?: unknown }).IdentityToken ?? '');
   }
 
@@ -178,39 +170,37 @@ export class RegistryImages {
           ? 'no node that is ready holds all of these images: save them one by one'
           : 'no node that is ready holds the image',
       );
-    const nodeId = chooseNode(view, own);
     const registryAuth = unseal(view, `image/${image.id}`, image.registryAuth) ?? '';
-    await this.#fetch(nodeId, { reference, registryAuth }, false, () => {}, signal);
-    return nodeId;
+    return (await this.#fetch({ reference, registryAuth }, false, () => {}, signal)).nodeId;
   }
 
   async #fetch(
-    nodeId: string,
     { reference, registryAuth, platform = '' }: RegistryReference,
     describeOnly: boolean,
     report: ProgressReport,
     signal: AbortSignal,
-  ): Promise<Image> {
+  ): Promise<{ readonly nodeId: string; readonly image: Image }> {
     const value = { reference, registryAuth, platform, describeOnly };
     let image: Image | undefined;
-    for await (const body of askNode(this.#context, nodeId, { $case: 'imagePull', value }, signal)) {
+    const { nodeId, answer } = await askAnyNode(this.#context, { $case: 'imagePull', value }, signal);
+    for await (const body of answer) {
       if (body.$case === 'progress') report(parseProgress(body.value));
       if (body.$case === 'imageLoaded') image = body.value.image;
     }
     if (!image) throw new ClusterError('internal', `node ${nodeId} pulled ${reference} and gave no image`);
-    return image;
+    return { nodeId, image };
   }
 
   async #ask(
     kind: 'distribution' | 'login',
-    nodeId: string,
     { reference, registryAuth }: RegistryReference,
     signal: AbortSignal,
   ): Promise<object> {
     const value = { kind, target: reference, registryAuth };
     const pieces: Uint8Array[] = [];
     let sizeBytes = 0;
-    for await (const body of askNode(this.#context, nodeId, { $case: 'registry', value }, signal)) {
+    const { nodeId, answer } = await askAnyNode(this.#context, { $case: 'registry', value }, signal);
+    for await (const body of answer) {
       if (body.$case !== 'data') continue;
       sizeBytes += body.value.length;
       if (sizeBytes > ANSWER_BYTES_MAX) throw new ClusterError('internal', `node ${nodeId} answers too much`);
