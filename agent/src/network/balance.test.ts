@@ -90,18 +90,11 @@ test('the commands turn any contents into any other', () => {
   );
 });
 
-test('a table with a rule too few is not mended but made anew', () => {
+/** `list table ip tessera` as JSON. @param resolver elements of the map of that name */
+function listing(resolver: readonly (readonly [string | number, number])[]): Record<string, unknown>[] {
   const chains = { none: 1, pick1: 1, local: 2, 'track-out': 3, 'track-in': 3, choose: 2, translate: 2 };
-  const whole: Record<string, unknown>[] = [
-    {
-      map: {
-        name: 'resolver',
-        elem: [
-          ['udp', 4000],
-          ['tcp', 4001],
-        ],
-      },
-    },
+  return [
+    { map: { name: 'resolver', elem: resolver } },
     { map: { name: 'vips', elem: [['10.0.1.2', { goto: { target: 'pick1' } }]] } },
     { map: { name: 'backends', elem: [[{ concat: ['10.0.1.2', 0] }, '10.0.1.5']] } },
     { set: { name: 'virtuals', elem: ['10.0.1.2'] } },
@@ -109,6 +102,13 @@ test('a table with a rule too few is not mended but made anew', () => {
     ...Object.keys(chains).map((name) => ({ chain: { name } })),
     ...Object.entries(chains).flatMap(([chain, count]) => Array(count).fill({ rule: { chain } })),
   ];
+}
+
+test('a table with a rule too few is not mended but made anew', () => {
+  const whole = listing([
+    ['udp', 4000],
+    ['tcp', 4001],
+  ]);
 
   expect(parseTable(whole)).toEqual({
     contents: { balance: new Map([['10.0.1.2', ['10.0.1.5']]]), peers: new Set(['10.0.1.5', '10.0.1.6']) },
@@ -117,4 +117,15 @@ test('a table with a rule too few is not mended but made anew', () => {
   });
   for (const lost of [0, 1, 2, 3, 4, whole.length - 1])
     expect(parseTable(whole.filter((_, index) => index !== lost))).toBeUndefined();
+});
+
+test('the resolver’s ports are read on a host without /etc/protocols too, where protocols are numbers', () => {
+  const state = parseTable(
+    listing([
+      [6, 4001],
+      [17, 4000],
+    ]),
+  );
+
+  expect(state?.resolver).toEqual({ udp: 4000, tcp: 4001 });
 });

@@ -267,8 +267,9 @@ function parseBalance(vips: JsonMap, backends: JsonMap): Balance | undefined {
 }
 
 function parseResolver({ elem = [] }: JsonMap): ResolverPorts | undefined {
-  const ports = new Map(elem.map(([protocol, port]) => [protocol, Number(port)]));
-  const udp = ports.get('udp');
-  const tcp = ports.get('tcp');
+  const ports = new Map(elem.map(([protocol, port]) => [String(protocol), Number(port)]));
+  // On a host without /etc/protocols their numbers are listed.
+  const udp = ports.get('udp') ?? ports.get('17');
+  const tcp = ports.get('tcp') ?? ports.get('6');
   return udp !== undefined && tcp !== undefined ? { udp, tcp } : undefined;
 }

@@ -23,6 +23,7 @@ import {
   sandboxOf,
 } from '../bench/overlay-site.js';
 import { addressesIn, askUdp, connect, greet, lookUp, serve, serveUdp } from '../bench/overlay-talk.js';
+import { parseTable } from './balance.js';
 import { KernelThread } from './kernel-thread.js';
 import type { NetworkManager } from './network-manager.js';
 
@@ -416,10 +417,8 @@ test('a query is answered by the next agent although it cannot know the resolver
   const { desired, client, containers } = await aShop();
   const netns = openNetns(containers.client.netns);
   cleanups.push(() => closeSync(netns));
-  const [map] = listRules(netns, 'list map ip tessera resolver').flatMap((object) =>
-    'map' in object ? [object.map as { elem: [string, number][] }] : [],
-  );
-  const port = new Map(map?.elem).get('udp') as number;
+  const port = parseTable(listRules(netns, 'list table ip tessera'))?.resolver?.udp;
+  if (port === undefined) throw new Error('the table names no port of the resolver');
   await managerOf(FIRST).close();
 
   // A socket of the test's at the old port: once it has heard the question, the kernel remembers where it went.
