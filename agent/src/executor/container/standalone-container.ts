@@ -76,12 +76,12 @@ export class StandaloneContainer implements RuntimeContainer {
   }
 
   /** Where its log lies. It grows while a run is under way. */
-  get log() {
+  get log(): LogSource | undefined {
     if (!this.#record) return undefined;
     const run = this.#run;
-    const isClosed = run === undefined || run.life.kind === 'prepared' || run.isClosed;
-    const closed = isClosed ? Promise.resolve() : run.closed;
-    return { dataDir: this.parts.dataDir(this.id), closed, isClosed };
+    // A run says itself when it has ended: whoever follows asks again.
+    if (run && run.life.kind !== 'prepared') return run;
+    return { dataDir: this.parts.dataDir(this.id), closed: Promise.resolve(), isClosed: true };
   }
 
   /** Takes up what an earlier agent left. Returns the run that is still under way, if there is one. */
