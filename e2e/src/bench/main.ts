@@ -10,6 +10,7 @@ const NAMES: Readonly<Record<string, string>> = {
   start: 'one container: create, start, exit, remove, beside crun, runc and the kernel’s floor; -c N at once',
   converge: 'service create to all running on three hosts, beside Docker Swarm',
   failover: 'a host killed to its tasks running elsewhere, beside Docker Swarm',
+  pull: 'an image of 500 MB and 20 layers pulled from a registry, beside dockerd',
   memory: 'memory per container and of the daemons, beside containerd-shim',
   overlay: 'TCP between containers on two hosts, beside a hand-made VXLAN and bridge',
   store: 'writes per second through the store, beside etcd alone',

@@ -1,17 +1,17 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
 import { api } from '../lab/api.js';
-import { ended, must, run } from '../lab/command.js';
+import { ended, must } from '../lab/command.js';
 import { LabHost } from '../lab/host.js';
 import { makeLabImage } from '../lab/images.js';
 import { labCgroup, labDir, ROOT } from '../lab/paths.js';
 import { Switch } from '../lab/switch.js';
-import { waitFor } from '../lab/wait.js';
+import { hasDockerd, socketOf, startDockerd } from './docker-host.js';
 import type { Engine } from './engine.js';
 
 /** Docker Swarm of Debian's docker.io on three hosts of the same kind, or undefined where it is not installed. */
 export async function startSwarm(): Promise<Engine | undefined> {
-  if ((await run(['sh', '-c', 'command -v dockerd && command -v containerd'])).code !== 0) return undefined;
+  if (!(await hasDockerd())) return undefined;
   const name = `swarm${process.pid}`;
   mkdirSync(labDir(name), { mode: 0o711 });
   const janitor = spawn(`${ROOT}e2e/lab/janitor.sh`, [labDir(name), labCgroup(name)], {
@@ -29,7 +29,7 @@ export async function startSwarm(): Promise<Engine | undefined> {
         agentArgs: [],
       }),
   );
-  await Promise.all(hosts.map(startDockerd));
+  await Promise.all(hosts.map((host) => startDockerd(host)));
 
   const archive = `${labDir(name)}/busybox.tar`;
   await makeLabImage(archive);
@@ -59,7 +59,7 @@ export async function startSwarm(): Promise<Engine | undefined> {
     hosts,
     socket: socketOf(first),
     daemons: { dockerd: '^dockerd ', containerd: '^containerd ', shim: 'containerd-shim-runc-v2 ' },
-    restart: startDockerd,
+    restart: (host) => startDockerd(host),
     async down() {
       await Promise.all(hosts.map((host) => host.kill()));
       await wires.down();
@@ -67,49 +67,4 @@ export async function startSwarm(): Promise<Engine | undefined> {
       await ended(janitor);
     },
   };
-}
-
-const socketOf = (host: LabHost) => `${host.runDir}/docker.sock`;
-
-async function startDockerd(host: LabHost): Promise<void> {
-  await host.powerOn();
-  const log = openSync(`${host.dir}/dockerd.log`, 'a');
-  const daemon: ChildProcess = spawn(
-    'nsenter',
-    host
-      .enterCommand([
-        'dockerd',
-        '-H',
-        'unix:///run/tessera/docker.sock',
-        '--data-root',
-        `${host.dataDir}/docker`,
-        '--exec-root',
-        '/run/docker-exec',
-        '--pidfile',
-        '/run/dockerd.pid',
-        '--cgroup-parent',
-        host.cgroupParent,
-        '--storage-driver',
-        'overlay2',
-        '--exec-opt',
-        'native.cgroupdriver=cgroupfs',
-      ])
-      .slice(1),
-    {
-      stdio: ['ignore', log, log],
-      // No registry here: the local image is to be taken at once.
-      env: { ...process.env, DOCKER_SERVICE_PREFER_OFFLINE_IMAGE: '1' },
-    },
-  );
-  closeSync(log);
-  await waitFor(`dockerd on ${host.name}`, async () => {
-    if (daemon.exitCode !== null) throw new Error(`dockerd ended: see ${host.dir}/dockerd.log`);
-    return (
-      existsSync(socketOf(host)) &&
-      (await api(socketOf(host), 'GET', '/_ping').then(
-        () => true,
-        () => false,
-      ))
-    );
-  });
 }

@@ -1,0 +1,74 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, existsSync, openSync } from 'node:fs';
+import { api } from '../lab/api.js';
+import { run } from '../lab/command.js';
+import { LabHost } from '../lab/host.js';
+import type { Lab } from '../lab/lab.js';
+import { waitFor } from '../lab/wait.js';
+
+export const hasDockerd = async (): Promise<boolean> =>
+  (await run(['sh', '-c', 'command -v dockerd && command -v containerd'])).code === 0;
+
+/** One more host of a lab, with dockerd on it; undefined where it is not installed. It ends before its lab does. */
+export async function startDockerHost(
+  lab: Lab,
+  args: readonly string[] = [],
+): Promise<{ readonly host: LabHost; readonly socket: string; down(): Promise<void> } | undefined> {
+  if (!(await hasDockerd())) return undefined;
+  const host = new LabHost({
+    lab: lab.name,
+    index: lab.hosts.length + 1,
+    wires: lab.wires,
+    capacity: { cpus: 2, memoryBytes: 8 * 2 ** 30 },
+    agentArgs: [],
+  });
+  await startDockerd(host, args);
+  return { host, socket: socketOf(host), down: () => host.kill() };
+}
+
+export const socketOf = (host: LabHost) => `${host.runDir}/docker.sock`;
+
+/** Switches a host on that runs dockerd in place of our agent. */
+export async function startDockerd(host: LabHost, args: readonly string[] = []): Promise<void> {
+  await host.powerOn();
+  const log = openSync(`${host.dir}/dockerd.log`, 'a');
+  const daemon: ChildProcess = spawn(
+    'nsenter',
+    host
+      .enterCommand([
+        'dockerd',
+        '-H',
+        'unix:///run/tessera/docker.sock',
+        '--data-root',
+        `${host.dataDir}/docker`,
+        '--exec-root',
+        '/run/docker-exec',
+        '--pidfile',
+        '/run/dockerd.pid',
+        '--cgroup-parent',
+        host.cgroupParent,
+        '--storage-driver',
+        'overlay2',
+        '--exec-opt',
+        'native.cgroupdriver=cgroupfs',
+        ...args,
+      ])
+      .slice(1),
+    {
+      stdio: ['ignore', log, log],
+      // No registry here: the local image is to be taken at once.
+      env: { ...process.env, DOCKER_SERVICE_PREFER_OFFLINE_IMAGE: '1' },
+    },
+  );
+  closeSync(log);
+  await waitFor(`dockerd on ${host.name}`, async () => {
+    if (daemon.exitCode !== null) throw new Error(`dockerd ended: see ${host.dir}/dockerd.log`);
+    return (
+      existsSync(socketOf(host)) &&
+      (await api(socketOf(host), 'GET', '/_ping').then(
+        () => true,
+        () => false,
+      ))
+    );
+  });
+}
