@@ -13,6 +13,9 @@ const MANAGER_NAME = 'tessera-manager';
 /** Largest message taken: a piece of a full set, or a frame of a side stream. */
 const RECEIVE_MAX_BYTES = 16 << 20;
 
+/** How much may be on its way before it is taken: HTTP/2's default of 64 KiB lets an archive wait on every frame. */
+const WINDOW_BYTES = 4 << 20;
+
 export const nodeChannelCredentials = ({ keyPem, certPem, caCertPem }: NodeCredentials): ChannelCredentials =>
   credentials.createSsl(Buffer.from(caCertPem), Buffer.from(keyPem), Buffer.from(certPem));
 
@@ -31,4 +34,5 @@ export const managerChannelOptions: ClientOptions = {
   'grpc.keepalive_timeout_ms': 8_000,
   'grpc.max_receive_message_length': RECEIVE_MAX_BYTES,
   'grpc.enable_retries': 0,
+  'grpc-node.flow_control_window': WINDOW_BYTES,
 };

@@ -87,13 +87,29 @@ async function exchange(
 }
 
 async function send(stream: SideStream, archive: AsyncIterable<Uint8Array>): Promise<void> {
-  for await (const chunk of archive) {
-    for (let at = 0; at < chunk.length; at += FRAME_BYTES_MAX) {
-      const piece = Buffer.from(chunk.subarray(at, at + FRAME_BYTES_MAX));
-      await stream.write({ body: { $case: 'data', value: piece } });
-    }
+  for await (const piece of inFrames(archive)) {
+    await stream.write({ body: { $case: 'data', value: piece } });
   }
   await stream.end();
+}
+
+/** What arrives in small pieces goes on in large ones: each frame waits for the one before it to be on its way. */
+async function* inFrames(content: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
+  let pieces: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of content) {
+    for (let at = 0; at < chunk.length; ) {
+      const part = chunk.subarray(at, at + FRAME_BYTES_MAX - length);
+      pieces.push(part);
+      length += part.length;
+      at += part.length;
+      if (length < FRAME_BYTES_MAX) continue;
+      yield Buffer.concat(pieces);
+      pieces = [];
+      length = 0;
+    }
+  }
+  if (length > 0) yield Buffer.concat(pieces);
 }
 
 async function awaitCopies(
