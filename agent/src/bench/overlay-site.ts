@@ -1,6 +1,7 @@
 import { silentLogger, systemClock, systemRandom } from '@tessera/shared/env';
 import { Network, NetworkSpec, NetworkStatus } from '@tessera/shared/model';
 import { Endpoint, NetworkAssignment, VirtualService } from '@tessera/shared/wire';
+import type { LocalAttachment } from '../network/container-network.js';
 import type { Upstream } from '../network/dns/forwarder.js';
 import type { KernelThread } from '../network/kernel-thread.js';
 import { NetworkManager } from '../network/network-manager.js';
@@ -79,7 +80,7 @@ export const attach = (
   manager: NetworkManager,
   container: LabContainer,
   endpoints: readonly Endpoint[],
-): Promise<void> => manager.attach(sandboxOf(container, endpoints), new AbortController().signal);
+): Promise<LocalAttachment> => manager.attach(sandboxOf(container, endpoints), new AbortController().signal);
 
 export const sandboxOf = (container: LabContainer, endpoints: readonly Endpoint[]) => ({
   containerId: `container-${container.pid}`,

@@ -40,6 +40,7 @@ const imageConfigSchema = z.object({
       StopSignal: text,
       Labels: z.record(z.string(), z.string()).nullish(),
       Volumes: z.record(z.string(), z.unknown()).nullish(),
+      ExposedPorts: z.record(z.string(), z.unknown()).nullish(),
       // Docker's alone; whatever else is in that place is none.
       Healthcheck: z.object({ Test: strings }).nullish().catch(undefined),
     })
@@ -74,6 +75,7 @@ export function parseConfig(bytes: Uint8Array): ParsedConfig {
       stopSignal: config?.StopSignal ?? '',
       labels: config?.Labels ?? {},
       volumes: Object.keys(config?.Volumes ?? {}),
+      exposedPorts: Object.keys(config?.ExposedPorts ?? {}),
       healthcheck: config?.Healthcheck?.Test ?? [],
     },
   };

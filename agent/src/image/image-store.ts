@@ -22,6 +22,8 @@ export interface ImageConfig {
   readonly stopSignal: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly volumes: readonly string[];
+  /** "80/tcp": what it says it listens on. */
+  readonly exposedPorts?: readonly string[];
   /** HEALTHCHECK as Docker has it: `['CMD', …]`, `['CMD-SHELL', …]`, `['NONE']`; empty where there is none. */
   readonly healthcheck: readonly string[];
 }

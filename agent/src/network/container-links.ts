@@ -17,6 +17,8 @@ export interface ContainerLink {
   readonly gateway?: string;
   /** Empty for the NAT bridge. */
   readonly networkId: string;
+  /** On the NAT bridge: others there that say so too may be reached, and may reach it. */
+  readonly isOpen?: boolean;
 }
 
 export interface LinkPlaces {
@@ -25,14 +27,14 @@ export interface LinkPlaces {
   readonly host: Netns;
 }
 
-/** Containers on the NAT bridge reach the host and the world, not one another. */
-const NAT_PORT: NetChange & { kind: 'port' } = {
+/** Tasks on the NAT bridge reach the host and the world, not one another; isolated ports pass nothing to isolated ones. */
+const natPort = ({ port, isOpen = false }: ContainerLink): NetChange & { kind: 'port' } => ({
   kind: 'port',
-  name: '',
+  name: port,
   learning: true,
   flood: true,
-  isolated: true,
-};
+  isolated: !isOpen,
+});
 
 /** What a container's namespace needs once, before its first link. */
 export const CONTAINER_SYSCTLS: readonly NetChange[] = [
@@ -61,7 +63,7 @@ function planOuterEnd(link: ContainerLink, { container, fabric, host }: LinkPlac
     peer: { name: link.name, netns: container, mac: link.mac },
     netns,
   };
-  if (link.kind === 'nat') return [veth, { ...NAT_PORT, name: link.port, netns }];
+  if (link.kind === 'nat') return [veth, { ...natPort(link), netns }];
   return [
     veth,
     { kind: 'port', name: link.port, ...CONTAINER_PORT, netns },
@@ -70,9 +72,9 @@ function planOuterEnd(link: ContainerLink, { container, fabric, host }: LinkPlac
 }
 
 /** Puts the outer end of a link back into the NAT bridge. */
-export const planNatPort = ({ port, bridge }: ContainerLink): NetChange[] => [
-  { kind: 'link', name: port, master: bridge, up: true },
-  { ...NAT_PORT, name: port },
+export const planNatPort = (link: ContainerLink): NetChange[] => [
+  { kind: 'link', name: link.port, master: link.bridge, up: true },
+  natPort(link),
 ];
 
 function planInnerEnd({ name, address, prefix, gateway }: ContainerLink): NetChange[] {

@@ -1,4 +1,4 @@
-import type { NetworkAttachment } from '@tessera/shared/model';
+import type { NetworkAttachment, PortBinding } from '@tessera/shared/model';
 
 /** A container's namespaces, made and waiting: its process has not executed the command yet. */
 export interface Sandbox {
@@ -10,6 +10,21 @@ export interface Sandbox {
   readonly hostname: string;
   /** Servers the user named, asked instead of the host's about names that are not the cluster's. */
   readonly dnsServers?: readonly string[];
+  /** A loopback interface and nothing else, also no way to the outside. */
+  readonly isolated?: boolean;
+  /** It may reach other such containers of this host by the bridge to the outside, as on Docker's default bridge. */
+  readonly isOpen?: boolean;
+  /** Ports of the host that are to lead to it. */
+  readonly publish?: readonly PortBinding[];
+}
+
+/** What a container was given on this host alone. */
+export interface LocalAttachment {
+  /** Its address on the bridge to the outside, with prefix length; empty where it has none. */
+  readonly address: string;
+  readonly mac: string;
+  /** As they are, those of the node's choice filled in. */
+  readonly ports: readonly PortBinding[];
 }
 
 /** Files the executor binds over the ones in the container's root. */
@@ -30,7 +45,7 @@ export interface ContainerNetwork {
     readonly dnsOptions: readonly string[];
   }): NetworkFiles;
   /** Joins the namespace to its networks: links, addresses, routes, resolver, virtual addresses. */
-  attach(sandbox: Sandbox, signal: AbortSignal): Promise<void>;
+  attach(sandbox: Sandbox, signal: AbortSignal): Promise<LocalAttachment>;
   /** Forgets the container. Its links die with its namespace; this removes what would not. */
   detach(containerId: string): Promise<void>;
   /** After the agent's restart: containers that live on, so that nothing of theirs is taken for a leftover. */

@@ -16,7 +16,7 @@ import {
   openNetns,
   removeNetns,
 } from '@tessera/native';
-import { ClusterError, errorText } from '@tessera/shared/errors';
+import { errorText } from '@tessera/shared/errors';
 import { ContainerKernel } from './container-kernel.js';
 import type { ContainerLink } from './container-links.js';
 import { DEFAULT_VXLAN_PORT } from './desired-overlays.js';
@@ -37,9 +37,10 @@ import type {
   OverlaySpec,
   ReconcileReport,
 } from './kernel-types.js';
-import { bridgeName, natPortName, portName } from './names.js';
-import { NatKernel, type OverlayFacts } from './nat-kernel.js';
-import { macOf, parseSubnet, splitAddress } from './subnets.js';
+import { bridgeName, portName } from './names.js';
+import type { OverlayFacts } from './nat-kernel.js';
+import { OutsideKernel } from './outside-kernel.js';
+import { splitAddress } from './subnets.js';
 
 /** Bytes that VXLAN over IPv4 puts around a frame. */
 const VXLAN_OVERHEAD = 50;
@@ -51,7 +52,7 @@ const VXLAN_OVERHEAD = 50;
 export class HostKernel {
   readonly #host: Netns;
   readonly #fabric: Netns;
-  readonly #nat: NatKernel;
+  readonly #outside: OutsideKernel;
   readonly #containers = new Map<string, ContainerKernel>();
   #overlays: readonly OverlaySpec[] = [];
   /** The overlays that the fabric was last brought to, as text; undefined when not all of it succeeded. */
@@ -68,26 +69,28 @@ export class HostKernel {
     mkdirSync(dirname(options.fabricPath), { recursive: true, mode: 0o700 });
     this.#fabric = createNetns(options.fabricPath);
     changeNetwork(inNetns(this.#fabric, FABRIC_SYSCTLS));
-    this.#nat = new NatKernel(this.#host, options.natBridge);
+    this.#outside = new OutsideKernel(this.#host, options.natBridge);
     changeRules(this.#fabric, planGuardOrNothing(this.#fabric));
   }
 
   /** Gives a container its links, resolver sockets and table. May be repeated after a crash. */
   attach(spec: ContainerSpec): Attached {
     this.#forgetContainer(spec.containerId);
-    if (spec.nat) this.#nat.ensureOnce(this.#overlayFacts());
-    const container = this.#open(spec, spec.nat ? this.#natLink(spec) : undefined);
+    if (spec.nat) this.#outside.nat.ensureOnce(this.#overlayFacts());
+    const container = this.#open(spec, spec.nat ? this.#outside.linkFor(spec) : undefined);
+    let sockets: Attached['sockets'];
     try {
-      const sockets = this.#create(container, spec);
+      sockets = this.#create(container, spec);
       this.#containers.set(spec.containerId, container);
       const ports = portsOf(container);
       if (ports.length > 0) changeRules(this.#fabric, ports.map(admit).join('\n'));
-      return { containerId: spec.containerId, sockets, natAddress: natAddressOf(container) };
+      return { containerId: spec.containerId, sockets, ...this.#outside.join(container, spec) };
     } catch (error) {
       this.#containers.delete(spec.containerId);
+      for (const socket of sockets ? [sockets.udp, sockets.tcp] : []) closeSync(socket.fd);
       container.removeLinks();
       container.close();
-      this.#nat.release(spec.containerId);
+      this.#outside.release(spec.containerId);
       throw error;
     }
   }
@@ -103,6 +106,7 @@ export class HostKernel {
       }
     });
     this.#adopted = true;
+    this.#outside.adopted();
     // Now leftovers are known; the next pass takes them away.
     this.#fabricDone = undefined;
     this.#sweepDue = true;
@@ -132,7 +136,7 @@ export class HostKernel {
     this.#overlays = desired.overlays;
     if (verify) this.#dataPathMtu = undefined;
     const nat = [...this.#containers.values()].some((container) => natAddressOf(container) !== undefined);
-    if (nat && verify) attempt('host', () => this.#nat.ensure(this.#overlayFacts()));
+    if (nat && verify) attempt('host', () => this.#outside.verify(this.#overlayFacts()));
     // Most changes are of endpoints' states, and touch containers alone. Reading the fabric back costs milliseconds.
     const fabric = JSON.stringify(desired.overlays);
     const sweep = verify || this.#sweepDue;
@@ -141,7 +145,7 @@ export class HostKernel {
       this.#fabricDone = failures.length === 0 ? fabric : undefined;
     }
     if (sweep && this.#adopted) {
-      attempt('host', () => this.#removeNatLeftovers());
+      attempt('host', () => this.#outside.removeLeftovers(this.#containers));
       attempt('host', () => this.#mendGuard());
     }
     if (failures.length === 0) this.#sweepDue = false;
@@ -158,13 +162,13 @@ export class HostKernel {
         return made;
       });
     }
-    return { changes, failures, ended, culprits: this.#nat.culprits };
+    return { changes, failures, ended, culprits: this.#outside.nat.culprits };
   }
 
   /** Takes away everything but the containers' own namespaces: this host leaves the cluster. */
   destroy(): void {
     for (const containerId of this.#containers.keys()) this.#forgetContainer(containerId);
-    this.#nat.remove();
+    this.#outside.remove();
     // The namespace's end takes its devices along, but later; a VXLAN holds its VNI until then.
     changeNetwork(
       inNetns(
@@ -221,17 +225,6 @@ export class HostKernel {
     return ended;
   }
 
-  #removeNatLeftovers(): string[] {
-    const known = new Set(Array.from(this.#containers.keys(), natPortName));
-    const leftovers = dumpLinks(this.#host).filter(
-      ({ name, kind }) => kind === 'veth' && name.startsWith('tn-') && !known.has(name),
-    );
-    changeNetwork(
-      leftovers.map(({ name }) => ({ kind: 'link-delete', name, tolerant: true, netns: this.#host })),
-    );
-    return leftovers.map(({ name }) => `leftover ${name}`);
-  }
-
   #mendGuard(): string[] {
     const ports = [...this.#containers.values()].flatMap(portsOf);
     const commands = planGuard(ports, listGuard(this.#fabric));
@@ -247,16 +240,12 @@ export class HostKernel {
     const index = dumpLinks(netns).find((link) => link.name === name)?.index;
     const own = dumpAddresses(netns).find((entry) => entry.index === index && entry.address.includes('.'));
     closeSync(netns);
-    if (own) {
-      this.#nat.keepSubnet(parseSubnet(`${own.address}/${own.prefix}`));
-      this.#nat.ensureOnce(this.#overlayFacts());
-      this.#nat.addresses.claim(spec.containerId, own.address);
-    }
+    if (own) this.#outside.claim(spec.containerId, own, this.#overlayFacts());
     // What it has counts, not what it would be given now: its networks may not be known here yet.
-    const container = this.#open(spec, own && this.#natLink(spec));
+    const container = this.#open(spec, own && this.#outside.linkFor(spec));
     this.#containers.set(spec.containerId, container);
     const sockets = container.adopt(spec.virtuals, spec.resolver);
-    return { containerId: spec.containerId, sockets, natAddress: natAddressOf(container) };
+    return { containerId: spec.containerId, sockets, ...this.#outside.rejoin(container, spec) };
   }
 
   #create(container: ContainerKernel, spec: ContainerSpec): Attached['sockets'] {
@@ -265,7 +254,7 @@ export class HostKernel {
     } catch (error) {
       // Without its bridge a link cannot be made: somebody took it away since we looked.
       if (!(error instanceof NativeCallError) || error.code !== 'ENODEV') throw error;
-      if (spec.nat) this.#nat.ensure(this.#overlayFacts());
+      if (spec.nat) this.#outside.nat.ensure(this.#overlayFacts());
       this.#fabricDone = undefined;
       const { failures } = this.reconcile({ overlays: this.#overlays, containers: [] }, false);
       if (failures.length > 0) throw error;
@@ -295,30 +284,12 @@ export class HostKernel {
     });
   }
 
-  #natLink({ containerId, overlays }: ContainerSpec): ContainerLink {
-    const address = this.#nat.addresses.take(containerId);
-    if (address === undefined)
-      throw new ClusterError('resourceExhausted', `every address of the bridge ${this.#nat.bridge} is taken`);
-    return {
-      kind: 'nat',
-      name: `eth${overlays.length}`,
-      port: natPortName(containerId),
-      bridge: this.#nat.bridge,
-      mtu: this.#nat.mtu,
-      mac: macOf(address),
-      address,
-      prefix: this.#nat.addresses.subnet.prefix,
-      gateway: this.#nat.gateway,
-      networkId: '',
-    };
-  }
-
   #forgetContainer(containerId: string): void {
     const container = this.#containers.get(containerId);
     if (!container) return;
     this.#containers.delete(containerId);
     container.close();
-    this.#nat.release(containerId);
+    this.#outside.release(containerId);
     // Networks may share address ranges, and then two containers have the same pair of MAC and address.
     const kept = new Set(
       [...this.#containers.values()].flatMap(portsOf).map(({ mac, address }) => mac + address),

@@ -47,14 +47,31 @@ export interface ContainerSpec {
   /** Whether names are answered at 127.0.0.11, and virtual addresses balanced. */
   readonly resolver: boolean;
   readonly virtuals: VirtualAddresses;
+  /** Others on the NAT bridge that are open too may be reached, and may reach it. */
+  readonly isOpen: boolean;
+  /** Ports of the host that lead to it by the NAT bridge. */
+  readonly publish: readonly PublishedPort[];
+}
+
+export interface PublishedPort {
+  /** tcp or udp. */
+  readonly protocol: string;
+  readonly containerPort: number;
+  /** Empty or 0.0.0.0: every address of the host. */
+  readonly hostIp: string;
+  /** 0: one of the node's choice. */
+  readonly hostPort: number;
 }
 
 export interface Attached {
   readonly containerId: string;
   /** The resolver's. The caller closes them. */
   readonly sockets: { readonly udp: NetnsSocket; readonly tcp: NetnsSocket } | undefined;
-  /** On the NAT bridge. */
+  /** On the NAT bridge, with prefix length. */
   readonly natAddress: string | undefined;
+  readonly natMac: string | undefined;
+  /** As they are, those of the node's choice filled in. */
+  readonly ports: readonly PublishedPort[];
 }
 
 export interface Desired {

@@ -20,6 +20,7 @@ import {
   natGateway,
   natTable,
   natTableName,
+  OPEN_SET,
 } from './nat-plan.js';
 import { formatSubnet, parseSubnet, type Subnet } from './subnets.js';
 
@@ -39,6 +40,8 @@ export class NatKernel {
   #culprits: readonly string[] = [];
   #mtu: number | undefined;
   #tunnels: readonly number[] = [];
+  /** Of containers that may reach one another, by container. */
+  readonly #open = new Map<string, string>();
 
   constructor(
     private readonly host: Netns,
@@ -114,8 +117,26 @@ export class NatKernel {
     return made;
   }
 
+  /** Lets a container reach others that are open too, and them it. May be repeated. */
+  open(containerId: string, address: string): void {
+    if (this.#open.get(containerId) === address) return;
+    this.#open.set(containerId, address);
+    changeRules(this.host, `add element ${natTableName(this.bridge)} ${OPEN_SET} { ${address} }`);
+  }
+
   release(containerId: string): void {
+    const address = this.#open.get(containerId);
+    if (this.#open.delete(containerId)) this.#close(address!);
     this.#addresses?.release(containerId);
+  }
+
+  #close(address: string): void {
+    try {
+      changeRules(this.host, `delete element ${natTableName(this.bridge)} ${OPEN_SET} { ${address} }`);
+    } catch (error) {
+      // Somebody changed the table: the next verifying pass makes it anew.
+      if (!(error instanceof NativeCallError) || error.code !== 'ENOENT') throw error;
+    }
   }
 
   /** Takes bridge and rules away. May be repeated. */
@@ -141,18 +162,27 @@ export class NatKernel {
 
   #makeRules(): void {
     const subnet = formatSubnet(this.addresses.subnet);
-    changeRules(this.host, natTable(this.bridge, subnet, this.#tunnels));
+    const open = [...this.#open.values()].join(', ');
+    const elements = open === '' ? '' : `\nadd element ${natTableName(this.bridge)} ${OPEN_SET} { ${open} }`;
+    changeRules(this.host, `${natTable(this.bridge, subnet, this.#tunnels)}${elements}`);
     this.#fingerprint = this.#readRules();
   }
 
   /** The rules as text; undefined when the table is gone. */
   #readRules(): string | undefined {
     try {
-      return JSON.stringify(listRules(this.host, `list table ${natTableName(this.bridge)}`).slice(1));
+      const listing = listRules(this.host, `list table ${natTableName(this.bridge)}`).slice(1);
+      return JSON.stringify(listing.map((object) => this.#withoutElements(object)));
     } catch (error) {
       if (error instanceof NativeCallError && error.code === 'ENOENT') return undefined;
       throw error;
     }
+  }
+
+  /** The set's elements come and go; that they are all there is told by their count. */
+  #withoutElements(object: Record<string, unknown>): Record<string, unknown> {
+    const { set } = object as { set?: { elem?: unknown[] } };
+    return set ? { set: { ...set, elem: (set.elem?.length ?? 0) === this.#open.size } } : object;
   }
 
   /** An accept of ours does not outweigh a drop of theirs: only a rule in their own chain does. */

@@ -52,12 +52,15 @@ export class NatAddresses {
   }
 }
 
+/** Addresses on the bridge that may reach one another. */
+export const OPEN_SET = 'open';
+
 /** The host's table's name. */
 export const natTableName = (bridge: string): string => `ip tessera-${bridge}`;
 
 /**
  * The nft commands that make the host's table: containers' traffic leaves under the host's address, and nobody outside
- * opens connections. Translating makes the kernel track every connection of the host; overlays' packets are spared that.
+ * opens connections, except to published ports. Translating makes the kernel track every connection of the host; overlays' packets are spared that.
  *
  * @param tunnels UDP ports of VXLAN
  */
@@ -69,8 +72,12 @@ export function natTable(bridge: string, subnet: string, tunnels: readonly numbe
     `add table ${name}`,
     `add chain ${name} leave { type nat hook postrouting priority srcnat; }`,
     `add rule ${name} leave ip saddr ${subnet} oifname != "${bridge}" masquerade`,
+    `add set ${name} ${OPEN_SET} { type ipv4_addr; }`,
     `add chain ${name} pass { type filter hook forward priority filter; }`,
     `add rule ${name} pass oifname "${bridge}" ct state established,related accept`,
+    `add rule ${name} pass oifname "${bridge}" ct status dnat accept`,
+    // Where bridged frames pass these rules too; else the bridge itself connects them.
+    `add rule ${name} pass iifname "${bridge}" ip saddr @${OPEN_SET} ip daddr @${OPEN_SET} accept`,
     `add rule ${name} pass oifname "${bridge}" drop`,
     ...['prerouting', 'output'].flatMap((hook) => [
       `add chain ${name} tunnels-${hook} { type filter hook ${hook} priority raw; }`,

@@ -1,7 +1,7 @@
 import { isIPv6 } from 'node:net';
 import { type Clock, delay, type Logger, type Random } from '@tessera/shared/env';
 import { ClusterError } from '@tessera/shared/errors';
-import type { ContainerNetwork, NetworkFiles, Sandbox } from './container-network.js';
+import type { ContainerNetwork, LocalAttachment, NetworkFiles, Sandbox } from './container-network.js';
 import { goneAddresses, isOverlay, overlaysOf, virtualsOf } from './desired-overlays.js';
 import { DnsForwarder, HostResolvers, type Outside, type Upstream } from './dns/forwarder.js';
 import { NameIndex } from './dns/name-index.js';
@@ -107,7 +107,7 @@ export class NetworkManager implements ContainerNetwork, NetworkPlane {
     return networkFiles(spec, this.#needsResolver ? undefined : reachable.map(({ host: server }) => server));
   }
 
-  async attach(sandbox: Sandbox, signal: AbortSignal): Promise<void> {
+  async attach(sandbox: Sandbox, signal: AbortSignal): Promise<LocalAttachment> {
     await this.#networksKnown(sandbox, signal);
     signal.throwIfAborted();
     this.#forget(sandbox.containerId);
@@ -116,6 +116,8 @@ export class NetworkManager implements ContainerNetwork, NetworkPlane {
     await this.#enrol(sandbox, attached);
     // What was applied meanwhile did not know of this container.
     if (this.#desired !== desired) await this.#runPass();
+    const { natAddress = '', natMac = '', ports } = attached;
+    return { address: natAddress, mac: natMac, ports: [...ports] };
   }
 
   async detach(containerId: string): Promise<void> {
@@ -220,15 +222,23 @@ export class NetworkManager implements ContainerNetwork, NetworkPlane {
     );
   }
 
-  #specOf({ containerId, pid, attachments }: Sandbox): ContainerSpec {
+  #specOf(sandbox: Sandbox): ContainerSpec {
+    const { containerId, pid, attachments, isolated = false, isOpen = false, publish = [] } = sandbox;
     const networkIds = attachments.map(({ networkId }) => networkId);
     return {
       containerId,
       pid,
       overlays: attachments.map(({ networkId, addr, mac }) => ({ networkId, address: addr, mac })),
-      nat: this.#reachesOutside(networkIds),
-      resolver: networkIds.length > 0 || this.#needsResolver,
+      nat: !isolated && this.#reachesOutside(networkIds),
+      resolver: !isolated && (networkIds.length > 0 || this.#needsResolver),
       virtuals: virtualsOf(this.#desired, networkIds),
+      isOpen,
+      publish: publish.map(({ protocol, containerPort, hostIp, hostPort }) => ({
+        protocol,
+        containerPort,
+        hostIp,
+        hostPort,
+      })),
     };
   }
 

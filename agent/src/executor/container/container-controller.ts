@@ -94,7 +94,9 @@ export class ContainerController implements Controller {
     if (!this.#spec) await this.prepare(signal);
     const container = this.#container!;
     const { network } = this.parts;
-    const attach = async (pid: number) => network?.attach(sandboxOf(container, pid), signal);
+    const attach = async (pid: number) => {
+      await network?.attach(sandboxOf(container, pid), signal);
+    };
     try {
       await container.start(this.#spec!, attach, signal);
     } catch (error) {

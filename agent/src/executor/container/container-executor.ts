@@ -5,7 +5,7 @@ import { type Clock, type Logger, newHexId, type Random } from '@tessera/shared/
 import type { Task } from '@tessera/shared/model';
 import type { ContainerRuntime } from '../../containers/runtime.js';
 import type { ImageStore } from '../../image/image-store.js';
-import type { ContainerNetwork, NetworkFiles } from '../../network/container-network.js';
+import type { ContainerNetwork, NetworkFiles, Sandbox } from '../../network/container-network.js';
 import type { Controller, Executor } from '../executor.js';
 import type { TaskLogs } from '../task-logs.js';
 import { parsePermitted } from './capabilities.js';
@@ -16,7 +16,7 @@ import { type ContainerRecord, readRecord } from './container-record.js';
 import { type HostFacts, SpecCompiler } from './container-spec.js';
 import { SegmentTaskLogs } from './logs/segment-task-logs.js';
 import { defaultFilter } from './seccomp/filter.js';
-import { StandaloneContainer } from './standalone-container.js';
+import { StandaloneContainer, sandboxOfStart } from './standalone-container.js';
 import { Trash } from './trash.js';
 
 export interface ContainerExecutorOptions {
@@ -147,17 +147,22 @@ export class ContainerExecutor implements Executor, ContainerRuntime {
       }
     };
     await Promise.all(Array.from({ length: RECOVERIES_AT_ONCE }, work));
-    await this.options.network?.adopt(
-      live.flatMap((container) =>
-        container.life.kind === 'running' ? [sandboxOf(container, container.life.pid)] : [],
-      ),
-    );
+    await this.options.network?.adopt(live.flatMap((container) => this.#sandbox(container)));
     for (const container of live) {
       if (container.record.standalone) continue;
       this.#adopted.set(container.record.taskId, container);
       this.#parts.containers.set(container.record.taskId, container);
       void container.ended.then(() => this.#detach(container));
     }
+  }
+
+  /** Of one that runs and has a network of its own. */
+  #sandbox(container: Container): Sandbox[] {
+    if (container.life.kind !== 'running') return [];
+    const { pid } = container.life;
+    if (!container.record.standalone) return [sandboxOf(container, pid)];
+    const start = this.container(container.id).startRecord;
+    return start && start.network !== 'host' ? [sandboxOfStart(container, pid, start)] : [];
   }
 
   /** The container when its task is known and it has run; everything else of that id is taken away. */
@@ -173,8 +178,7 @@ export class ContainerExecutor implements Executor, ContainerRuntime {
       }
       if (record.standalone && known.has(id)) {
         this.#holdImage(record, logger);
-        const adopted = await this.container(id).adopt(record);
-        return adopted?.start.network === 'own' ? adopted.run : undefined;
+        return await this.container(id).adopt(record);
       }
       const container = new Container(host, record, dataDir(id), runDir(id));
       await container.adopt();

@@ -60,6 +60,7 @@ const startSchema = z.object({
       hostPort: z.number(),
     }),
   ),
+  local: z.object({ addr: z.string(), mac: z.string() }).default({ addr: '', mac: '' }),
 });
 
 export interface StartRecord {
@@ -69,6 +70,8 @@ export interface StartRecord {
   /** False: its processes do not end with its first one. */
   readonly ownPids: boolean;
   readonly ports: readonly PortBinding[];
+  /** Its place on the bridge to the outside; empty where it has none. */
+  readonly local: { readonly addr: string; readonly mac: string };
 }
 
 export async function writeStart(dataDir: string, record: StartRecord): Promise<void> {

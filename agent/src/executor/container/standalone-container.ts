@@ -1,6 +1,13 @@
+import { readFileSync } from 'node:fs';
 import { delay } from '@tessera/shared/env';
 import { ClusterError } from '@tessera/shared/errors';
-import { type Container as ContainerObject, Task, TaskSpec } from '@tessera/shared/model';
+import {
+  type Container as ContainerObject,
+  NetworkAttachment,
+  PortBinding,
+  Task,
+  TaskSpec,
+} from '@tessera/shared/model';
 import type { ContainerAssignment } from '@tessera/shared/wire';
 import type {
   AttachedClient,
@@ -10,7 +17,8 @@ import type {
   RuntimeContainer,
   StopOrder,
 } from '../../containers/runtime.js';
-import type { LocalImage } from '../../image/image-store.js';
+import type { ImageConfig, LocalImage } from '../../image/image-store.js';
+import type { NetworkFiles, Sandbox } from '../../network/container-network.js';
 import { abortable } from './abortable.js';
 import { Container } from './container.js';
 import { checkSources, DEFAULT_STOP_GRACE_MS, sandboxOf } from './container-controller.js';
@@ -41,7 +49,6 @@ export class StandaloneContainer implements RuntimeContainer {
   #run: Container | undefined;
   #start: StartRecord | undefined;
   #isPaused = false;
-  #facts = NO_FACTS;
   /** Those who wait for the next run. */
   readonly #nextRun = new Set<(source: LogSource) => void>();
 
@@ -68,7 +75,18 @@ export class StandaloneContainer implements RuntimeContainer {
   }
 
   get facts(): LocalFacts {
-    return this.life.kind === 'running' || this.life.kind === 'paused' ? this.#facts : NO_FACTS;
+    if (!this.#start || !this.#running()) return NO_FACTS;
+    const { ports, local } = this.#start;
+    const networks =
+      local.addr === ''
+        ? []
+        : [NetworkAttachment.create({ networkId: BRIDGE, addr: local.addr, mac: local.mac })];
+    return { networks, ports };
+  }
+
+  /** Of the run under way, or the last one. */
+  get startRecord(): StartRecord | undefined {
+    return this.#start;
   }
 
   get stopSignal(): number {
@@ -85,9 +103,7 @@ export class StandaloneContainer implements RuntimeContainer {
   }
 
   /** Takes up what an earlier agent left. Returns the run that is still under way, if there is one. */
-  async adopt(
-    record: ContainerRecord,
-  ): Promise<{ readonly run: Container; readonly start: StartRecord } | undefined> {
+  async adopt(record: ContainerRecord): Promise<Container | undefined> {
     const [dataDir, runDir] = this.#dirs();
     const start = await readStart(dataDir);
     this.#record = record;
@@ -101,9 +117,8 @@ export class StandaloneContainer implements RuntimeContainer {
     this.#start = start;
     if (run.life.kind !== 'running') return undefined;
     this.#isPaused = await this.parts.host.cgroups.isFrozen(this.id);
-    this.#facts = { networks: [], ports: start.ports };
     this.#followEnd(run, start);
-    return { run, start };
+    return run;
   }
 
   async create(assignment: ContainerAssignment, signal: AbortSignal): Promise<void> {
@@ -157,7 +172,8 @@ export class StandaloneContainer implements RuntimeContainer {
       await forgetRun(dataDir, runDir);
       this.#run = undefined;
       const ownPids = host.pidMode !== 'host';
-      const start: StartRecord = { bootId, network, ownPids, ports: [] };
+      const ports = wantedPorts(container, image.config);
+      const start: StartRecord = { bootId, network, ownPids, ports, local: { addr: '', mac: '' } };
       await writeStart(dataDir, start);
       this.#start = start;
       this.#isPaused = false;
@@ -165,7 +181,6 @@ export class StandaloneContainer implements RuntimeContainer {
       for (const tell of this.#nextRun) tell(run);
       this.#nextRun.clear();
       await run.start(spec, (pid) => this.#attach(run, pid, start, signal), signal);
-      this.#facts = { networks: [], ports: start.ports };
     } catch (error) {
       await run.discard();
       await this.parts.detach(run);
@@ -285,19 +300,24 @@ export class StandaloneContainer implements RuntimeContainer {
       runDir,
       hostname,
       host,
-      networkFiles: this.parts.networkFiles({
-        hostname,
-        attachments: record.attachments,
-        extraHosts: spec.hosts,
-        dnsServers: spec.dnsServers,
-        dnsSearch: spec.dnsSearch,
-        dnsOptions: spec.dnsOptions,
-      }),
+      networkFiles: this.#networkFiles(record, container),
     });
   }
 
+  #networkFiles({ hostname, attachments }: ContainerRecord, container: ContainerObject): NetworkFiles {
+    const { spec, host } = partsOf(container);
+    if (networkKind(host.networkMode) === 'host') return hostFiles(spec.hosts);
+    const { hosts: extraHosts, dnsServers, dnsSearch, dnsOptions } = spec;
+    return this.parts.networkFiles({ hostname, attachments, extraHosts, dnsServers, dnsSearch, dnsOptions });
+  }
+
   async #attach(run: Container, pid: number, start: StartRecord, signal: AbortSignal): Promise<void> {
-    if (start.network === 'own') await this.parts.network?.attach(sandboxOf(run, pid), signal);
+    const { network } = this.parts;
+    if (start.network === 'host' || !network) return;
+    const { address, mac, ports } = await network.attach(sandboxOfStart(run, pid, start), signal);
+    // Before the command may run: the next agent publishes the ports that this one has drawn.
+    this.#start = { ...start, ports, local: { addr: address, mac } };
+    await writeStart(this.parts.dataDir(this.id), this.#start);
   }
 
   /** Its names, addresses and links must not outlive it until it is started again. */
@@ -308,6 +328,47 @@ export class StandaloneContainer implements RuntimeContainer {
       if (!ownPids) await this.parts.host.cgroups.kill(this.id);
     });
   }
+}
+
+/** What Docker calls the network that every host has for itself. */
+const BRIDGE = 'bridge';
+
+/** The run's place on its networks, for the network part. */
+export const sandboxOfStart = (run: Container, pid: number, { network, ports }: StartRecord): Sandbox => ({
+  ...sandboxOf(run, pid),
+  isolated: network === 'none',
+  isOpen: true,
+  publish: network === 'own' ? ports : [],
+});
+
+/** Those that were asked for and, for all to be published, each other one that it or its image names. */
+function wantedPorts({ host, exposedPorts }: ContainerObject, image: ImageConfig): PortBinding[] {
+  const asked = [...(host?.ports ?? [])];
+  if (!host?.publishAllPorts) return asked;
+  for (const text of new Set([...exposedPorts, ...(image.exposedPorts ?? [])])) {
+    const [port = '', protocol = 'tcp'] = text.split('/');
+    const containerPort = Number(port);
+    if (asked.some((each) => each.containerPort === containerPort && each.protocol === protocol)) continue;
+    asked.push(PortBinding.create({ protocol, containerPort }));
+  }
+  return asked;
+}
+
+/** Of a container with the host's own network: the host's files. */
+function hostFiles(extraHosts: readonly string[]): NetworkFiles {
+  const read = (path: string) => {
+    try {
+      return readFileSync(path, 'utf8');
+    } catch {
+      return ''; // a host without the file
+    }
+  };
+  const hosts = read('/etc/hosts');
+  const own = hosts === '' || hosts.endsWith('\n') ? hosts : `${hosts}\n`;
+  return {
+    resolvConf: read('/etc/resolv.conf'),
+    hosts: own + extraHosts.map((line) => `${line}\n`).join(''),
+  };
 }
 
 function partsOf({ id, spec, host }: ContainerObject) {
