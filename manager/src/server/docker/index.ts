@@ -1,4 +1,5 @@
 import { ContainerCalls, Containers, ExecCalls } from '../../controlapi/containers/index.js';
+import { EventLog } from '../../controlapi/events/index.js';
 import {
   type ControlContext,
   Images,
@@ -15,6 +16,7 @@ import { callRoutes } from './containers/calls.js';
 import { containerRoutes } from './containers/containers.js';
 import { execRoutes } from './containers/exec.js';
 import { containerLogRoutes } from './containers/logs.js';
+import { eventRoutes } from './events.js';
 import { imageRoutes } from './images.js';
 import { logRoutes } from './logs.js';
 import { networkRoutes } from './networks.js';
@@ -42,6 +44,7 @@ export function dockerRoutes(context: ControlContext, dataDir: string): Route[] 
     ...attachRoutes(containers, calls),
     ...callRoutes(containers, calls),
     ...execRoutes(new ExecCalls(context, calls)),
+    ...eventRoutes(new EventLog(context.store, context.clock)),
     ...nodeRoutes(new Nodes(context), context.leaderId),
     ...networkRoutes(new Networks(context)),
     ...imageRoutes(new Images(context), context),

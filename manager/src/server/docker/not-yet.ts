@@ -7,7 +7,6 @@ const NOT_YET: Readonly<Record<string, string>> = {
   '/secrets': 'secrets are not supported yet',
   '/configs': 'configs are not supported yet',
   '/plugins': 'plugins are not supported',
-  '/events': 'events are not supported yet: look with "service ps"',
   '/build': 'building images is not supported yet: load one with "image load"',
   '/commit': 'committing a container is not supported yet',
   '/session': 'sessions of the builder are not supported yet',

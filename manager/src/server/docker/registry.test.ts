@@ -74,6 +74,7 @@ test("a pulled image is the cluster's under its name, and says so as Docker does
   expect(lines(again.text).at(-1)).toEqual({ status: `Status: Image is up to date for ${NAME}` });
   expect(api.store.view().images.byName(NAME)?.id).toBe(ID);
   const { body } = await api.call('GET', `/images/${NAME}/json`);
+  expect((await api.call('GET', `/images/registry.test/team/app@${INDEX}/json`)).body.Id).toBe(body.Id);
   expect(body).toMatchObject({ RepoTags: [NAME], RepoDigests: [`registry.test/team/app@${INDEX}`] });
 });
 

@@ -70,6 +70,11 @@ export class RawClient {
     return bytes;
   }
 
+  /** Waits until this has come. */
+  async saw(text: string): Promise<void> {
+    await this.#until(() => (this.#received.includes(text) ? true : undefined));
+  }
+
   /** Everything until the server's end. */
   async rest(): Promise<Buffer> {
     await this.#until(() => (this.#ended ? true : undefined));

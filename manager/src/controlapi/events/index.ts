@@ -1,0 +1,2 @@
+export type { ClusterEvent } from './cluster-event.js';
+export * from './event-log.js';
