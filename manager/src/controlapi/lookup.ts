@@ -80,7 +80,7 @@ export function findImage(view: View, reference: string): Image | undefined {
     if (matches[0]) return matches[0];
   }
   const parsed = parseReference(reference);
-  if (parsed.digest) return view.images.get(parsed.digest);
+  if (parsed.digest) return imageByDigest(view, parsed.repository, parsed.digest);
   return view.images.byName(normalizeName(reference));
 }
 
@@ -133,4 +133,13 @@ function byPrefix<T extends { readonly id: string; readonly removing?: boolean }
 
 function missing(what: string, reference: string): never {
   throw notFound(what, reference);
+}
+
+/** By the digest of its manifest, or by the one that its registry leads to it from, which may be an index's. */
+export function imageByDigest(view: View, repository: string, digest: string): Image | undefined {
+  const found = view.images.get(digest);
+  if (found) return found;
+  const reference = `${repository}@${digest}`;
+  for (const image of view.images.all()) if (image.repoDigests.includes(reference)) return image;
+  return undefined;
 }

@@ -2,6 +2,7 @@ import { ClusterError } from '@tessera/shared/errors';
 import type { ContainerSpec, Image } from '@tessera/shared/model';
 import type { Transaction, View } from '../store/view.js';
 import { familiarName } from './image-reference.js';
+import { imageByDigest } from './lookup.js';
 
 /**
  * The container with its image pinned to a manifest digest, once, by the store: every task of this version of the
@@ -18,7 +19,7 @@ export function resolveImage(
   const kept = before?.image === container.image ? before : undefined;
   if (container.imageDigest) {
     if (kept?.imageDigest === container.imageDigest) return container;
-    const image = imageByDigest(tx, container);
+    const image = byDigest(tx, container);
     if (!image) throw noSuchImage(`${familiarName(container.image)}@${container.imageDigest}`);
     tx.require('images', image.id);
     return { ...container, imageDigest: image.id };
@@ -37,18 +38,11 @@ export const referenceOf = ({ image, imageDigest }: ContainerSpec): string =>
 export function isKnownImage(view: View, container: ContainerSpec, before?: ContainerSpec): boolean {
   if (!container.imageDigest) return view.images.byName(container.image) !== undefined;
   const isKept = before?.image === container.image && before.imageDigest === container.imageDigest;
-  return isKept || imageByDigest(view, container) !== undefined;
+  return isKept || byDigest(view, container) !== undefined;
 }
 
-/** By the digest of its manifest, or by that of the index its registry leads to it from. */
-function imageByDigest(view: View, container: ContainerSpec): Image | undefined {
-  const { imageDigest } = container;
-  const found = view.images.get(imageDigest);
-  if (found) return found;
-  const reference = referenceOf(container);
-  for (const image of view.images.all()) if (image.repoDigests.includes(reference)) return image;
-  return undefined;
-}
+const byDigest = (view: View, { image, imageDigest }: ContainerSpec): Image | undefined =>
+  imageByDigest(view, image.slice(0, image.lastIndexOf(':')), imageDigest);
 
 /** @param reason why its registry did not give it */
 export const noSuchImage = (name: string, reason?: string): ClusterError =>

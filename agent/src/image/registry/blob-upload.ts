@@ -64,8 +64,8 @@ export class RepositoryWriter {
         await this.#finish(at, blob.digest, signal);
       } catch (error) {
         if (!(error instanceof RegistryError) || ![404, 416].includes(error.status)) throw error;
-        // The registry has lost the upload, or stands elsewhere than it said: from the beginning.
-        upload = undefined;
+        // Lost: from the beginning. On 416 it stands elsewhere than it said: what broke off was still arriving.
+        if (error.status === 404) upload = undefined;
         throw new DamagedBlob(error.message, { cause: error });
       }
     });

@@ -8,7 +8,7 @@ import { RegistryError, registryError } from './registry-errors.js';
 import type { Endpoint } from './registry-settings.js';
 import { retryAfterMs, withRetries } from './retry.js';
 import { tlsMaterial } from './tls-material.js';
-import { requestName } from './transport-errors.js';
+import { requestName, TransportError } from './transport-errors.js';
 
 const ERROR_BYTES_MAX = 64 * 1024;
 const USER_AGENT = 'tessera';
@@ -159,10 +159,9 @@ export class RegistrySession {
   async #ping(signal: AbortSignal): Promise<void> {
     const url = this.#url('/v2/');
     const answer = await withRetries(this.options, signal, async () => {
-      const sent = await this.transport.send(
-        { method: 'GET', url, headers: { 'user-agent': USER_AGENT } },
-        signal,
-      );
+      const sent = await this.transport
+        .send({ method: 'GET', url, headers: { 'user-agent': USER_AGENT } }, signal)
+        .catch(asAway);
       if (sent.status >= 500 || sent.status === 429) throw await this.errorOf(sent);
       return sent;
     });
@@ -178,6 +177,12 @@ export class RegistrySession {
   #url(target: string | URL): URL {
     return typeof target === 'string' ? new URL(`${this.endpoint.url}${target}`) : target;
   }
+}
+
+/** Nobody there to begin with: whoever waits should hear of it now, and not after five times as long. */
+function asAway(error: unknown): never {
+  if (error instanceof TransportError) throw new TransportError(error.message, false, { cause: error.cause });
+  throw error;
 }
 
 /** Where an answer's Location leads. @throws ClusterError `failedPrecondition` */

@@ -60,11 +60,13 @@ test('an upload that breaks off goes on from where the registry stands', async (
     const begun = fake.asked.flatMap(({ line, headers }) =>
       line.startsWith('PATCH') ? [Number(String(headers['content-range']).split('-')[0])] : [],
     );
-    // The layer in three parts, each beginning further on; and the configuration.
-    expect(begun).toHaveLength(4);
-    expect(begun[0]).toBe(0);
-    expect(begun[1]).toBeGreaterThan(2 * MIB);
-    expect(begun[2]).toBeGreaterThan(begun[1]!);
+    // The layer in parts, each beginning where the registry stood; and the configuration.
+    const parts = begun.slice(0, -1);
+    expect(parts.length).toBeGreaterThanOrEqual(3);
+    expect(parts[0]).toBe(0);
+    expect(parts[1]).toBeGreaterThan(2 * MIB);
+    expect(parts).toEqual([...parts].sort((a, b) => a - b));
+    expect(parts.filter((offset) => offset === 0)).toHaveLength(1);
   } finally {
     cutting.stop();
     fake.stop();
