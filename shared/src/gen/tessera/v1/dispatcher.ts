@@ -454,6 +454,7 @@ export interface ContainerCallRequest {
     | { readonly $case: "changes"; readonly value: ChangesCall }
     | { readonly $case: "stat"; readonly value: StatCall }
     | { readonly $case: "commit"; readonly value: CommitCall }
+    | { readonly $case: "size"; readonly value: SizeCall }
     | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -500,6 +501,11 @@ export interface ChangesCall {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** What the container has written: bytes of the files in its own layer. */
+export interface SizeCall {
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
 export interface StatCall {
   readonly path: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
@@ -517,7 +523,13 @@ export interface ContainerCallResult {
     | { readonly $case: "changes"; readonly value: ChangesResult }
     | { readonly $case: "stat"; readonly value: PathStat }
     | { readonly $case: "done"; readonly value: Empty }
+    | { readonly $case: "size"; readonly value: SizeResult }
     | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface SizeResult {
+  readonly writtenBytes: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -5033,6 +5045,9 @@ export const ContainerCallRequest: MessageFns<ContainerCallRequest> = {
       case "commit":
         CommitCall.encode(message.call.value, writer.uint32(82).fork()).join();
         break;
+      case "size":
+        SizeCall.encode(message.call.value, writer.uint32(90).fork()).join();
+        break;
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -5138,6 +5153,14 @@ export const ContainerCallRequest: MessageFns<ContainerCallRequest> = {
             message.call = { $case: "commit", value: CommitCall.decode(reader, reader.uint32()) };
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.call = { $case: "size", value: SizeCall.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5189,6 +5212,8 @@ export const ContainerCallRequest: MessageFns<ContainerCallRequest> = {
         ? { $case: "stat", value: StatCall.fromJSON(object.stat) }
         : isSet(object.commit)
         ? { $case: "commit", value: CommitCall.fromJSON(object.commit) }
+        : isSet(object.size)
+        ? { $case: "size", value: SizeCall.fromJSON(object.size) }
         : undefined,
     };
   },
@@ -5216,6 +5241,8 @@ export const ContainerCallRequest: MessageFns<ContainerCallRequest> = {
       obj.stat = StatCall.toJSON(message.call.value);
     } else if (message.call?.$case === "commit") {
       obj.commit = CommitCall.toJSON(message.call.value);
+    } else if (message.call?.$case === "size") {
+      obj.size = SizeCall.toJSON(message.call.value);
     }
     return obj;
   },
@@ -5278,6 +5305,12 @@ export const ContainerCallRequest: MessageFns<ContainerCallRequest> = {
       case "commit": {
         if (object.call?.value !== undefined && object.call?.value !== null) {
           message.call = { $case: "commit", value: CommitCall.fromPartial(object.call.value) };
+        }
+        break;
+      }
+      case "size": {
+        if (object.call?.value !== undefined && object.call?.value !== null) {
+          message.call = { $case: "size", value: SizeCall.fromPartial(object.call.value) };
         }
         break;
       }
@@ -5993,6 +6026,74 @@ export const ChangesCall: MessageFns<ChangesCall> = {
   },
 };
 
+function createBaseSizeCall(): SizeCall {
+  return { _unknownFields: {} };
+}
+
+export const SizeCall: MessageFns<SizeCall> = {
+  encode(message: SizeCall, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SizeCall {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSizeCall() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): SizeCall {
+    return {};
+  },
+
+  toJSON(_: SizeCall): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create(base?: DeepPartial<SizeCall>): SizeCall {
+    return SizeCall.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<SizeCall>): SizeCall {
+    const message = createBaseSizeCall() as any;
+    return message;
+  },
+};
+
 function createBaseStatCall(): StatCall {
   return { path: "", _unknownFields: {} };
 }
@@ -6181,6 +6282,9 @@ export const ContainerCallResult: MessageFns<ContainerCallResult> = {
       case "done":
         Empty.encode(message.result.value, writer.uint32(42).fork()).join();
         break;
+      case "size":
+        SizeResult.encode(message.result.value, writer.uint32(50).fork()).join();
+        break;
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -6246,6 +6350,14 @@ export const ContainerCallResult: MessageFns<ContainerCallResult> = {
             message.result = { $case: "done", value: Empty.decode(reader, reader.uint32()) };
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.result = { $case: "size", value: SizeResult.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -6278,6 +6390,8 @@ export const ContainerCallResult: MessageFns<ContainerCallResult> = {
         ? { $case: "stat", value: PathStat.fromJSON(object.stat) }
         : isSet(object.done)
         ? { $case: "done", value: Empty.fromJSON(object.done) }
+        : isSet(object.size)
+        ? { $case: "size", value: SizeResult.fromJSON(object.size) }
         : undefined,
     };
   },
@@ -6294,6 +6408,8 @@ export const ContainerCallResult: MessageFns<ContainerCallResult> = {
       obj.stat = PathStat.toJSON(message.result.value);
     } else if (message.result?.$case === "done") {
       obj.done = Empty.toJSON(message.result.value);
+    } else if (message.result?.$case === "size") {
+      obj.size = SizeResult.toJSON(message.result.value);
     }
     return obj;
   },
@@ -6334,7 +6450,102 @@ export const ContainerCallResult: MessageFns<ContainerCallResult> = {
         }
         break;
       }
+      case "size": {
+        if (object.result?.value !== undefined && object.result?.value !== null) {
+          message.result = { $case: "size", value: SizeResult.fromPartial(object.result.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseSizeResult(): SizeResult {
+  return { writtenBytes: 0, _unknownFields: {} };
+}
+
+export const SizeResult: MessageFns<SizeResult> = {
+  encode(message: SizeResult, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.writtenBytes !== 0) {
+      writer.uint32(8).int64(message.writtenBytes);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SizeResult {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSizeResult() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.writtenBytes = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SizeResult {
+    return {
+      writtenBytes: isSet(object.writtenBytes)
+        ? globalThis.Number(object.writtenBytes)
+        : isSet(object.written_bytes)
+        ? globalThis.Number(object.written_bytes)
+        : 0,
+    };
+  },
+
+  toJSON(message: SizeResult): unknown {
+    const obj: any = {};
+    if (message.writtenBytes !== 0) {
+      obj.writtenBytes = Math.round(message.writtenBytes);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<SizeResult>): SizeResult {
+    return SizeResult.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SizeResult>): SizeResult {
+    const message = createBaseSizeResult() as any;
+    message.writtenBytes = object.writtenBytes ?? 0;
     return message;
   },
 };
