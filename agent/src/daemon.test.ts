@@ -84,13 +84,13 @@ function aSupervisor(onChange: (up: boolean) => void): Supervisor {
   };
 }
 
-function aDaemon(): Daemon {
+function aDaemon(openParts: () => Promise<OpenParts> = async () => fakeParts()): Daemon {
   const parsed = parseConfig(['--data-dir', dir, '--run-dir', dir, '--hostname', 'host1'], {});
   if (parsed.kind !== 'run') throw new Error('no configuration');
   const daemon = new Daemon({
     config: parsed.config,
     directory,
-    openParts: async () => fakeParts(),
+    openParts,
     newSupervisor: aSupervisor,
     describe: () => NodeDescription.create(),
     host: () => ({}) as never,
@@ -281,6 +281,37 @@ describe('leaving', () => {
     expect(existsSync(directory.path)).toBe(false);
     expect(existsSync(join(dir, 'agent'))).toBe(false);
     expect(() => daemon.leave(true)).toThrow('This node is not part of a cluster');
+  });
+
+  test('a node that was removed while it was down learns it at its start, and starts all the same', async () => {
+    const first = aDaemon();
+    await first.start();
+    await first.init(initBody());
+    await first.stop('power cut');
+    daemons = [];
+    const sessions = manager.sessions.length;
+    let open: () => void = () => undefined;
+    const mayOpen = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+
+    const second = aDaemon(async () => {
+      await mayOpen;
+      // The real parts read the node's certificates and refuse to open without them.
+      directory.credentials();
+      return fakeParts();
+    });
+    const started = second.start();
+    await until(() => expect(manager.sessions.length).toBeGreaterThan(sessions));
+    manager.latest?.send({ $case: 'dismiss', value: { removed: true, reason: 'removed' } });
+    await until(() => expect(second.swarm().LocalNodeState).toBe('pending'));
+    events = [];
+    open();
+
+    await started;
+    await until(() => expect(second.swarm().LocalNodeState).toBe('inactive'));
+    expect(events).toEqual(['parts cleared', 'manager stopped', 'API taken']);
+    expect(existsSync(directory.path)).toBe(false);
   });
 });
 

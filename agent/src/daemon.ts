@@ -72,6 +72,8 @@ export class Daemon implements NodeBackend {
   #parts: OpenParts | undefined;
   #storage: AgentDirectory | undefined;
   #supervisor: Supervisor | undefined;
+  /** The agent's start, which opens the parts and adopts the containers. */
+  #activation: Promise<void> = Promise.resolve();
   /** Entering and leaving a cluster go one after the other. */
   #change: Promise<unknown> = Promise.resolve();
 
@@ -245,7 +247,8 @@ export class Daemon implements NodeBackend {
     [this.#storage, this.#agent] = [storage, agent];
     this.#state = 'active';
     this.#error = '';
-    await agent.start();
+    this.#activation = agent.start();
+    await this.#activation;
   }
 
   #startManager(settings: NodeSettings, flags: readonly string[]): void {
@@ -297,6 +300,8 @@ export class Daemon implements NodeBackend {
   async #leave(): Promise<void> {
     const { config, directory, serveApi } = this.options;
     this.#state = 'pending';
+    // A node can be removed while it starts: what it has here is known, and can be taken away, only after that.
+    await this.#activation.catch(() => undefined);
     await this.#agent?.leave();
     await this.#parts?.clear();
     this.#storage?.close();
