@@ -2,4 +2,5 @@ export * from './calls.js';
 export * from './containers.js';
 export * from './execs.js';
 export * from './lookup.js';
+export * from './sizes.js';
 export type { Ended, WaitCondition } from './wait.js';

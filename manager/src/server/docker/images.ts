@@ -133,13 +133,14 @@ function matchesReference(name: string, pattern: string): boolean {
   return expression.test(name) || expression.test(repository);
 }
 
-function summaryToDocker(view: View, image: Image): ImageSummaryJson {
+export function summaryToDocker(view: View, image: Image): ImageSummaryJson {
   const names = image.names.map(familiarName);
   const running = [...view.tasks.all()].filter(
     (task) =>
       observedState(task, view.taskStatuses.get(task.id)) === 'running' &&
       view.specOf(task).container?.imageDigest === image.id,
   );
+  const containers = [...view.containers.all()].filter(({ spec }) => spec?.imageDigest === image.id);
   return {
     Id: image.configDigest,
     ParentId: '',
@@ -149,6 +150,6 @@ function summaryToDocker(view: View, image: Image): ImageSummaryJson {
     Size: image.sizeBytes,
     SharedSize: -1,
     Labels: imageConfig(image).config?.Labels ?? {},
-    Containers: running.length,
+    Containers: running.length + containers.length,
   };
 }

@@ -16,6 +16,7 @@ import { callRoutes } from './containers/calls.js';
 import { containerRoutes } from './containers/containers.js';
 import { execRoutes } from './containers/exec.js';
 import { containerLogRoutes } from './containers/logs.js';
+import { diskUsageRoutes } from './disk-usage.js';
 import { eventRoutes } from './events.js';
 import { imageRoutes } from './images.js';
 import { logRoutes } from './logs.js';
@@ -34,6 +35,7 @@ export function dockerRoutes(context: ControlContext, dataDir: string): Route[] 
   const tasks = new Tasks(context);
   const containers = new Containers(context);
   const calls = new ContainerCalls(context);
+  const images = new Images(context);
   return [
     ...systemRoutes(context, dataDir),
     ...serviceRoutes(services),
@@ -47,7 +49,8 @@ export function dockerRoutes(context: ControlContext, dataDir: string): Route[] 
     ...eventRoutes(new EventLog(context.store, context.clock)),
     ...nodeRoutes(new Nodes(context), context.leaderId),
     ...networkRoutes(new Networks(context)),
-    ...imageRoutes(new Images(context), context),
+    ...imageRoutes(images, context),
+    ...diskUsageRoutes(containers, calls, images, context),
     ...registryRoutes(new RegistryImages(context)),
     ...swarmRoutes(new Swarm(context)),
     ...notYetRoutes(),

@@ -10,7 +10,6 @@ const NOT_YET: Readonly<Record<string, string>> = {
   '/build': 'building images is not supported yet: load one with "image load"',
   '/commit': 'committing a container is not supported yet',
   '/session': 'sessions of the builder are not supported yet',
-  '/system': 'disk usage is not supported yet',
   '/images/prune': 'pruning images is not supported yet: remove them with "image rm"',
   '/images/search': 'searching registries is not supported',
 };

@@ -1,5 +1,6 @@
 import { infoDocument, pingHeaders, type SwarmInfo, versionDocument } from '@tessera/shared/docker-api';
 import { observedState } from '@tessera/shared/model';
+import { isRunning } from '../../controlapi/containers/index.js';
 import type { ControlContext } from '../../controlapi/index.js';
 import type { View } from '../../store/view.js';
 import { json, type Reply, type Route, route } from '../route.js';
@@ -74,6 +75,12 @@ function countTasks(view: View, nodeId: string) {
     if (!status?.container) continue;
     if (observedState(task, status) === 'running') containersRunning++;
     else containersStopped++;
+  }
+  // Stand-alone containers are the cluster's, whichever node they are on.
+  for (const { id } of view.containers.all()) {
+    const state = view.containerStates.get(id);
+    if (state && isRunning(state)) containersRunning++;
+    else if (state) containersStopped++;
   }
   return { containersRunning, containersStopped, images: view.images.size };
 }

@@ -4,6 +4,7 @@ import {
   type ContainerCalls,
   type Containers,
   isRunning,
+  sizesOf,
   type WaitCondition,
 } from '../../../controlapi/containers/index.js';
 import type { ControlContext } from '../../../controlapi/index.js';
@@ -21,7 +22,7 @@ import { isTrue } from '../json-edge.js';
 import { effectiveConfig } from './effective-config.js';
 import { containerFromDocker, graceMs, updateFromDocker } from './from-docker.js';
 import { inspectToDocker } from './inspect.js';
-import { parseListQuery, selectContainers, summaryToDocker } from './list.js';
+import { parseListQuery, selectContainers, sizeToDocker, summaryToDocker } from './list.js';
 
 const SIGKILL = 9;
 const SIGNAL_MAX = 64;
@@ -43,13 +44,14 @@ export function containerRoutes(
     });
 
   return [
-    route('GET', '/containers/json', async ({ query }) => {
+    route('GET', '/containers/json', async ({ query, signal }) => {
       const parsed = parseListQuery(query, isTrue);
       const found = selectContainers(await containers.list(), parsed);
+      const sizes = parsed.size ? await sizesOf(calls, found, signal) : undefined;
       const nowMs = context.clock.now();
       return json(
         200,
-        found.map((one) => summaryToDocker(one, nowMs)),
+        found.map((one) => summaryToDocker(one, nowMs, sizes?.get(one.container.id))),
       );
     }),
 
@@ -61,13 +63,11 @@ export function containerRoutes(
       return json(201, { Id: id, Warnings: [] });
     }),
 
-    route('GET', '/containers/:id/json', async ({ params, query }) => {
-      if (isTrue(query.get('size')))
-        throw new ClusterError(
-          'unimplemented',
-          'size: sizes of containers are not supported yet; leave --size out',
-        );
-      return json(200, inspectToDocker(await containers.inspect(params.id!)));
+    route('GET', '/containers/:id/json', async ({ params, query, signal }) => {
+      const one = await containers.inspect(params.id!);
+      const sizes = isTrue(query.get('size')) ? await sizesOf(calls, [one], signal) : undefined;
+      const size = sizes?.get(one.container.id);
+      return json(200, { ...inspectToDocker(one), ...(size ? sizeToDocker(size) : {}) });
     }),
 
     route('POST', '/containers/:id/start', async ({ params, query, signal }) => {

@@ -1,5 +1,10 @@
-import { ClusterError, invalid } from '@tessera/shared/errors';
-import { getContainer, isRunning, type KnownContainer } from '../../../controlapi/containers/index.js';
+import { invalid } from '@tessera/shared/errors';
+import {
+  type ContainerSize,
+  getContainer,
+  isRunning,
+  type KnownContainer,
+} from '../../../controlapi/containers/index.js';
 import { findImage, nodeName } from '../../../controlapi/index.js';
 import type { View } from '../../../store/view.js';
 import { Filters } from '../filters.js';
@@ -34,6 +39,7 @@ const HEALTHS = ['none', 'starting', 'healthy', 'unhealthy'];
 /** What `GET /containers/json` asks for. */
 export interface ListQuery {
   readonly all: boolean;
+  readonly size: boolean;
   /** 0: no bound. */
   readonly limit: number;
   readonly filters: ListFilters;
@@ -41,11 +47,6 @@ export interface ListQuery {
 
 /** @throws ClusterError `invalidArgument` in Docker's words */
 export function parseListQuery(query: URLSearchParams, isTrue: (value: string | null) => boolean): ListQuery {
-  if (isTrue(query.get('size')))
-    throw new ClusterError(
-      'unimplemented',
-      'size: sizes of containers are not supported yet; leave --size out',
-    );
   const limit = Number(query.get('limit') || 0);
   if (!Number.isSafeInteger(limit)) throw invalid(`limit: '${query.get('limit')}' is no number`);
   const filters = Filters.parse(query.get('filters'), FILTERS);
@@ -59,7 +60,8 @@ export function parseListQuery(query: URLSearchParams, isTrue: (value: string | 
     if (!['true', 'false', '1', '0'].includes(word)) throw invalid(`invalid filter 'is-task=${word}'`);
   for (const key of ['publish', 'expose'] as const) for (const port of filters.get(key)) portRange(port);
   // A state that was asked for is shown whatever it is.
-  return { all: isTrue(query.get('all')) || filters.has('status'), limit: Math.max(0, limit), filters };
+  const all = isTrue(query.get('all')) || filters.has('status');
+  return { all, size: isTrue(query.get('size')), limit: Math.max(0, limit), filters };
 }
 
 /** Those asked for, newest first. @param all newest first */
@@ -162,8 +164,13 @@ function portRange(text: string) {
   return { first: Number(first), last: Number(last), protocol };
 }
 
+export const sizeToDocker = ({ writtenBytes, rootBytes }: ContainerSize) => ({
+  SizeRw: writtenBytes,
+  SizeRootFs: rootBytes,
+});
+
 /** One line of `docker ps`. */
-export function summaryToDocker(one: KnownContainer, nowMs: number): object {
+export function summaryToDocker(one: KnownContainer, nowMs: number, size?: ContainerSize): object {
   const { view, container, state } = one;
   const config = effectiveConfig(view, container);
   const { path, args } = commandOf(config);
@@ -189,6 +196,7 @@ export function summaryToDocker(one: KnownContainer, nowMs: number): object {
         return { PrivatePort: Number(port), Type: protocol };
       }),
     ],
+    ...(size ? sizeToDocker(size) : {}),
     Labels: config.labels,
     State: stateWord(state, container.removing),
     Status: statusText(state, container.removing, nowMs),

@@ -359,6 +359,32 @@ describe('calls', () => {
     expect((await api.call('GET', '/containers/web/changes')).body).toEqual([{ Path: '/new', Kind: 1 }]);
   });
 
+  test('sizes are asked of agents; one that cannot be reached is left out', async () => {
+    const id = await start('web', { Env: ['constraint:node==host1'] });
+    await start('far', { Env: ['constraint:node==host2'] });
+    agents.onStream = async function* (kind, _received, nodeId) {
+      if (nodeId === 'node-2') throw new ClusterError('unavailable', 'the node has no session');
+      expect(kind).toMatchObject({ value: { call: { $case: 'size' } } });
+      yield {
+        body: { $case: 'callResult', value: { result: { $case: 'size', value: { writtenBytes: 7 } } } },
+      };
+    };
+
+    const sized = { Id: id, SizeRw: 7, SizeRootFs: 4_261_557 };
+    const { body: list } = await api.call('GET', '/containers/json?size=1');
+    expect((list as object[])[1]).toMatchObject(sized);
+    expect((list as object[])[0]).not.toHaveProperty('SizeRw');
+    expect((await api.call('GET', '/containers/web/json?size=true')).body).toMatchObject(sized);
+    expect((await api.call('GET', '/system/df')).body).toMatchObject({
+      LayersSize: 4_261_550,
+      Images: [{ Containers: 2 }],
+      Containers: [{}, sized],
+      Volumes: [],
+    });
+    expect((await api.call('GET', '/system/df?type=image')).body).toMatchObject({ Containers: null });
+    expect((await api.call('GET', '/system/df?type=nonsense')).status).toBe(400);
+  });
+
   test('statistics come with those before them; asked once, one line with two readings', async () => {
     await start('web');
     agents.onStream = async function* () {

@@ -1,0 +1,42 @@
+import { invalid } from '@tessera/shared/errors';
+import { type ContainerCalls, type Containers, sizesOf } from '../../controlapi/containers/index.js';
+import type { ControlContext, Images } from '../../controlapi/index.js';
+import { json, type Route, route } from '../route.js';
+import { summaryToDocker } from './containers/list.js';
+import { summaryToDocker as imageToDocker } from './images.js';
+
+const TYPES = ['container', 'image', 'volume', 'build-cache'];
+
+/** `/system/df`: an image counts once, however many nodes hold it. */
+export function diskUsageRoutes(
+  containers: Containers,
+  calls: ContainerCalls,
+  images: Images,
+  { clock }: ControlContext,
+): Route[] {
+  return [
+    route('GET', '/system/df', async ({ query, signal }) => {
+      const asked = query.getAll('type');
+      for (const type of asked)
+        if (!TYPES.includes(type))
+          throw invalid(`unknown object type: ${type}: there are ${TYPES.join(', ')}`);
+      const wants = (type: string) => asked.length === 0 || asked.includes(type);
+      const [containerList, imageList] = await Promise.all([
+        wants('container') ? containers.list() : [],
+        wants('image') ? images.list() : undefined,
+      ]);
+      const sizes = await sizesOf(calls, containerList, signal);
+      const nowMs = clock.now();
+      const all = imageList?.images ?? [];
+      return json(200, {
+        LayersSize: all.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
+        Images: imageList ? all.map((image) => imageToDocker(imageList.view, image)) : null,
+        Containers: wants('container')
+          ? containerList.map((one) => summaryToDocker(one, nowMs, sizes.get(one.container.id)))
+          : null,
+        Volumes: wants('volume') ? [] : null,
+        BuildCache: wants('build-cache') ? [] : null,
+      });
+    }),
+  ];
+}
