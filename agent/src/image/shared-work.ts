@@ -74,6 +74,11 @@ export class Slots {
     this.#free = count;
   }
 
+  /** Whether the next one would have to wait. */
+  get isFull(): boolean {
+    return this.#free === 0;
+  }
+
   async use<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     if (this.#free > 0) this.#free--;
     else await new Promise<void>((resolve) => this.#waiting.push(resolve));

@@ -92,7 +92,7 @@ test('a private image is pulled by every node that needs it, with credentials no
     stderr: expect.stringContaining('no basic auth credentials'),
   });
   expect((await dockerFails('login', '-u', 'alice', '-p', 'guess', guarded.host)).stderr).toContain(
-    'unauthorized',
+    '401 Unauthorized',
   );
   expect(await docker('login', '-u', 'alice', '-p', 'pass:word', guarded.host)).toContain('Login Succeeded');
   await docker('push', name);

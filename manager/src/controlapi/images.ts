@@ -123,7 +123,16 @@ function planRemoval(
   }
   const remaining = name === undefined ? [] : image.names.filter((other) => other !== name);
   const untagged = image.names.filter((other) => !remaining.includes(other));
-  const removals: ImageRemoval[] = untagged.map((gone) => ({ kind: 'untagged', name: familiarName(gone) }));
+  const repositories = new Set(remaining.map(repositoryOf));
+  const digests = image.repoDigests.filter((text) => {
+    const repository = text.slice(0, text.indexOf('@'));
+    return !repositories.has(repository) && untagged.some((gone) => repositoryOf(gone) === repository);
+  });
+  // With its last tag, an image's name by digest goes as well.
+  const removals: ImageRemoval[] = [...untagged, ...digests].map((gone) => ({
+    kind: 'untagged',
+    name: familiarName(gone),
+  }));
   const user = remaining.length === 0 ? findUser(tx, image.id) : undefined;
   if (user && !(force && user.isEnding)) throw inUse(reference, user);
 
@@ -197,3 +206,5 @@ function findUser(tx: View, imageId: string): ImageUser | undefined {
   }
   return ending;
 }
+
+const repositoryOf = (name: string): string => name.slice(0, name.lastIndexOf(':'));

@@ -83,8 +83,10 @@ export class RegistryImages {
   ): Promise<void> {
     const view = await this.#context.store.read();
     const names = namesToPush(view, name, tag);
-    if (names.length === 0)
+    if (names.length === 0) {
+      report({ status: `The push refers to repository [${parseReference(name).repository}]` });
       throw new ClusterError('notFound', `An image does not exist locally with the tag: ${name}`);
+    }
     for (const each of names) await this.#pushOne(view, each, registryAuth, report, signal);
   }
 

@@ -9,7 +9,7 @@ import { allOrNone, SharedWork, Slots } from '../shared-work.js';
 import type { LayerSource, SnapshotStore } from '../snapshot-store.js';
 import { downloadLayer } from './layer-download.js';
 import type { Platform } from './platform.js';
-import { type Progress, shortId, step } from './progress.js';
+import { bar, type Progress, shortId, step } from './progress.js';
 import { type RegistryAccess, type RemoteReference, remoteReference } from './registry-access.js';
 import type { RegistryAuth } from './registry-auth.js';
 import { describeRemote, type RemoteDescription, type RemoteImage, readRemoteImage } from './remote-image.js';
@@ -31,6 +31,14 @@ export interface PullRequest {
   readonly reference: string;
   readonly platform: Platform;
   readonly auth: RegistryAuth;
+}
+
+/** A layer, and how much of it is here already. */
+interface HeldLayer {
+  readonly layer: Descriptor;
+  readonly source: LayerSource;
+  readonly isHere: boolean;
+  readonly isUnpacked: boolean;
 }
 
 export interface PullerOptions {
@@ -147,33 +155,40 @@ export class Puller {
         blobPath: into.blobs.path(layer.digest),
       },
     }));
-    for (const { layer } of layers) progress(step(shortId(layer.digest), 'Pulling fs layer'));
+    const held = await Promise.all(
+      layers.map(async ({ layer, source }) => {
+        const isHere = (await into.blobs.size(layer.digest)) === layer.size;
+        return {
+          layer,
+          source,
+          isHere,
+          isUnpacked: isHere && into.snapshots.get(source.chainId) !== undefined,
+        };
+      }),
+    );
+    // As dockerd: of an image that is up to date, no layer is spoken of.
+    const say = held.every(({ isUnpacked }) => isUnpacked) ? () => {} : progress;
+    for (const { layer, isUnpacked } of held)
+      say(step(shortId(layer.digest), isUnpacked ? 'Already exists' : 'Pulling fs layer'));
     await allOrNone(
       signal,
-      layers.map(
-        ({ layer, source }) =>
-          (both) =>
-            this.#bringLayer(repository, layer, source, into, progress, both),
-      ),
+      held.map((each) => (both) => this.#bringLayer(repository, each, into, say, both)),
     );
   }
 
   async #bringLayer(
     repository: Repository,
-    layer: Descriptor,
-    source: LayerSource,
+    { layer, source, isHere, isUnpacked }: HeldLayer,
     { blobs, snapshots }: ImageIntake,
     progress: Progress,
     signal: AbortSignal,
   ): Promise<void> {
     const id = shortId(layer.digest);
-    const isHere = (await blobs.size(layer.digest)) === layer.size;
-    const isUnpacked = isHere && snapshots.get(source.chainId) !== undefined;
     if (!isHere) await this.#download(repository, layer, blobs, progress, signal);
-    if (!isUnpacked) progress(step(id, 'Extracting'));
+    if (!isUnpacked) progress(bar(id, 'Extracting', 0, layer.size));
     await snapshots.ensure(source, signal);
     await this.#verify(source, snapshots, signal);
-    progress(step(id, isUnpacked ? 'Already exists' : 'Pull complete'));
+    if (!isUnpacked) progress(step(id, 'Pull complete'));
   }
 
   /** A layer that was unpacked from another blob has been taken by its diff id: ours may still differ. */
@@ -194,7 +209,7 @@ export class Puller {
     if (layer.size > LAYER_BYTES_MAX)
       throw invalid(`layer ${layer.digest} is larger than ${LAYER_BYTES_MAX} bytes`);
     return this.#layers.run(layer.digest, signal, async () => {
-      progress(step(shortId(layer.digest), 'Waiting'));
+      if (this.#slots.isFull) progress(step(shortId(layer.digest), 'Waiting'));
       await this.#slots.use(signal, async () => {
         if ((await blobs.size(layer.digest)) === layer.size) return;
         await downloadLayer(repository, layer, blobs, progress, this.options, signal);

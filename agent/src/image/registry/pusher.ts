@@ -3,6 +3,7 @@ import { ClusterError } from '@tessera/shared/errors';
 import type { Image } from '@tessera/shared/model';
 import type { BlobStore } from '../blob-store.js';
 import { digestOf } from '../digest.js';
+import { parseConfig } from '../image-config.js';
 import { type Descriptor, MEDIA_TYPES, parseManifest } from '../image-manifest.js';
 import { allOrNone, Slots } from '../shared-work.js';
 import { RepositoryWriter } from './blob-upload.js';
@@ -22,6 +23,8 @@ export interface PushRequest {
   /** By layer digest: a repository of the same registry that may have it. */
   readonly mounts: ReadonlyMap<string, string>;
 }
+
+type PushedLayer = Descriptor & { readonly id: string };
 
 export interface PusherOptions {
   readonly access: RegistryAccess;
@@ -48,8 +51,17 @@ export class Pusher {
     const { host, repository, wanted: tag, familiarRepository } = remoteReference(name);
     const manifest = parseManifest(image.manifest);
     progress({ status: `The push refers to repository [${host}/${repository}]` });
-    const layers = [...new Map(manifest.layers.map((layer) => [layer.digest, layer])).values()];
-    for (const layer of layers) progress(step(shortId(layer.digest), 'Preparing'));
+    // Shown by what they are unpacked, as docker does: the same layer may be compressed in several ways.
+    const { diffIds } = parseConfig(image.config);
+    const layers: PushedLayer[] = [
+      ...new Map(
+        manifest.layers.map((layer, index) => [
+          layer.digest,
+          { ...layer, id: shortId(diffIds[index] ?? layer.digest) },
+        ]),
+      ).values(),
+    ];
+    for (const { id } of [...layers].reverse()) progress(step(id, 'Preparing'));
     try {
       await this.options.access.use(host, auth, 'push', signal, async (session) => {
         const writer = new RepositoryWriter(
@@ -84,13 +96,13 @@ export class Pusher {
 
   async #layer(
     writer: RepositoryWriter,
-    layer: Descriptor,
+    layer: PushedLayer,
     mounts: ReadonlyMap<string, string>,
     blobs: BlobStore,
     progress: Progress,
     signal: AbortSignal,
   ): Promise<void> {
-    const id = shortId(layer.digest);
+    const { id } = layer;
     const mountFrom = mounts.get(layer.digest);
     const show = throttledBar(progress, id, 'Pushing', layer.size);
     const waiting = (seconds: number) =>

@@ -4,6 +4,7 @@ import { Puller } from './puller.js';
 import { Pusher } from './pusher.js';
 import { RegistryAccess } from './registry-access.js';
 import type { RegistryAuth } from './registry-auth.js';
+import { RegistryError } from './registry-errors.js';
 import {
   parseRegistrySettings,
   type RegistrySettings,
@@ -38,13 +39,20 @@ export class Registries {
    * Whether the registry takes these credentials.
    *
    * @returns an identity token to keep instead of the password, empty where the registry gives none
-   * @throws ClusterError `unauthenticated` when it does not
+   * @throws ClusterError `unauthenticated` when its token server does not, `internal` when it does not itself: so
+   *   dockerd answers 401 and 500
    */
   async login(host: string, auth: RegistryAuth, signal: AbortSignal): Promise<string> {
     if (!auth.username && !auth.identityToken && !auth.registryToken)
       throw new ClusterError('unauthenticated', 'no credentials were given');
     return this.#access.use(host, auth, 'push', signal, async (session) => {
-      await session.authenticate(signal);
+      await session.authenticate(signal).catch((error: unknown) => {
+        if (!(error instanceof RegistryError) || error.status !== 401) throw error;
+        throw new ClusterError(
+          'internal',
+          `login attempt to ${session.endpoint.url}/v2/ failed with status: 401 Unauthorized`,
+        );
+      });
       return auth.username ? session.refreshToken : '';
     });
   }

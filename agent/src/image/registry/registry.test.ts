@@ -53,7 +53,6 @@ test('what was loaded from an archive can be pushed, and pulled by another host 
     const lines = said.filter(({ id }) => id === shortId(digest)).map(({ status }) => status);
     expect([...new Set(lines)]).toEqual([
       'Pulling fs layer',
-      'Waiting',
       'Downloading',
       'Verifying Checksum',
       'Download complete',
@@ -197,7 +196,7 @@ test('a registry with a password gives nothing without it', async () => {
     await fixture.push(registries, store, image, name, { auth: ALICE });
     await expect(fixture.pull(registries, store, name)).rejects.toMatchObject({
       kind: 'unauthenticated',
-      message: `Get "http://${guarded.host}/v2/app/manifests/1": no basic auth credentials`,
+      message: `Head "http://${guarded.host}/v2/app/manifests/1": no basic auth credentials`,
     });
     await expect(
       fixture.pull(registries, store, name, { auth: { ...ALICE, password: 'guess' } }),
@@ -206,11 +205,9 @@ test('a registry with a password gives nothing without it', async () => {
     expect(pulled.id).toBe(image.id);
 
     expect(await registries.login(guarded.host, ALICE, signal)).toBe('');
-    await expect(
-      registries.login(guarded.host, { ...ALICE, password: 'guess' }, signal),
-    ).rejects.toMatchObject({
-      kind: 'unauthenticated',
-    });
+    await expect(registries.login(guarded.host, { ...ALICE, password: 'guess' }, signal)).rejects.toThrow(
+      `login attempt to http://${guarded.host}/v2/ failed with status: 401 Unauthorized`,
+    );
   } finally {
     await guarded.stop();
   }

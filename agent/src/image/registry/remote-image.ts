@@ -1,5 +1,6 @@
 import { ClusterError } from '@tessera/shared/errors';
 import { z } from 'zod';
+import { isDigest } from '../digest.js';
 import {
   CONFIG_BYTES_MAX,
   MANIFEST_BYTES_MAX,
@@ -72,7 +73,7 @@ export async function readRemoteImage(
   familiar: string,
   signal: AbortSignal,
 ): Promise<RemoteImage> {
-  const first = await repository.manifest(reference, signal);
+  const first = await resolved(repository, reference, signal);
   let fetched = first;
   for (let depth = 0; kindOf(fetched, familiar) === 'index'; depth++) {
     if (depth === INDEX_DEPTH_MAX)
@@ -107,7 +108,7 @@ export async function describeRemote(
   familiar: string,
   signal: AbortSignal,
 ): Promise<RemoteDescription> {
-  const fetched = await repository.manifest(reference, signal);
+  const fetched = await resolved(repository, reference, signal);
   const described = { mediaType: mediaTypeOf(fetched), digest: fetched.digest, size: fetched.bytes.length };
   if (kindOf(fetched, familiar) === 'index') {
     const { manifests } = parseJson('image index', fetched.bytes, indexSchema);
@@ -116,6 +117,16 @@ export async function describeRemote(
   const { config } = await readManifest(repository, fetched, signal);
   const { os, architecture } = config;
   return { ...described, platforms: [{ os: os || 'linux', architecture, variant: '' }] };
+}
+
+/** As dockerd: a tag is looked up first, which registries that count pulls do not count. */
+async function resolved(
+  repository: Repository,
+  reference: string,
+  signal: AbortSignal,
+): Promise<FetchedManifest> {
+  const digest = isDigest(reference) ? reference : await repository.resolve(reference, signal);
+  return repository.manifest(digest ?? reference, signal);
 }
 
 async function readManifest(repository: Repository, fetched: FetchedManifest, signal: AbortSignal) {

@@ -58,5 +58,5 @@ export function repoDigests(image: Image): string[] {
     image.names.map(familiarName).map((name) => name.slice(0, name.lastIndexOf(':'))),
   );
   const others = [...repositories].filter((each) => !known.some((text) => text.startsWith(`${each}@`)));
-  return [...known, ...others.map((repository) => `${repository}@${image.id}`)];
+  return [...known, ...others.map((repository) => `${repository}@${image.id}`)].sort();
 }

@@ -119,10 +119,12 @@ test('what is loaded is pushed by a node that holds it, and is then known to be 
   expect(lines(answer.text)).toEqual([{ status: 'The push refers to' }]);
   expect(asked).toMatchObject([{ $case: 'imagePush', value: { name: NAME } }]);
   expect(api.store.view().images.get(ID)?.repoDigests).toEqual([`registry.test/team/app@${ID}`]);
-  expect(await api.call('POST', '/images/registry.test/none/push?tag=1')).toMatchObject({
-    status: 404,
-    body: { message: 'An image does not exist locally with the tag: registry.test/none' },
-  });
+  const missing = await api.call('POST', '/images/registry.test/none/push?tag=1');
+  const message = 'An image does not exist locally with the tag: registry.test/none';
+  expect(lines(missing.text)).toEqual([
+    { status: 'The push refers to repository [registry.test/none]' },
+    { errorDetail: { message }, error: message },
+  ]);
 });
 
 test('what a name means is asked of its registry, unless it was loaded', async () => {

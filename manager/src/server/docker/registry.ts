@@ -137,9 +137,12 @@ async function progressReply(work: (report: ProgressReport) => Promise<unknown>)
   };
 }
 
-/** A registry's refusal is no refusal of ours: on 401 a client would ask its user for a password to us. */
+/**
+ * A registry's refusal or absence is not ours, and 500 as with dockerd: on 401 a client would ask its user for a
+ * password to us, on 503 look for another manager.
+ */
 function refuse(error: unknown): never {
-  if (error instanceof ClusterError && error.kind === 'unauthenticated')
+  if (error instanceof ClusterError && (error.kind === 'unauthenticated' || error.kind === 'unavailable'))
     throw new ClusterError('internal', error.message);
   throw error;
 }
