@@ -10,35 +10,49 @@
 /* ---- frames: u32 size of payload, u16 type, u16 id of the request (0 for events), payload; little endian */
 #define FRAME_HEADER 8u
 #define FRAME_PAYLOAD_MAX 4096u
-#define SHIM_PROTOCOL 1u
+#define SHIM_PROTOCOL 2u /* 1: without ATTACH to EXEC, GO and SIGNAL for the container alone */
 
 /* X(name, type): below 64 from the agent, from 64 on from the shim. */
-#define SHIM_FRAMES(X)                                                                    \
-  X(STATUS, 1)        /* - : answered by STATE */                                         \
-  X(GO, 2)            /* - : the namespaces are ready, run the command; answered by OK */ \
-  X(SIGNAL, 3)        /* u32 signal: answered by OK or ERROR */                           \
-  X(SUBSCRIBE, 4)     /* - : events from now on; answered by STATE */                     \
-  X(LOG_POSITION, 5)  /* - : answered by POSITION */                                      \
-  X(ATTACH, 6)        /* u64 record to begin at, u32 streams */                           \
-  X(STDIN, 7)         /* bytes */                                                         \
-  X(STDIN_CLOSE, 8)   /* - */                                                             \
-  X(RESIZE, 9)        /* u16 rows, u16 columns */                                         \
-  X(EXEC, 10)         /* a spec record list, in pieces */                                 \
-  X(OK, 64)           /* - */                                                             \
-  X(ERROR, 65)        /* i32 errno, text */                                               \
-  X(CREATED, 66)      /* u32 pid of the waiting process */                                \
-  X(STARTED, 67)      /* i64 seconds, u32 nanoseconds: the command has been executed */   \
-  X(FAILED, 68)       /* u32 stage, i32 errno, path or detail */                          \
-  X(EXITED, 69)       /* u32 exit code, u32 OOM killed, i64 seconds, u32 nanoseconds */   \
+#define SHIM_FRAMES(X)                                                                       \
+  X(STATUS, 1)        /* - : answered by STATE */                                            \
+  X(GO, 2)            /* [u32 process]: run its command; answered by OK */                   \
+  X(SIGNAL, 3)        /* u32 signal [, u32 process]: answered by OK or ERROR */              \
+  X(SUBSCRIBE, 4)     /* - : events from now on; answered by STATE */                        \
+  X(LOG_POSITION, 5)  /* - : answered by POSITION */                                         \
+  X(ATTACH, 6)        /* u32 process, u32 ATTACH_*: answered by POSITION, then OUTPUT */     \
+  X(STDIN, 7)         /* bytes, for what is attached to: answered by OK once taken */        \
+  X(STDIN_CLOSE, 8)   /* - : answered by OK */                                               \
+  X(RESIZE, 9)        /* u32 process, u16 rows, u16 columns: answered by OK */               \
+  X(EXEC, 10)         /* u32 offset, u32 whole size, bytes: OK; at the end with u32 process */ \
+  X(OK, 64)           /* - */                                                                \
+  X(ERROR, 65)        /* i32 errno, text */                                                  \
+  X(CREATED, 66)      /* u32 pid of the waiting process */                                   \
+  X(STARTED, 67)      /* i64 seconds, u32 nanoseconds: the command has been executed */      \
+  X(FAILED, 68)       /* u32 stage, i32 errno, path or detail */                             \
+  X(EXITED, 69)       /* u32 exit code, u32 OOM killed, i64 seconds, u32 nanoseconds */      \
   X(STATE, 70)        /* u32 shim_state, u32 pid, u64 start time of the shim (ticks), u32 protocol */ \
-  X(POSITION, 71)     /* u64 segment's first record, u64 offset, u64 next record */       \
-  X(OUTPUT, 72)       /* u8 stream, bytes */
+  X(POSITION, 71)     /* u64 segment's first record, u64 offset, u64 next record */          \
+  X(OUTPUT, 72)       /* u8 stream, bytes */                                                 \
+  X(EXEC_STARTED, 73) /* u32 process, u32 pid, i64 seconds, u32 nanoseconds */               \
+  X(EXEC_FAILED, 74)  /* u32 process, u32 stage, i32 errno, path or detail */                \
+  X(EXEC_EXITED, 75)  /* u32 process, u32 exit code, i64 seconds, u32 nanoseconds */         \
+  X(DETACHED, 76)     /* i32 errno, text: the last frame of an attached connection */
 
 enum shim_frame {
 #define X(name, type) FRAME_##name = type,
   SHIM_FRAMES(X)
 #undef X
 };
+
+/* ---- processes: 0 is the container's command, an exec's number is given by the answer to EXEC */
+#define ATTACH_STDOUT 1u
+#define ATTACH_STDERR 2u
+#define ATTACH_WAIT 4u   /* the process waits while this connection is full, as it would for a pipe's reader */
+#define ATTACH_LINE 8u   /* begin with what the log does not have yet of an unfinished line */
+#define EXEC_OWN 0xffffffffu /* in place of a number: the exec that this connection has brought */
+#define STDIN_WINDOW 16u /* STDIN frames that may be on their way to the shim, unanswered */
+#define EXECS_MAX 64u    /* at once, in one container */
+#define CLIENTS_MAX 96u  /* connections to one shim */
 
 enum shim_state { SHIM_CREATED = 1, SHIM_RUNNING = 2, SHIM_EXITED = 3 };
 
@@ -64,7 +78,9 @@ enum shim_state { SHIM_CREATED = 1, SHIM_RUNNING = 2, SHIM_EXITED = 3 };
   X(NOT_FOUND, 18)    /* the command: not found in PATH */                                \
   X(STAT, 19)         /* the command: its path does not lead to a file */                 \
   X(EXEC, 20)         /* the command: execve */                                           \
-  X(CANCELLED, 21)    /* the agent went away before it said go */
+  X(CANCELLED, 21)    /* the agent went away before it said go */                         \
+  X(JOIN, 22)         /* exec: entering the container's namespaces */                     \
+  X(TERMINAL, 23)     /* making or taking the terminal */
 
 enum shim_stage {
 #define X(name, number) STAGE_##name = number,

@@ -62,6 +62,19 @@ enum spec_occurs { SPEC_ONE, SPEC_MAYBE, SPEC_MANY };
   X(ARGS, 29, 0, SPEC_ANY, ONE)    /* the command, at least one */                                          \
   X(FILE, 30, 1, 1, MANY)          /* mode; name below the second of DIRS; blob: content */
 
+/*
+ * An exec's spec is of the same form, with these records alone; what it does not say is as in the container's spec.
+ * Its ENV is laid over the container's; its FLAGS are STDIN and TTY. X(name, occurs)
+ */
+#define SPEC_EXEC_RECORDS(X) \
+  X(ID, ONE)                 \
+  X(CAPABILITIES, MAYBE)     \
+  X(USER, MAYBE)             \
+  X(CWD, MAYBE)              \
+  X(FLAGS, ONE)              \
+  X(ENV, ONE)                \
+  X(ARGS, ONE)
+
 enum spec_type {
 #define X(name, type, numbers, strings, occurs) SPEC_##name = type,
   SPEC_RECORDS(X)
@@ -82,7 +95,7 @@ enum spec_type {
 #define SPEC_MOUNT_GROUP 32u    /* the source is the directory of a GROUP, without the group's own name */
 #define SPEC_FLAG_NO_NEW_PRIVILEGES 1u
 #define SPEC_FLAG_STDIN 2u      /* keep stdin open for attach */
-#define SPEC_FLAG_TTY 4u
+#define SPEC_FLAG_TTY 4u        /* a terminal of its own, kept by the shim */
 
 /* One record, pointing into the mapping. */
 struct spec_record {
@@ -100,6 +113,8 @@ struct spec {
 
 /* Checks everything: bounds, counts, NULs, and that each type occurs as it must. 0, or -1 with `reason` set. */
 int spec_open(struct spec *spec, const void *data, size_t size, const char **reason);
+/* The same for an exec's spec. */
+int spec_open_exec(struct spec *spec, const void *data, size_t size, const char **reason);
 /* The next record from *offset, which starts at 0. 1, or 0 at the end. Only after spec_open. */
 int spec_next(const struct spec *spec, uint32_t *offset, struct spec_record *record);
 /* The first record of a type. 1, or 0 when there is none. */

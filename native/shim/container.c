@@ -8,11 +8,13 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
-#include <sys/wait.h>
+#include <sys/sysmacros.h>
 
 #include "root.h"
 #include "sys.h"
@@ -28,14 +30,24 @@ static void describe(struct failure *failure, uint32_t stage, const char *detail
 _Noreturn void child_fail(const struct child *child, uint32_t stage, const char *detail) {
   struct failure failure;
   describe(&failure, stage, detail);
-  ssize_t ignored = write(child->error, &failure, sizeof failure);
+  ssize_t ignored = write(child->outcome, &failure, sizeof failure);
   (void)ignored;
   _exit(125);
 }
 
+int child_find(const struct child *child, enum spec_type type, struct spec_record *record) {
+  return (child->exec && spec_find(child->exec, type, record)) || spec_find(child->spec, type, record);
+}
+
+uint64_t child_flags(const struct child *child) {
+  struct spec_record flags;
+  spec_find(child->exec ? child->exec : child->spec, SPEC_FLAGS, &flags);
+  return spec_number(&flags, 0);
+}
+
 /* ---- the child */
 
-enum { ERROR_FD = 3, GO_FD = 4 };
+enum { OUTCOME_FD = 3, GO_FD = 4 };
 
 /*
  * Handlers would go with exec anyway; what is ignored or blocked would stay. By the system call itself, since the
@@ -72,14 +84,26 @@ static void apply_limits(const struct child *child) {
   }
 }
 
-/* For the next byte on the go pipe. */
-static void wait_for_shim(const struct child *child) {
-  char byte;
+/* For the next word on the go pipe. */
+static void wait_for_shim(const struct child *child, void *word, size_t size) {
   ssize_t got;
-  while ((got = read(child->go, &byte, 1)) < 0 && errno == EINTR)
+  while ((got = read(child->go, word, size)) < 0 && errno == EINTR)
     ;
   if (got < 0) child_fail(child, STAGE_SECCOMP, "read"); /* a filter without it; no program would get far */
-  if (got != 1) _exit(125); /* the shim is gone, or does not want us any more */
+  if (got != (ssize_t)size) _exit(125); /* the shim is gone, or does not want us any more */
+}
+
+static void wait_for_groups(const struct child *child) {
+  char byte;
+  wait_for_shim(child, &byte, 1);
+}
+
+static void wait_for_network(struct child *child) {
+  char byte;
+  if (child->has_network) return;
+  wait_for_shim(child, &byte, 1);
+  if (child_flags(child) & SPEC_FLAG_TTY) wait_for_shim(child, &child->size, sizeof child->size);
+  child->has_network = 1;
 }
 
 /* net/ipv4/conf/eth0/…: there once the network is. */
@@ -92,10 +116,7 @@ static void apply_sysctls(struct child *child) {
   while (spec_next(child->spec, &offset, &record)) {
     if (record.type != SPEC_SYSCTL) continue;
     const char *name = record.string, *value = spec_string(&record, 1);
-    if (!child->has_network && of_interface(name)) {
-      wait_for_shim(child);
-      child->has_network = 1;
-    }
+    if (of_interface(name)) wait_for_network(child);
     int fd = root_open(child->sysctl, name, O_WRONLY, 1);
     struct statfs fs;
     if (fd < 0 || fstatfs(fd, &fs) || fs.f_type != PROC_SUPER_MAGIC ||
@@ -111,91 +132,99 @@ static void pivot(const struct child *child) {
   if (syscall(SYS_umount2, ".", MNT_DETACH) || chdir("/")) child_fail(child, STAGE_PIVOT, "detach the old root");
 }
 
-static void take_stdio(struct child *child) {
-  if (child->stdio[0] < 0) {
-    child->stdio[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    struct stat found;
-    if (child->stdio[0] < 0 || fstat(child->stdio[0], &found) || !S_ISCHR(found.st_mode))
-      child_fail(child, STAGE_MOUNT, "/dev/null");
-  }
-  for (int i = 0; i < 3; i++)
-    if (dup2(child->stdio[i], i) < 0) child_fail(child, STAGE_SHIM, "stdio");
-  /* From here on there is nothing else that a path through /proc/self/fd could lead to. */
-  /* Above what they are moved to, so that neither takes the other's place. */
-  int error = fcntl(child->error, F_DUPFD_CLOEXEC, GO_FD + 1), go = fcntl(child->go, F_DUPFD_CLOEXEC, GO_FD + 1);
-  if (error < 0 || go < 0 || dup3(error, ERROR_FD, O_CLOEXEC) < 0 || dup3(go, GO_FD, O_CLOEXEC) < 0)
-    child_fail(child, STAGE_SHIM, "pipes");
-  child->error = ERROR_FD;
-  child->go = GO_FD;
-  if (syscall(SYS_close_range, GO_FD + 1, ~0u, 0)) child_fail(child, STAGE_SHIM, "close_range");
+/* The null device of its own root, checked to be it: an exec's container may have put anything there. */
+static int open_null(const struct child *child) {
+  struct stat found;
+  int fd = open("/dev/null", O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  if (fd < 0 || fstat(fd, &found) || !S_ISCHR(found.st_mode) || found.st_rdev != makedev(1, 3))
+    child_fail(child, STAGE_MOUNT, "/dev/null");
+  return fd;
 }
 
-_Noreturn void child_run(struct child *child) {
-  struct spec_record record;
-  prctl(PR_SET_DUMPABLE, 0); /* nothing of the host's can be read through /proc/1 */
+void child_take_stdio(struct child *child) {
+  if (child->stdio[0] < 0) child->stdio[0] = open_null(child);
+  for (int i = 0; i < 3; i++)
+    if (dup2(child->stdio[i], i) < 0) child_fail(child, STAGE_SHIM, "stdio");
+  /*
+   * From here on there is nothing else that a path through /proc/self/fd could lead to. The copies lie above what they
+   * are moved to, so that neither takes the other's place; an exec has nothing to wait for.
+   */
+  int first = child->go < 0 ? GO_FD : GO_FD + 1;
+  int outcome = fcntl(child->outcome, F_DUPFD_CLOEXEC, GO_FD + 1);
+  int go = child->go < 0 ? -1 : fcntl(child->go, F_DUPFD_CLOEXEC, GO_FD + 1);
+  if (outcome < 0 || dup3(outcome, OUTCOME_FD, O_CLOEXEC) < 0) child_fail(child, STAGE_SHIM, "pipes");
+  if (child->go >= 0 && (go < 0 || dup3(go, GO_FD, O_CLOEXEC) < 0)) child_fail(child, STAGE_SHIM, "pipes");
+  child->outcome = OUTCOME_FD;
+  if (child->go >= 0) child->go = GO_FD;
+  if (syscall(SYS_close_range, first, ~0u, 0)) child_fail(child, STAGE_SHIM, "close_range");
+  if ((child_flags(child) & SPEC_FLAG_TTY) && ioctl(0, TIOCSCTTY, 0)) child_fail(child, STAGE_TERMINAL, "TIOCSCTTY");
+}
+
+void child_begin(const struct child *child) {
+  prctl(PR_SET_DUMPABLE, 0); /* nothing of the host's can be read through its /proc entry */
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   reset_signals();
   setsid();
-  umask(0);
   syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0); /* not the agent's; kernels without keys are fine */
   apply_limits(child);
+}
+
+/* The terminal is standard input by now. */
+static void apply_size(const struct child *child) {
+  struct winsize window = {.ws_row = child->size.rows, .ws_col = child->size.columns};
+  if (window.ws_row || window.ws_col) ioctl(0, TIOCSWINSZ, &window); /* a filter may forbid it: it is a nicety */
+}
+
+_Noreturn static void child_run(struct child *child) {
+  struct spec_record record;
+  child_begin(child);
+  umask(0);
   child_mount_root(child);
-  wait_for_shim(child); /* it has made the groups meanwhile */
+  wait_for_groups(child); /* the shim has made them meanwhile */
   child_join_groups(child);
   /* Only now: the namespace's root is the group one is in, and on v1 a later join would show the host's path. */
   spec_find(child->spec, SPEC_NAMESPACES, &record);
   if ((spec_number(&record, 0) & CLONE_NEWCGROUP) && unshare(CLONE_NEWCGROUP))
     child_fail(child, STAGE_GROUP, "cgroup namespace");
   child_mounts(child);
+  int terminal = child_terminal(child);
   pivot(child);
   if (spec_find(child->spec, SPEC_HOSTNAME, &record) && sethostname(record.string, strlen(record.string)))
     child_fail(child, STAGE_HOSTNAME, record.string);
   apply_sysctls(child);
   umask(022);
-  take_stdio(child);
+  for (int i = 0; terminal >= 0 && i < 3; i++) child->stdio[i] = terminal;
+  child_take_stdio(child);
   const char *home = 0;
   child_become_user(child, &home);
   /* As late as can be: the agent makes the network meanwhile. */
-  if (!child->has_network) wait_for_shim(child);
+  wait_for_network(child);
+  apply_size(child);
   child_exec(child, home);
 }
 
 /* ---- the shim */
 
-struct pipes {
-  int go[2], error[2], output[2], error_output[2];
-};
-
-static int make_pipes(struct pipes *pipes) {
-  int *all[] = {pipes->go, pipes->error, pipes->output, pipes->error_output};
-  for (unsigned i = 0; i < 4; i++)
-    if (pipe2(all[i], O_CLOEXEC)) return -1;
-  /* Only our ends: the container's programs expect writes that wait. */
-  fcntl(pipes->output[0], F_SETFL, O_NONBLOCK);
-  fcntl(pipes->error_output[0], F_SETFL, O_NONBLOCK);
-  fcntl(pipes->error[0], F_SETFL, O_NONBLOCK);
+int outcome_pair(int pair[2]) {
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) return -1;
+  fcntl(pair[0], F_SETFL, O_NONBLOCK);
   return 0;
-}
-
-static int open_group(const struct spec *spec) {
-  char path[GROUP_PATH_MAX];
-  uint32_t offset = 0;
-  struct spec_record record;
-  while (spec_next(spec, &offset, &record))
-    if (record.type == SPEC_GROUP && (spec_number(&record, 0) & SPEC_GROUP_CLONE_INTO) &&
-        group_path(spec, record.string, "", path) == 0)
-      return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  return -1;
 }
 
 int container_create(struct container *container, struct failure *failure) {
   const struct spec *spec = container->spec;
-  struct spec_record record;
-  struct pipes pipes;
+  struct spec_record record, flags;
+  struct process *first = &container->first;
+  int go[2], outcome[2], stdio[3] = {-1, -1, -1};
   const char *culprit = "";
-  if (make_pipes(&pipes)) return describe(failure, STAGE_SHIM, "pipes"), -1;
+  spec_find(spec, SPEC_FLAGS, &flags);
+  uint64_t wanted = spec_number(&flags, 0);
+  streams_init(&first->streams);
+  if (pipe2(go, O_CLOEXEC) || outcome_pair(outcome)) return describe(failure, STAGE_SHIM, "pipes"), -1;
+  if (!(wanted & SPEC_FLAG_TTY) && streams_make_pipes(&first->streams, !!(wanted & SPEC_FLAG_STDIN), stdio))
+    return describe(failure, STAGE_SHIM, "pipes"), -1;
   if (groups_make(spec, 1, &culprit)) return describe(failure, STAGE_GROUP, culprit), -1;
-  int group = open_group(spec);
+  int group = groups_open(spec);
   if (group >= 0 && devices_attach(spec, group)) return describe(failure, STAGE_GROUP, "devices"), -1;
 
   spec_find(spec, SPEC_NAMESPACES, &record);
@@ -214,23 +243,21 @@ int container_create(struct container *container, struct failure *failure) {
   if (pid == 0) {
     struct child child = {
         .spec = spec, .data_dir = -1, .run_dir = -1,
-        .go = pipes.go[0], .error = pipes.error[1], .root = -1, .sysctl = -1,
-        .stdio = {-1, pipes.output[1], pipes.error_output[1]},
+        .go = go[0], .outcome = outcome[1], .root = -1, .sysctl = -1, .devpts = -1,
+        .stdio = {stdio[0], stdio[1], stdio[2]},
     };
-    close(pipes.go[1]); /* or our own copy would keep the pipe open when the shim is gone */
+    close(go[1]); /* or our own copy would keep the pipe open when the shim is gone */
     child_run(&child);
   }
-  close(pipes.go[0]);
-  close(pipes.error[1]);
-  close(pipes.output[1]);
-  close(pipes.error_output[1]);
+  close(go[0]);
+  close(outcome[1]);
+  for (int i = 0; i < 3; i++)
+    if (stdio[i] >= 0) close(stdio[i]);
   if (group >= 0) close(group);
-  container->pid = pid;
-  container->pidfd = pidfd;
-  container->go = pipes.go[1];
-  container->error = pipes.error[0];
-  container->output = pipes.output[0];
-  container->error_output = pipes.error_output[0];
+  first->pid = pid;
+  first->pidfd = pidfd;
+  first->outcome = outcome[0];
+  container->go = go[1];
   container->oom = -1;
   return 0;
 }

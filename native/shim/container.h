@@ -7,6 +7,7 @@
 
 #include "../include/shim.h"
 #include "../include/spec.h"
+#include "streams.h"
 
 /* What a failing child writes to its error pipe. */
 struct failure {
@@ -15,39 +16,70 @@ struct failure {
   char detail[248];
 };
 
-/* The pipes between the two, and what the shim keeps of the child. */
+/* A process that the shim has made, and holds by its pidfd until it has written down its end. */
+struct process {
+  uint32_t number;            /* 0: the container's command; an exec's counts from 1 */
+  pid_t pid;
+  int pidfd;
+  int outcome;                /* how its way to the command goes; -1 once that is known */
+  int announced;              /* what follows is the command itself */
+  struct streams streams;
+};
+
 struct container {
   const struct spec *spec;
   int data_dir, run_dir;      /* directories of the spec's DIRS */
-  pid_t pid;
-  int pidfd;
-  int go;                     /* shim: write end; child: read end */
-  int error;                  /* shim: read end; child: write end, CLOEXEC */
-  int output, error_output;   /* shim: read ends of stdout and stderr */
+  struct process first;
+  int go;                     /* where the first process waits: 'c', the groups are made; 'g', the network is */
+  int devpts;                 /* root of the container's own devpts, -1 until it is there */
   int oom;                    /* OOM_FILE, opened early, or -1 */
 };
 
 /* Makes groups and namespaces and clones. 0, or -1 with `failure` filled. The child never returns. */
 int container_create(struct container *container, struct failure *failure);
 
+/* The word to the shim that comes with descriptors: its devpts, and the terminal's master where there is one. */
+#define CHILD_HAS_DEVPTS 'd'
+/* Follows the 'g' for a process with a terminal: it has its size before the command looks. */
+struct terminal_size {
+  uint16_t rows, columns;
+};
+
 /* ---- the child's side, one file per subject; each ends the process through child_fail when it cannot go on */
 struct child {
-  const struct spec *spec;
+  const struct spec *spec;    /* the container's */
+  const struct spec *exec;    /* an exec's own; 0: the child is the container's first process */
   int data_dir, run_dir;
-  int go, error;              /* go: one byte when the groups are made, one when the network is */
+  int go;                     /* one byte when the groups are made, one when the network is */
+  int outcome;                /* what it tells the shim: struct failure, or one byte */
   int stdio[3];
   int root;                   /* of the container's tree, once mounted */
   int sysctl;                 /* sys of the container's own proc, once mounted */
+  int devpts;                 /* its devpts, once mounted */
   int has_network;            /* the shim has said that the network is there */
+  struct terminal_size size;  /* and, where there is a terminal, its size */
 };
 
-_Noreturn void child_run(struct child *child);
 _Noreturn void child_fail(const struct child *child, uint32_t stage, const char *detail);
+/* The record of an exec's own spec, else of the container's. 1, or 0 when neither has one. */
+int child_find(const struct child *child, enum spec_type type, struct spec_record *record);
+uint64_t child_flags(const struct child *child);
+/* What an exec goes through as the first process does: its own session, default signals, limits. */
+void child_begin(const struct child *child);
+/* Standard streams in their places, and nothing else open. */
+void child_take_stdio(struct child *child);
 void child_join_groups(const struct child *child);
 void child_mount_root(struct child *child);
 void child_mounts(struct child *child);
+/* The terminal, its /dev/console, and the word to the shim. Returns the slave, -1 where none is wanted. */
+int child_terminal(struct child *child);
 void child_become_user(const struct child *child, const char **home);
 _Noreturn void child_exec(const struct child *child, const char *home);
+
+/* Two ends of a channel of messages. 0, or -1 with errno set. */
+int outcome_pair(int pair[2]);
+/* The v2 group that processes are cloned into; -1: there is none, they join by themselves. */
+int groups_open(const struct spec *spec);
 
 /* ---- cgroups, on either side. 0, or -1 with errno set and `*culprit` the path */
 #define GROUP_PATH_MAX 1024u

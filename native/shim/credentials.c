@@ -34,7 +34,7 @@ static void resolve(const struct child *child, struct user *user) {
   struct spec_record record, groups;
   char buffer[256];
   const char *culprit;
-  spec_find(child->spec, SPEC_USER, &record);
+  child_find(child, SPEC_USER, &record);
   int more = spec_find(child->spec, SPEC_GROUPS, &groups) && groups.string_count > 0;
   int passwd = open_database("/etc/passwd"), group = open_database("/etc/group");
   enum user_error error = user_resolve(record.string, passwd, group, user, buffer, &culprit);
@@ -91,14 +91,16 @@ static void enter_directory(const struct child *child, const char *path) {
 void child_become_user(const struct child *child, const char **home) {
   static struct user user;
   struct spec_record record, flags, cwd;
-  spec_find(child->spec, SPEC_CAPABILITIES, &record);
+  child_find(child, SPEC_CAPABILITIES, &record);
   spec_find(child->spec, SPEC_FLAGS, &flags);
-  spec_find(child->spec, SPEC_CWD, &cwd);
+  child_find(child, SPEC_CWD, &cwd);
   uint64_t bounding = spec_number(&record, 0), ambient = spec_number(&record, 1);
   int no_new_privileges = !!(spec_number(&flags, 0) & SPEC_FLAG_NO_NEW_PRIVILEGES);
   resolve(child, &user);
-  /* Programs reopen /dev/stdout; the pipes belong to the user as a terminal would. */
-  if (fchown(1, user.uid, (gid_t)-1) || fchown(2, user.uid, (gid_t)-1))
+  /* Programs reopen /dev/stdout; the pipes belong to the user as a terminal would. The null device does not. */
+  int own_input = !!(child_flags(child) & (SPEC_FLAG_STDIN | SPEC_FLAG_TTY));
+  if (fchown(1, user.uid, (gid_t)-1) || fchown(2, user.uid, (gid_t)-1) ||
+      (own_input && fchown(0, user.uid, (gid_t)-1)))
     child_fail(child, STAGE_CREDENTIALS, "stdio");
 
   /* Without no_new_privs a filter needs CAP_SYS_ADMIN, so it must be in before capabilities go. */

@@ -10,7 +10,7 @@
 
 /* Tells the shim that what follows is the command itself: an end without it means we never got there. */
 static void announce(const struct child *child) {
-  ssize_t ignored = write(child->error, "", 1);
+  ssize_t ignored = write(child->outcome, "", 1);
   (void)ignored;
 }
 
@@ -46,25 +46,42 @@ static void search(const struct child *child, const char *path, char **argv, cha
   }
 }
 
+/*
+ * Adds the record's variables to those there are. Each takes the place of one of the same name among the first
+ * `replaceable`, as Docker lays an exec's environment over its container's. Returns how many there are then.
+ */
+static uint32_t add_environment(char **envp, uint32_t count, const struct spec_record *record, uint32_t replaceable) {
+  char *at = (char *)(uintptr_t)record->string;
+  for (uint32_t i = 0; i < record->string_count; i++, at += strlen(at) + 1) {
+    size_t name = strcspn(at, "=");
+    uint32_t place = 0;
+    while (place < replaceable && (strncmp(envp[place], at, name) || envp[place][name] != '=')) place++;
+    if (place == replaceable) place = count++;
+    envp[place] = at;
+  }
+  return count;
+}
+
 _Noreturn void child_exec(const struct child *child, const char *home) {
   struct spec_record args, env;
   char home_variable[512];
   struct text text;
   const char *path = 0;
   int has_home = 0;
-  spec_find(child->spec, SPEC_ARGS, &args);
+  struct spec_record own = {0};
+  child_find(child, SPEC_ARGS, &args);
   spec_find(child->spec, SPEC_ENV, &env);
-  char *argv[args.string_count + 1], *envp[env.string_count + 2];
+  if (child->exec) spec_find(child->exec, SPEC_ENV, &own);
+  char *argv[args.string_count + 1], *envp[env.string_count + own.string_count + 2];
   char *at = (char *)(uintptr_t)args.string;
   for (uint32_t i = 0; i < args.string_count; i++, at += strlen(at) + 1) argv[i] = at;
   argv[args.string_count] = 0;
-  at = (char *)(uintptr_t)env.string;
-  for (uint32_t i = 0; i < env.string_count; i++, at += strlen(at) + 1) {
-    envp[i] = at;
-    if (!strncmp(at, "PATH=", 5)) path = at + 5;
-    if (!strncmp(at, "HOME=", 5)) has_home = 1;
+  uint32_t count = add_environment(envp, 0, &env, 0);
+  count = add_environment(envp, count, &own, env.string_count);
+  for (uint32_t i = 0; i < count; i++) {
+    if (!strncmp(envp[i], "PATH=", 5)) path = envp[i] + 5;
+    if (!strncmp(envp[i], "HOME=", 5)) has_home = 1;
   }
-  uint32_t count = env.string_count;
   if (!has_home) {
     text_init(&text, home_variable, sizeof home_variable);
     text_add(&text, "HOME=");

@@ -12,10 +12,8 @@ int frame_read(const uint8_t *bytes, size_t count, struct frame *frame) {
   return count - FRAME_HEADER < frame->size ? 0 : (int)(FRAME_HEADER + frame->size);
 }
 
-size_t frame_write(uint8_t *to, uint16_t type, uint16_t id, const void *payload, uint32_t size) {
+void frame_header(uint8_t to[FRAME_HEADER], uint16_t type, uint16_t id, uint32_t size) {
   memcpy(to, &size, 4);
   memcpy(to + 4, &type, 2);
   memcpy(to + 6, &id, 2);
-  if (size) memcpy(to + FRAME_HEADER, payload, size);
-  return FRAME_HEADER + size;
 }

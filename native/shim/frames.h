@@ -15,7 +15,7 @@ struct frame {
 
 /* The frame at the beginning of `bytes`: its whole length, 0 when more bytes are needed, -1 when it is too long. */
 int frame_read(const uint8_t *bytes, size_t count, struct frame *frame);
-/* Writes a frame. Its whole length; the payload is at most FRAME_PAYLOAD_MAX. */
-size_t frame_write(uint8_t *to, uint16_t type, uint16_t id, const void *payload, uint32_t size);
+/* The header of a frame whose payload has `size` bytes. */
+void frame_header(uint8_t to[FRAME_HEADER], uint16_t type, uint16_t id, uint32_t size);
 
 #endif

@@ -81,6 +81,17 @@ int groups_make(const struct spec *spec, int clone_into, const char **culprit) {
   return result;
 }
 
+int groups_open(const struct spec *spec) {
+  char path[GROUP_PATH_MAX];
+  uint32_t offset = 0;
+  struct spec_record record;
+  while (spec_next(spec, &offset, &record))
+    if (record.type == SPEC_GROUP && (spec_number(&record, 0) & SPEC_GROUP_CLONE_INTO) &&
+        group_path(spec, record.string, "", path) == 0)
+      return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  return -1;
+}
+
 int groups_open_oom(const struct spec *spec) {
   char path[GROUP_PATH_MAX];
   uint32_t offset = 0;

@@ -4,9 +4,80 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "text.h"
+
+static void segment_name(char name[17], uint64_t first) {
+  struct text text;
+  text_init(&text, name, 17);
+  text_hex16(&text, first);
+}
+
+/* 16 hexadecimal digits. 0, or -1. */
+static int parse_name(const char *name, uint64_t *first) {
+  *first = 0;
+  for (int i = 0; i < 16; i++) {
+    const char *digit = name[i] ? strchr("0123456789abcdef", name[i]) : 0;
+    if (!digit) return -1;
+    *first = *first << 4 | (uint64_t)(digit - "0123456789abcdef");
+  }
+  return name[16] ? -1 : 0;
+}
+
+/* Keeps the list in order. Past its bound the oldest are forgotten, not deleted: it cannot happen by our own hand. */
+static void add_segment(struct log *log, uint64_t first) {
+  if (log->segments == LOG_SEGMENTS_MAX) {
+    if (first < log->first[0]) return;
+    memmove(log->first, log->first + 1, --log->segments * sizeof *log->first);
+  }
+  uint32_t place = log->segments++;
+  for (; place > 0 && log->first[place - 1] > first; place--) log->first[place] = log->first[place - 1];
+  log->first[place] = first;
+}
+
+static int list_segments(struct log *log) {
+  uint8_t bytes[4096];
+  long got;
+  uint64_t first;
+  while ((got = syscall(SYS_getdents64, log->dir, bytes, sizeof bytes)) > 0)
+    for (long at = 0; at < got;) { /* struct linux_dirent64 (getdents(2)): size at 16, name from 19 */
+      uint16_t length;
+      memcpy(&length, bytes + at + 16, sizeof length);
+      if (parse_name((const char *)bytes + at + 19, &first) == 0) add_segment(log, first);
+      at += length;
+    }
+  return got < 0 ? -1 : 0;
+}
+
+/* Counts the whole records of the last segment. What a power cut has left behind them is cut off. */
+static int measure_last(struct log *log) {
+  struct log_record record;
+  log->next = log->first[log->segments - 1];
+  log->size = 0;
+  struct stat found;
+  if (fstat(log->fd, &found)) return -1;
+  while (pread(log->fd, &record, sizeof record, (off_t)log->size) == (ssize_t)sizeof record) {
+    uint64_t end = log->size + sizeof record + record.length;
+    if (record.magic != LOG_MAGIC || record.length > LOG_PIECE || end > (uint64_t)found.st_size) break;
+    log->size = end;
+    log->next++;
+  }
+  return (uint64_t)found.st_size > log->size ? ftruncate(log->fd, (off_t)log->size) : 0;
+}
+
+/* 0: goes on in the last segment, or there is none. */
+static int open_last(struct log *log) {
+  char name[17];
+  log->dir = openat(log->container_dir, "log", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (log->dir < 0) return 0;
+  if (list_segments(log)) return -1;
+  if (log->segments == 0) return 0;
+  segment_name(name, log->first[log->segments - 1]);
+  log->fd = openat(log->dir, name, O_RDWR | O_APPEND | O_CLOEXEC);
+  return log->fd < 0 ? -1 : measure_last(log);
+}
 
 void log_init(struct log *log, int container_dir, uint64_t segment_size, uint64_t segment_count) {
   log->container_dir = container_dir;
@@ -16,12 +87,13 @@ void log_init(struct log *log, int container_dir, uint64_t segment_size, uint64_
   log->segments = 0;
   log->size = log->next = log->lost = log->staged_records = 0;
   log->staged = 0;
+  open_last(log); /* one that cannot be read is left behind: the next segment follows the ones that are known */
 }
 
-static void segment_name(char name[17], uint64_t first) {
-  struct text text;
-  text_init(&text, name, 17);
-  text_hex16(&text, first);
+void log_position(const struct log *log, uint64_t position[3]) {
+  position[0] = log->segments ? log->first[log->segments - 1] : 0;
+  position[1] = log->size;
+  position[2] = log->next;
 }
 
 /* The first output makes the directory: most short containers say nothing. */

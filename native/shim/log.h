@@ -28,7 +28,10 @@ struct log {
   uint8_t stage[64 * 1024];
 };
 
+/* Goes on behind the segments that an earlier run of the container has left. */
 void log_init(struct log *log, int container_dir, uint64_t segment_size, uint64_t segment_count);
+/* First record of the segment being written, offset in it, number of the next record. */
+void log_position(const struct log *log, uint64_t position[3]);
 /* Takes bytes as they came from a stream at `time_ns`. */
 void log_bytes(struct log *log, struct log_stream *stream, const uint8_t *bytes, uint32_t count, uint64_t time_ns);
 /* The stream has ended: its last line may lack a newline. */

@@ -13,10 +13,11 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "records.h"
+#include "attach.h"
+#include "ends.h"
+#include "execs.h"
 #include "server.h"
 #include "sys.h"
 #include "text.h"
@@ -25,148 +26,19 @@ enum { CONTROL_FD = 3 };
 
 static struct shim shim;
 
-static uint64_t nanoseconds(const struct timespec *at) { return (uint64_t)at->tv_sec * 1000000000u + (uint64_t)at->tv_nsec; }
-
-static struct timespec wall_time(void) {
-  struct timespec at;
-  clock_gettime(CLOCK_REALTIME, &at);
-  return at;
+struct process *shim_process(struct shim *state, uint32_t number) {
+  if (number == 0) return &state->container.first;
+  struct exec *exec = execs_find(state, number);
+  return exec && exec->state != EXEC_FAILED ? &exec->process : 0;
 }
 
-/* ---- ends */
-
-static void tell_failed(const struct failure *failure) {
-  uint8_t payload[8 + sizeof failure->detail];
-  size_t length = strnlen(failure->detail, sizeof failure->detail);
-  memcpy(payload, &failure->stage, 4);
-  memcpy(payload + 4, &failure->error, 4);
-  memcpy(payload + 8, failure->detail, length);
-  server_tell(&shim, FRAME_FAILED, payload, 8 + (uint32_t)length);
-}
-
-static void leave(int status) {
-  if (shim.container.run_dir >= 0) unlinkat(shim.container.run_dir, "shim.sock", 0);
-  if (shim.spec.data) groups_remove(&shim.spec);
-  _exit(status);
-}
-
-_Noreturn static void fail_start(const struct failure *failure) {
-  if (shim.container.pid > 0) {
-    siginfo_t info;
-    sys_pidfd_send_signal(shim.container.pidfd, SIGKILL);
-    waitid(P_PIDFD, (id_t)shim.container.pidfd, &info, WEXITED);
-  }
-  tell_failed(failure);
-  leave(1);
-  _exit(1);
-}
-
-_Noreturn static void fail_here(uint32_t stage, const char *detail) {
-  struct failure failure = {.stage = stage, .error = errno};
-  strncpy(failure.detail, detail, sizeof failure.detail - 1);
-  fail_start(&failure);
-}
-
-/* ---- the container's end */
-
-static uint32_t oom_count(void) {
-  char content[1024];
-  ssize_t length = shim.container.oom < 0 ? -1 : pread(shim.container.oom, content, sizeof content - 1, 0);
-  if (length <= 0) return 0;
-  content[length] = 0;
-  return (uint32_t)text_counter(content, "oom_kill");
-}
-
-/* Whatever is in the pipe now. All of the container's processes are gone, but a copy of the end may not be. */
-static int read_stream(int *fd, struct log_stream *stream) {
-  uint8_t bytes[LOG_PIECE];
-  for (;;) {
-    ssize_t got = read(*fd, bytes, sizeof bytes);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0 && errno == EAGAIN) return 1;
-    struct timespec now = wall_time();
-    if (got <= 0) {
-      log_end(&shim.log, stream, nanoseconds(&now));
-      close(*fd);
-      *fd = -1;
-      return 0;
-    }
-    log_bytes(&shim.log, stream, bytes, (uint32_t)got, nanoseconds(&now));
-    if (got < (ssize_t)sizeof bytes) return 1;
-  }
-}
-
-static void drain(int *fd, struct log_stream *stream) {
-  if (*fd < 0) return;
-  read_stream(fd, stream);
-  struct timespec now = wall_time();
-  log_end(&shim.log, stream, nanoseconds(&now));
-}
-
-_Noreturn static void finish(void) {
-  siginfo_t info = {0};
-  struct exit_status status = {.at = wall_time()};
-  waitid(P_PIDFD, (id_t)shim.container.pidfd, &info, WEXITED | WNOWAIT);
-  status.code = info.si_code == CLD_EXITED ? (uint32_t)info.si_status : 128 + (uint32_t)info.si_status;
-  drain(&shim.container.output, &shim.out);
-  drain(&shim.container.error_output, &shim.err);
-  status.oom_killed = oom_count() > 0;
-  shim.state = SHIM_EXITED;
-  /* The record first: until the process is reaped its pid is nobody else's, and its end is not forgotten. */
-  records_write_exit(shim.container.data_dir, &status);
-  waitid(P_PIDFD, (id_t)shim.container.pidfd, &info, WEXITED);
-  struct {
-    uint32_t code, oom_killed;
-    int64_t seconds;
-    uint32_t nanoseconds, unused;
-  } event = {status.code, status.oom_killed, status.at.tv_sec, (uint32_t)status.at.tv_nsec, 0};
-  server_tell(&shim, FRAME_EXITED, &event, 20);
-  leave(0);
-  _exit(0);
-}
-
-/* ---- the start's outcome, over the error pipe */
-
-static void started(void) {
-  struct timespec now = wall_time();
-  struct spec_record boot;
-  close(shim.container.error);
-  close(shim.container.go);
-  shim.container.error = shim.container.go = -1;
-  shim.state = SHIM_RUNNING;
-  struct {
-    int64_t seconds;
-    uint32_t nanoseconds, unused;
-  } event = {now.tv_sec, (uint32_t)now.tv_nsec, 0};
-  spec_find(&shim.spec, SPEC_BOOT, &boot);
-  records_write_run(shim.container.run_dir, shim.container.pid, boot.string, &now);
-  server_tell(&shim, FRAME_STARTED, &event, 12);
-}
-
-/* One byte announces the attempt to execute; then comes nothing (it runs), or a failure. */
-static void read_outcome(void) {
-  static int announced;
-  char bytes[sizeof(struct failure) + 1];
-  ssize_t got = read(shim.container.error, bytes, sizeof bytes);
-  if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
-  const char *rest = bytes;
-  if (got > 0 && (size_t)got != sizeof(struct failure)) {
-    announced = 1;
-    rest++;
-    got--;
-    if (got == 0) return;
-  }
-  if (got == (ssize_t)sizeof(struct failure)) {
-    struct failure failure;
-    memcpy(&failure, rest, sizeof failure);
-    failure.detail[sizeof failure.detail - 1] = 0;
-    fail_start(&failure);
-  }
-  if (announced) return started();
-  errno = 0;
-  siginfo_t info = {0};
-  waitid(P_PIDFD, (id_t)shim.container.pidfd, &info, WEXITED | WNOWAIT);
-  fail_here(STAGE_DIED, oom_count() > 0 ? "out of memory" : "");
+int shim_has_terminal(const struct shim *state, uint32_t number) {
+  const struct spec *spec = &state->spec;
+  struct spec_record flags;
+  for (uint32_t i = 0; number && i < EXECS_MAX; i++)
+    if (state->execs[i].state != EXEC_FREE && state->execs[i].process.number == number) spec = &state->execs[i].spec;
+  spec_find(spec, SPEC_FLAGS, &flags);
+  return !!(spec_number(&flags, 0) & SPEC_FLAG_TTY);
 }
 
 /* ---- set-up */
@@ -193,13 +65,13 @@ static int receive_spec(void) {
 static void read_spec(int fd) {
   struct stat found;
   const char *reason = "";
-  if (fstat(fd, &found)) fail_here(STAGE_SPEC, "its descriptor");
+  if (fstat(fd, &found)) fail_here(&shim, STAGE_SPEC, "its descriptor");
   void *data = mmap(0, (size_t)found.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-  if (data == MAP_FAILED) fail_here(STAGE_SPEC, "mapping");
+  if (data == MAP_FAILED) fail_here(&shim, STAGE_SPEC, "mapping");
   errno = EPROTO;
   if (spec_open(&shim.spec, data, (size_t)found.st_size, &reason)) {
     shim.spec.data = 0;
-    fail_here(STAGE_SPEC, reason);
+    fail_here(&shim, STAGE_SPEC, reason);
   }
   close(fd);
 }
@@ -216,7 +88,7 @@ static void open_directories(void) {
   spec_find(&shim.spec, SPEC_DIRS, &dirs);
   shim.container.data_dir = open(dirs.string, O_PATH | O_DIRECTORY | O_CLOEXEC);
   shim.container.run_dir = open(spec_string(&dirs, 1), O_PATH | O_DIRECTORY | O_CLOEXEC);
-  if (shim.container.data_dir < 0 || shim.container.run_dir < 0) fail_here(STAGE_SHIM, dirs.string);
+  if (shim.container.data_dir < 0 || shim.container.run_dir < 0) fail_here(&shim, STAGE_SHIM, dirs.string);
 }
 
 /* Out of the agent's groups: its limits and its end are not ours. */
@@ -225,12 +97,12 @@ static void join_own_groups(void) {
   struct spec_record record;
   while (spec_next(&shim.spec, &offset, &record))
     if (record.type == SPEC_SHIM_GROUP && write_file(AT_FDCWD, record.string, "0"))
-      fail_here(STAGE_GROUP, record.string);
+      fail_here(&shim, STAGE_GROUP, record.string);
 }
 
 static void make_groups(void) {
   const char *culprit = "";
-  if (groups_make(&shim.spec, 0, &culprit)) fail_here(STAGE_GROUP, culprit);
+  if (groups_make(&shim.spec, 0, &culprit)) fail_here(&shim, STAGE_GROUP, culprit);
   shim.container.oom = groups_open_oom(&shim.spec);
   /* The child joins them; should it have ended, its pipe tells why. */
   ssize_t ignored = write(shim.container.go, "c", 1);
@@ -242,32 +114,96 @@ static void make_groups(void) {
 static void cancel_if_alone(void) {
   if (shim.state != SHIM_CREATED || shim.gone || server_clients(&shim) > 0) return;
   errno = ECANCELED;
-  fail_here(STAGE_CANCELLED, "");
+  fail_here(&shim, STAGE_CANCELLED, "");
+}
+
+/* What is looked at in one turn, in the order it is then handled: a process's output before its end. */
+enum watched { WATCH_OUTPUT, WATCH_OUTCOME, WATCH_INPUT, WATCH_CLIENT, WATCH_LISTENER, WATCH_END };
+#define WATCHED_MAX (2 + 5 * (1 + EXECS_MAX) + CLIENTS_MAX)
+
+struct watch {
+  struct pollfd fds[WATCHED_MAX];
+  uint8_t what[WATCHED_MAX];
+  uint32_t which[WATCHED_MAX]; /* a process's number, a client's index */
+  nfds_t count;
+};
+
+static void add(struct watch *watch, int fd, short events, enum watched what, uint32_t which) {
+  if (fd < 0) return;
+  watch->fds[watch->count] = (struct pollfd){.fd = fd, .events = events};
+  watch->what[watch->count] = (uint8_t)what;
+  watch->which[watch->count++] = which;
+}
+
+static void add_streams(struct watch *watch, const struct process *process) {
+  if (!attach_holds(&shim, process->number)) {
+    add(watch, process->streams.output, POLLIN, WATCH_OUTPUT, process->number);
+    add(watch, process->streams.error_output, POLLIN, WATCH_OUTPUT, process->number);
+  }
+  add(watch, process->outcome, POLLIN, WATCH_OUTCOME, process->number);
+  if (attach_wants_input(&shim, process->number))
+    add(watch, process->streams.input, POLLOUT, WATCH_INPUT, process->number);
+}
+
+/* While the outcome is open the process's end is read from there. */
+static void add_end(struct watch *watch, const struct process *process) {
+  if (process->outcome < 0) add(watch, process->pidfd, POLLIN, WATCH_END, process->number);
+}
+
+static void look(struct watch *watch) {
+  watch->count = 0;
+  add_streams(watch, &shim.container.first);
+  for (uint32_t i = 0; i < EXECS_MAX; i++)
+    if (shim.execs[i].state >= EXEC_STARTING) add_streams(watch, &shim.execs[i].process);
+  for (uint32_t i = 0; i < CLIENTS_MAX; i++) {
+    const struct client *client = &shim.clients[i];
+    short in = client->blocked || client->leaving ? 0 : POLLIN;
+    short out = queue_used(&client->queue) ? POLLOUT : 0;
+    add(watch, client->fd, in | out, WATCH_CLIENT, i);
+  }
+  add(watch, shim.listener, POLLIN, WATCH_LISTENER, 0);
+  for (uint32_t i = 0; i < EXECS_MAX; i++)
+    if (shim.execs[i].state >= EXEC_STARTING) add_end(watch, &shim.execs[i].process);
+  add_end(watch, &shim.container.first);
+}
+
+static void serve(struct client *client, short events) {
+  if (client->fd < 0) return;
+  if (events & POLLOUT) client_flush(client);
+  if (client->fd >= 0 && (events & POLLIN) && !client->leaving) server_serve(&shim, client);
+  else if (client->fd >= 0 && (events & (POLLHUP | POLLERR))) server_drop(&shim, client);
+}
+
+/* Something handled earlier in the same turn may have ended what this is about. */
+static void handle(enum watched what, uint32_t which, short events) {
+  struct exec *exec = execs_find(&shim, which);
+  switch (what) {
+    case WATCH_CLIENT: return serve(&shim.clients[which], events);
+    case WATCH_LISTENER: return server_accept(&shim);
+    case WATCH_INPUT: return server_feed(&shim, which);
+    default: break;
+  }
+  if (which && !exec) return;
+  struct process *process = which ? &exec->process : &shim.container.first;
+  if (what == WATCH_OUTPUT) attach_read(&shim, process, 0);
+  else if (what == WATCH_OUTCOME && !which) read_outcome(&shim);
+  else if (what == WATCH_OUTCOME) execs_read_outcome(&shim, exec);
+  else if (!which) finish(&shim);
+  else execs_finish(&shim, exec);
 }
 
 _Noreturn static void run(void) {
+  static struct watch watch;
   for (;;) {
-    struct pollfd fds[5 + CLIENTS_MAX];
-    struct client *of[5 + CLIENTS_MAX];
-    int own[] = {shim.container.output, shim.container.error_output, shim.container.error, shim.listener,
-                 /* While the outcome is open the process's end is read from there. */
-                 shim.container.error < 0 ? shim.container.pidfd : -1};
-    nfds_t count = 0;
-    for (; count < 5; count++) fds[count] = (struct pollfd){.fd = own[count], .events = POLLIN};
-    for (uint32_t i = 0; i < CLIENTS_MAX; i++) {
-      if (shim.clients[i].fd < 0) continue;
-      of[count] = &shim.clients[i];
-      fds[count++] = (struct pollfd){.fd = shim.clients[i].fd, .events = POLLIN};
+    look(&watch);
+    if (poll(watch.fds, watch.count, -1) < 0) continue;
+    int logged = 0;
+    for (nfds_t i = 0; i < watch.count; i++) {
+      if (!watch.fds[i].revents) continue;
+      handle(watch.what[i], watch.which[i], watch.fds[i].revents);
+      logged |= watch.what[i] == WATCH_OUTPUT;
     }
-    if (poll(fds, count, -1) < 0) continue;
-    if (fds[0].revents) read_stream(&shim.container.output, &shim.out);
-    if (fds[1].revents) read_stream(&shim.container.error_output, &shim.err);
-    log_flush(&shim.log);
-    if (fds[2].revents) read_outcome();
-    for (nfds_t i = 5; i < count; i++)
-      if (fds[i].revents) server_serve(&shim, of[i]);
-    if (fds[3].revents) server_accept(&shim);
-    if (fds[4].revents) finish();
+    if (logged) log_flush(&shim.log);
     cancel_if_alone();
   }
 }
@@ -276,15 +212,18 @@ int main(int argc, char **argv) {
   struct spec_record limits;
   struct failure failure;
   prctl(PR_SET_NAME, "ts-shim");
+  prctl(PR_SET_DUMPABLE, 0); /* before any process of the container's could look: execs are made of this one */
   signal(SIGPIPE, SIG_IGN);
   umask(022);
   /* The agent runs with a better one; it is not for what it starts. */
   setpriority(PRIO_PROCESS, 0, 0);
   shim.listener = -1;
-  shim.container = (struct container){.spec = &shim.spec, .data_dir = -1, .run_dir = -1, .pidfd = -1, .oom = -1};
+  shim.container = (struct container){.spec = &shim.spec, .data_dir = -1, .run_dir = -1, .go = -1, .devpts = -1, .oom = -1};
+  shim.container.first = (struct process){.pidfd = -1, .outcome = -1};
+  streams_init(&shim.container.first.streams);
   shim.out.stream = LOG_STDOUT;
   shim.err.stream = LOG_STDERR;
-  for (uint32_t i = 0; i < CLIENTS_MAX; i++) shim.clients[i].fd = -1;
+  for (uint32_t i = 0; i < CLIENTS_MAX; i++) shim.clients[i] = (struct client){.fd = -1, .input = shim.inputs[i]};
   fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC);
   int spec = receive_spec();
   server_adopt(&shim, CONTROL_FD);
@@ -294,13 +233,13 @@ int main(int argc, char **argv) {
   spec_find(&shim.spec, SPEC_LOG, &limits);
   log_init(&shim.log, shim.container.data_dir, spec_number(&limits, 0), spec_number(&limits, 1));
 
-  if (container_create(&shim.container, &failure)) fail_start(&failure);
+  if (container_create(&shim.container, &failure)) fail_start(&shim, &failure);
   shim.state = SHIM_CREATED;
-  uint32_t pid = (uint32_t)shim.container.pid;
+  uint32_t pid = (uint32_t)shim.container.first.pid;
   server_tell(&shim, FRAME_CREATED, &pid, 4);
   /* The agent now makes the network, the child its mounts; meanwhile the groups are made. */
   make_groups();
   join_own_groups();
-  if (server_listen(&shim)) fail_here(STAGE_SHIM, "shim.sock");
+  if (server_listen(&shim)) fail_here(&shim, STAGE_SHIM, "shim.sock");
   run();
 }

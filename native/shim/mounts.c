@@ -98,10 +98,12 @@ void child_mount_root(struct child *child) {
   child->root = mount;
 }
 
-static int is_proc(int fd) {
+static int is_of(int fd, long magic) {
   struct statfs fs;
-  return fstatfs(fd, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC;
+  return fstatfs(fd, &fs) == 0 && (long)fs.f_type == magic;
 }
+
+static int is_proc(int fd) { return is_of(fd, PROC_SUPER_MAGIC); }
 
 /* Where a mount goes. A foreign one may not hide our proc, nor the root. */
 static int target_of(struct child *child, const char *path, uint64_t flags) {
@@ -158,7 +160,8 @@ static void do_mount(struct child *child, const struct spec_record *record) {
   close(target);
   /* Taken before it is covered by its read-only self: sysctls are written through it. */
   if (child->sysctl < 0 && is_proc(mount)) child->sysctl = root_open(mount, "sys", O_PATH | O_DIRECTORY, 1);
-  close(mount);
+  if (child->devpts < 0 && (flags & SPEC_MOUNT_SYSTEM) && is_of(mount, DEVPTS_SUPER_MAGIC)) child->devpts = mount;
+  else close(mount);
 }
 
 static void do_bind(struct child *child, const struct spec_record *record) {

@@ -51,3 +51,21 @@ int records_write_exit(int dir, const struct exit_status *status) {
   add_time(&text, "finished ", &status->at);
   return replace(dir, "exit", "exit.new", &text);
 }
+
+int records_write_exec(int dir, const struct exec_record *exec, const struct exit_status *end) {
+  char buffer[256], name[128];
+  struct text text;
+  text_init(&text, name, sizeof name);
+  text_add(&text, "exec-");
+  text_add(&text, exec->id);
+  if (text.cut) return -1;
+  text_init(&text, buffer, sizeof buffer);
+  add_number(&text, "process ", exec->number);
+  add_number(&text, "pid ", (uint64_t)exec->pid);
+  add_time(&text, "started ", &exec->started);
+  if (end) {
+    add_number(&text, "code ", end->code);
+    add_time(&text, "finished ", &end->at);
+  }
+  return replace(dir, name, "exec.new", &text);
+}

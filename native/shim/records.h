@@ -17,4 +17,13 @@ int records_write_run(int dir, pid_t pid, const char *boot_id, const struct time
 /* `exit`, in the directory that outlives a boot: written before the process is reaped. No fsync: a power cut may cost it, a reboot does not. */
 int records_write_exit(int dir, const struct exit_status *status);
 
+/* An exec's, in the run directory: `exec-<id>`, written when its command runs and again, with `end`, when it has ended. */
+struct exec_record {
+  const char *id;
+  uint32_t number;
+  pid_t pid;
+  struct timespec started;
+};
+int records_write_exec(int dir, const struct exec_record *exec, const struct exit_status *end);
+
 #endif

@@ -21,6 +21,14 @@ static const struct rule RULES[SPEC_TYPE_END] = {
 #undef X
 };
 
+/* Of an exec; a type that is not here may not occur. */
+#define EXEC_NEVER 0
+static const uint8_t EXEC_OCCURS[SPEC_TYPE_END] = {
+#define X(name, occurs) [SPEC_##name] = 1 + occurs,
+    SPEC_EXEC_RECORDS(X)
+#undef X
+};
+
 static uint32_t u32_at(const uint8_t *at) {
   uint32_t value;
   memcpy(&value, at, sizeof value);
@@ -76,8 +84,16 @@ static int check_counts(const uint32_t *seen, const char **reason) {
   return 0;
 }
 
-int spec_open(struct spec *spec, const void *data, size_t size, const char **reason) {
-  uint32_t seen[SPEC_TYPE_END] = {0};
+static int check_exec_counts(const uint32_t *seen, const char **reason) {
+  for (uint32_t type = 1; type < SPEC_TYPE_END; type++) {
+    uint32_t most = EXEC_OCCURS[type] == EXEC_NEVER ? 0 : 1, least = EXEC_OCCURS[type] == 1 + SPEC_ONE;
+    if (seen[type] < least || seen[type] > most) return refuse(reason, RULES[type].name ? RULES[type].name : "?");
+  }
+  return 0;
+}
+
+/* Checks all but how often each type occurs, which it counts. */
+static int open_records(struct spec *spec, const void *data, size_t size, uint32_t *seen, const char **reason) {
   const uint8_t *bytes = data;
   if (size < HEADER || size > SPEC_SIZE_MAX || size % 8) return refuse(reason, "its size");
   if (u32_at(bytes) != SPEC_MAGIC) return refuse(reason, "its magic number");
@@ -103,8 +119,17 @@ int spec_open(struct spec *spec, const void *data, size_t size, const char **rea
     seen[record.type]++;
     offset += length;
   }
-  if (offset != spec->size) return refuse(reason, "bytes after the last record");
-  return check_counts(seen, reason);
+  return offset == spec->size ? 0 : refuse(reason, "bytes after the last record");
+}
+
+int spec_open(struct spec *spec, const void *data, size_t size, const char **reason) {
+  uint32_t seen[SPEC_TYPE_END] = {0};
+  return open_records(spec, data, size, seen, reason) || check_counts(seen, reason) ? -1 : 0;
+}
+
+int spec_open_exec(struct spec *spec, const void *data, size_t size, const char **reason) {
+  uint32_t seen[SPEC_TYPE_END] = {0};
+  return open_records(spec, data, size, seen, reason) || check_exec_counts(seen, reason) ? -1 : 0;
 }
 
 int spec_next(const struct spec *spec, uint32_t *offset, struct spec_record *record) {

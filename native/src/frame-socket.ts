@@ -16,6 +16,7 @@ export class FrameSocket {
   readonly #decoder = new FrameDecoder();
   readonly #poll;
   #isClosed = false;
+  #isPaused = false;
 
   /**
    * @param fd non-blocking; from now on ours to close
@@ -28,7 +29,27 @@ export class FrameSocket {
   ) {
     receive ??= declare('int rt_socket_receive(int fd, void *buffer, int size, _Out_ rt_error *err)');
     send ??= declare('int rt_socket_send(int fd, const void *bytes, int size, _Out_ rt_error *err)');
-    this.#poll = koffi.node.poll(fd, { readable: true }, () => this.#read());
+    this.#poll = koffi.node.poll(fd, { readable: true }, this.#onReady);
+  }
+
+  /** koffi's declaration leaves out the first argument: uv_poll_cb's status. */
+  readonly #onReady = (...[status]: readonly unknown[]): void => {
+    if (status === 0) this.#read();
+    // An error has stopped the poll (uv_poll_start(3)); what came before it is still there, and then the end.
+    else while (this.#read());
+  };
+
+  /** Takes nothing more from the other end, which then waits or gives up. */
+  pause(): void {
+    if (this.#isPaused || this.#isClosed) return;
+    this.#isPaused = true;
+    this.#poll.stop();
+  }
+
+  resume(): void {
+    if (!this.#isPaused || this.#isClosed) return;
+    this.#isPaused = false;
+    this.#poll.start({ readable: true }, this.#onReady);
   }
 
   get isClosed(): boolean {
@@ -59,14 +80,17 @@ export class FrameSocket {
     this.onClose();
   }
 
-  #read(): void {
-    if (this.#isClosed) return;
+  /** Whether there may be more. */
+  #read(): boolean {
+    if (this.#isClosed) return false;
     try {
       const count = call(receive!, this.fd, buffer, RECEIVE_BYTES);
       if (count === 0) this.close();
       for (const frame of this.#decoder.push(Buffer.from(buffer.subarray(0, count)))) this.onFrame(frame);
+      return count > 0;
     } catch (error) {
       if (!(error instanceof NativeCallError && error.code === 'EAGAIN')) this.close();
+      return false;
     }
   }
 }

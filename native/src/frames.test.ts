@@ -1,6 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import {
+  ATTACH,
+  EXEC_OWN,
+  EXECS_MAX,
   encodeFrame,
   FRAME_HEADER,
   FRAME_PAYLOAD_MAX,
@@ -9,6 +12,7 @@ import {
   SHIM_PROTOCOL,
   SHIM_STATES,
   STAGES,
+  STDIN_WINDOW,
 } from './frames.js';
 
 const header = readFileSync(new URL('../include/shim.h', import.meta.url), 'utf8');
@@ -26,6 +30,11 @@ test('both sides have the same frames, stages and states', () => {
   expect(header).toContain(`#define FRAME_HEADER ${FRAME_HEADER}u`);
   expect(header).toContain(`#define FRAME_PAYLOAD_MAX ${FRAME_PAYLOAD_MAX}u`);
   expect(header).toContain(`#define SHIM_PROTOCOL ${SHIM_PROTOCOL}u`);
+  expect(header).toContain(`#define EXEC_OWN 0x${EXEC_OWN.toString(16)}u`);
+  expect(header).toContain(`#define STDIN_WINDOW ${STDIN_WINDOW}u`);
+  expect(header).toContain(`#define EXECS_MAX ${EXECS_MAX}u`);
+  for (const [name, number] of Object.entries(ATTACH))
+    expect(header).toContain(`#define ATTACH_${name} ${number}u`);
   for (const [name, number] of Object.entries(SHIM_STATES))
     expect(header).toContain(`SHIM_${name} = ${number}`);
 });

@@ -3,7 +3,8 @@
 export const FRAME_HEADER = 8;
 /** Of what the agent sends. */
 export const FRAME_PAYLOAD_MAX = 4096;
-export const SHIM_PROTOCOL = 1;
+/** The newest this agent speaks; a shim that began under an earlier agent may speak an older one. */
+export const SHIM_PROTOCOL = 2;
 
 export const FRAMES = {
   STATUS: 1,
@@ -25,6 +26,10 @@ export const FRAMES = {
   STATE: 70,
   POSITION: 71,
   OUTPUT: 72,
+  EXEC_STARTED: 73,
+  EXEC_FAILED: 74,
+  EXEC_EXITED: 75,
+  DETACHED: 76,
 } as const;
 
 /** Where a start failed. */
@@ -50,8 +55,17 @@ export const STAGES = {
   STAT: 19,
   EXEC: 20,
   CANCELLED: 21,
+  JOIN: 22,
+  TERMINAL: 23,
 } as const;
 export type Stage = keyof typeof STAGES;
+
+export const ATTACH = { STDOUT: 1, STDERR: 2, WAIT: 4, LINE: 8 } as const;
+/** In place of a process's number: the exec that this connection has brought. */
+export const EXEC_OWN = 0xffffffff;
+/** STDIN frames that may be unanswered at once. */
+export const STDIN_WINDOW = 16;
+export const EXECS_MAX = 64;
 
 export const SHIM_STATES = { CREATED: 1, RUNNING: 2, EXITED: 3 } as const;
 

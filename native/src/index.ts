@@ -1,4 +1,5 @@
 export * from './addresses.js';
+export * from './attachment.js';
 export { clear, discardContainer, killGroup, makeContainer } from './container-calls.js';
 export * from './daemon.js';
 export * from './frames.js';
@@ -8,5 +9,6 @@ export * from './netlink-dump.js';
 export * from './nftables.js';
 export * from './seccomp.js';
 export * from './shim.js';
+export type { ExecExit, ShimExit, ShimFailure } from './shim-events.js';
 export * from './spec.js';
 export * from './unpack.js';

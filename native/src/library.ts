@@ -98,7 +98,12 @@ function check(result: number, error: Buffer): number {
   throw new NativeCallError(errno, errnoName(errno), error.toString('utf8', 4, end < 4 ? ERROR_BYTES : end));
 }
 
-const ERRNO_NAMES = new Map(Object.entries(koffi.os.errno).map(([name, number]) => [number, name]));
+/** The first name of a number counts: EAGAIN, not EWOULDBLOCK. */
+const ERRNO_NAMES = new Map(
+  Object.entries(koffi.os.errno)
+    .map(([name, number]): [number, string] => [number, name])
+    .reverse(),
+);
 
 export const errnoName = (errno: number): string => ERRNO_NAMES.get(errno) ?? `errno ${errno}`;
 

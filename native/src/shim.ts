@@ -10,18 +10,17 @@ import {
   signalProcess,
   spawnShim,
 } from './container-calls.js';
-import { FrameSocket } from './frame-socket.js';
-import { encodeFrame, FRAMES, type Frame, SHIM_PROTOCOL, SHIM_STATES, STAGES, type Stage } from './frames.js';
-import { errnoName } from './library.js';
-
-/** Why the command does not run. */
-export interface ShimFailure {
-  readonly stage: Stage;
-  /** 0 where no system call failed. */
-  readonly errno: number;
-  /** A path, a name, or what was being done. */
-  readonly detail: string;
-}
+import { FRAMES, type Frame, SHIM_PROTOCOL, SHIM_STATES } from './frames.js';
+import { ShimConnection } from './shim-connection.js';
+import {
+  decodeExecExit,
+  decodeExit,
+  decodeFailure,
+  type ExecExit,
+  type ShimExit,
+  type ShimFailure,
+  timeMs,
+} from './shim-events.js';
 
 /** What became of the start. */
 export type ShimOutcome =
@@ -29,22 +28,14 @@ export type ShimOutcome =
   | { readonly kind: 'failed'; readonly failure: ShimFailure }
   | { readonly kind: 'lost' };
 
-export interface ShimExit {
-  readonly exitCode: number;
-  readonly oomKilled: boolean;
-  readonly atMs: number;
-}
-
 export interface ShimState {
   readonly state: 'created' | 'running' | 'exited';
   /** Of the container's first process. */
   readonly pid: number;
 }
 
-interface Answer {
-  resolve(frame: Frame): void;
-  reject(error: Error): void;
-}
+/** Ends of execs that nobody has asked for yet; past it the oldest are forgotten, their records being there. */
+const EXEC_EXITS_MAX = 256;
 
 /**
  * The agent's hold on one container's shim: its socket and its pidfd.
@@ -57,9 +48,12 @@ export class Shim {
   readonly outcome: Promise<ShimOutcome>;
   /** Undefined: the connection ended without word of the container's end. */
   readonly exited: Promise<ShimExit | undefined>;
-  readonly #socket: FrameSocket;
-  readonly #answers = new Map<number, Answer>();
-  #nextId = 1;
+  readonly #connection: ShimConnection;
+  /** What it speaks; undefined until it has said so, which one that we started need not. */
+  #protocol: number | undefined;
+  /** By process number: those that ended, and who waits for the others. */
+  readonly #execExits = new Map<number, ExecExit>();
+  readonly #execWaiters = new Map<number, (exit: ExecExit | undefined) => void>();
   #settleCreated!: (pid: number | undefined) => void;
   #settleOutcome!: (outcome: ShimOutcome) => void;
   #settleExited!: (exit: ShimExit | undefined) => void;
@@ -81,9 +75,9 @@ export class Shim {
     this.exited = new Promise((resolve) => {
       this.#settleExited = resolve;
     });
-    this.#socket = new FrameSocket(
+    this.#connection = new ShimConnection(
       socket,
-      (frame) => (frame.id === 0 ? this.#event(frame) : this.#answer(frame)),
+      (frame) => this.#event(frame),
       () => this.#lose(),
     );
   }
@@ -95,7 +89,7 @@ export class Shim {
 
   /** Hands over the spec: the shim makes the namespaces, and tells at once whether it could. */
   begin(spec: Buffer): void {
-    this.#socket.handOver((fd) => beginShim(fd, spec));
+    this.#connection.handOver((fd) => beginShim(fd, spec));
   }
 
   /**
@@ -127,14 +121,60 @@ export class Shim {
 
   /** The namespaces are ready: run the command. */
   async go(): Promise<void> {
-    await this.#ask(FRAMES.GO);
+    await this.#connection.ask(FRAMES.GO);
   }
 
-  /** @throws ClusterError `failedPrecondition` when the container has ended */
-  async signal(number: number): Promise<void> {
-    const payload = Buffer.alloc(4);
+  /** Resolves when the shim listens on its socket, which it does soon after `created`. */
+  async listening(): Promise<void> {
+    await this.#connection.ask(FRAMES.STATUS);
+  }
+
+  /**
+   * @param process 0: the container's own; else an exec's number
+   * @throws ClusterError `failedPrecondition` when it has ended
+   */
+  async signal(number: number, process = 0): Promise<void> {
+    const payload = Buffer.alloc(process ? 8 : 4);
     payload.writeUInt32LE(number);
-    await this.#ask(FRAMES.SIGNAL, payload);
+    if (process) payload.writeUInt32LE(process, 4);
+    await this.#connection.ask(FRAMES.SIGNAL, payload);
+  }
+
+  /**
+   * Sets the size of a process's terminal, also before it has been started.
+   *
+   * @throws ClusterError `failedPrecondition` when it has none, or has ended
+   */
+  async resize(rows: number, columns: number, process = 0): Promise<void> {
+    const payload = Buffer.alloc(8);
+    payload.writeUInt32LE(process, 0);
+    payload.writeUInt16LE(Math.min(rows, 0xffff), 4);
+    payload.writeUInt16LE(Math.min(columns, 0xffff), 6);
+    await this.#connection.ask(FRAMES.RESIZE, payload);
+  }
+
+  /**
+   * How the exec of this number ends; undefined when the shim is lost first. Also for one that has just ended. To be
+   * asked for once.
+   */
+  execEnded(process: number): Promise<ExecExit | undefined> {
+    const exit = this.#execExits.get(process);
+    this.#execExits.delete(process);
+    if (exit || this.#connection.isClosed) return Promise.resolve(exit);
+    return new Promise((resolve) => this.#execWaiters.set(process, resolve));
+  }
+
+  /**
+   * A container that was started before its host's agent was brought up to date keeps the shim it has.
+   *
+   * @throws ClusterError `failedPrecondition` when that shim lacks what came with version 2: attach, exec, resize
+   */
+  require(what: string): void {
+    if ((this.#protocol ?? SHIM_PROTOCOL) >= 2) return;
+    throw new ClusterError(
+      'failedPrecondition',
+      `${what}: the container was started by an earlier version of this host's agent, which could not: restart the container`,
+    );
   }
 
   /** Kills the shim itself: for one that has not been told to go, or does not answer. */
@@ -157,42 +197,20 @@ export class Shim {
 
   /** Lets go of it; the shim lives on. Nothing else may be called afterwards. */
   release(): void {
-    this.#socket.close();
+    this.#connection.close();
     closeSync(this.#pidfd);
   }
 
   async #subscribe(): Promise<{ state: ShimState; startTime: bigint }> {
-    const { payload } = await this.#ask(FRAMES.SUBSCRIBE);
+    const { payload } = await this.#connection.ask(FRAMES.SUBSCRIBE);
     const number = payload.readUInt32LE(0);
     const protocol = payload.readUInt32LE(16);
-    if (protocol !== SHIM_PROTOCOL)
+    if (protocol < 1 || protocol > SHIM_PROTOCOL)
       throw new ClusterError('failedPrecondition', `the shim speaks version ${protocol} of its protocol`);
+    this.#protocol = protocol;
     const state =
       number === SHIM_STATES.CREATED ? 'created' : number === SHIM_STATES.RUNNING ? 'running' : 'exited';
     return { state: { state, pid: payload.readUInt32LE(4) }, startTime: payload.readBigUInt64LE(8) };
-  }
-
-  #ask(type: number, payload?: Uint8Array): Promise<Frame> {
-    const id = this.#nextId;
-    this.#nextId = id === 0xffff ? 1 : id + 1;
-    return new Promise((resolve, reject) => {
-      if (this.#socket.isClosed) return reject(lost());
-      this.#answers.set(id, { resolve, reject });
-      this.#socket.send(encodeFrame(type, id, payload));
-    });
-  }
-
-  #answer(frame: Frame): void {
-    const answer = this.#answers.get(frame.id);
-    this.#answers.delete(frame.id);
-    if (frame.type !== FRAMES.ERROR) {
-      answer?.resolve(frame);
-      return;
-    }
-    const name = errnoName(frame.payload.readInt32LE(0));
-    const kind =
-      name === 'ENOSYS' ? 'unimplemented' : name === 'EINVAL' ? 'invalidArgument' : 'failedPrecondition';
-    answer?.reject(new ClusterError(kind, `shim: ${frame.payload.toString('utf8', 4)}: ${name}`));
   }
 
   #event({ type, payload }: Frame): void {
@@ -208,38 +226,31 @@ export class Shim {
         this.#settleCreated(undefined);
         break;
       case FRAMES.EXITED:
-        this.#settleExited({
-          exitCode: payload.readUInt32LE(0),
-          oomKilled: payload.readUInt32LE(4) !== 0,
-          atMs: timeMs(payload, 8),
-        });
+        this.#settleExited(decodeExit(payload));
+        break;
+      case FRAMES.EXEC_EXITED:
+        this.#endExec(payload.readUInt32LE(0), decodeExecExit(payload));
         break;
     }
   }
 
+  #endExec(process: number, exit: ExecExit): void {
+    const waiter = this.#execWaiters.get(process);
+    this.#execWaiters.delete(process);
+    if (waiter) waiter(exit);
+    else this.#execExits.set(process, exit);
+    const oldest = this.#execExits.size > EXEC_EXITS_MAX ? this.#execExits.keys().next() : undefined;
+    if (oldest && !oldest.done) this.#execExits.delete(oldest.value);
+  }
+
   #lose(): void {
-    for (const { reject } of this.#answers.values()) reject(lost());
-    this.#answers.clear();
+    for (const resolve of this.#execWaiters.values()) resolve(undefined);
+    this.#execWaiters.clear();
     this.#settleCreated(undefined);
     this.#settleOutcome({ kind: 'lost' });
     this.#settleExited(undefined);
   }
 }
-
-const lost = () => new ClusterError('unavailable', 'the connection to the shim has ended');
-
-const timeMs = (payload: Buffer, at: number): number =>
-  Number(payload.readBigInt64LE(at)) * 1000 + payload.readUInt32LE(at + 8) / 1e6;
-
-const STAGE_NAMES = new Map(
-  Object.entries(STAGES).map(([name, number]) => [number as number, name as Stage]),
-);
-
-const decodeFailure = (payload: Buffer): ShimFailure => ({
-  stage: STAGE_NAMES.get(payload.readUInt32LE(0)) ?? 'SHIM',
-  errno: payload.readInt32LE(4),
-  detail: payload.toString('utf8', 8),
-});
 
 /** Field 22 of /proc/PID/stat, in ticks since the boot: with the pid it names a process for good. */
 async function startTimeOf(pid: number): Promise<bigint | undefined> {

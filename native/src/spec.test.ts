@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, expect, test } from 'vitest';
 import {
+  EXEC_SCHEMA,
   encodeRecords,
   joinSpec,
   SPEC_FLAGS,
@@ -44,6 +45,13 @@ test('both sides have the same table of records', () => {
   );
 
   expect(Object.fromEntries(table)).toEqual(SPEC_SCHEMA);
+});
+
+test('both sides have the same table of an exec’s records', () => {
+  const text = /#define SPEC_EXEC_RECORDS\(X\)((?:.*\\\n)+.*)/.exec(header)![1]!;
+  const table = [...text.matchAll(/X\((\w+), (\w+)\)/g)].map(([, name, occurs]) => [name, occurs]);
+
+  expect(Object.fromEntries(table)).toEqual(EXEC_SCHEMA);
 });
 
 test('both sides have the same constants', () => {

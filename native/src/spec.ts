@@ -40,6 +40,17 @@ export const SPEC_SCHEMA = {
   FILE: [30, 1, 1, 'MANY'],
 } as const satisfies Record<string, readonly [number, number, number | undefined, 'ONE' | 'MAYBE' | 'MANY']>;
 
+/** What an exec's spec consists of; what it leaves out is as in its container's spec. */
+export const EXEC_SCHEMA = {
+  ID: 'ONE',
+  CAPABILITIES: 'MAYBE',
+  USER: 'MAYBE',
+  CWD: 'MAYBE',
+  FLAGS: 'ONE',
+  ENV: 'ONE',
+  ARGS: 'ONE',
+} as const satisfies Partial<Record<keyof typeof SPEC_SCHEMA, 'ONE' | 'MAYBE'>>;
+
 export type SpecRecordName = keyof typeof SPEC_SCHEMA;
 
 export const SPEC_FLAGS = {

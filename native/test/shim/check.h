@@ -20,5 +20,6 @@ void test_user(void);
 void test_text(void);
 void test_frames(void);
 void test_log(void);
+void test_client(void);
 
 #endif

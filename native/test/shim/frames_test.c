@@ -3,6 +3,13 @@
 #include "../../shim/frames.h"
 #include "check.h"
 
+/* A whole frame. Its length. */
+static size_t frame_write(uint8_t *to, uint16_t type, uint16_t id, const void *payload, uint32_t size) {
+  frame_header(to, type, id, size);
+  memcpy(to + FRAME_HEADER, payload, size);
+  return FRAME_HEADER + size;
+}
+
 void test_frames(void) {
   uint8_t bytes[FRAME_HEADER + FRAME_PAYLOAD_MAX];
   uint8_t payload[FRAME_PAYLOAD_MAX] = "payload";

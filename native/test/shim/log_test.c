@@ -142,9 +142,63 @@ static void test_full(void) {
   end();
 }
 
+/* A container that is started again goes on behind the log it has, whatever a power cut has left at its end. */
+static void test_going_on(void) {
+  static const uint8_t rubbish[] = {0x54, 0x47, 1, 0, 200, 0, 0, 0, 1, 2, 3};
+  uint8_t bytes[4096];
+  uint64_t position[3];
+  for (int torn = 0; torn < 2; torn++) {
+    begin(100, 3);
+    for (int i = 0; i < 22; i++) {
+      add(&out, "0123456789\n", 1);
+      log_flush(&logs);
+    }
+    if (torn) CHECK(write(logs.fd, rubbish, sizeof rubbish) == sizeof rubbish);
+    int dir = logs.container_dir;
+    close(logs.fd);
+    close(logs.dir);
+    log_init(&logs, dir, 100, 3);
+    log_position(&logs, position);
+    CHECK(position[0] == 20 && position[1] == 52 && position[2] == 22);
+    for (int i = 0; i < 4; i++) {
+      add(&out, "again\n", 2);
+      log_flush(&logs);
+    }
+    /* Two more of 21 bytes and it is full; the first segment goes when a fourth is begun. */
+    CHECK(segment(20, bytes, sizeof bytes) == 52 + 3 * 21 && segment(25, bytes, sizeof bytes) == 21);
+    CHECK(segment(12, bytes, sizeof bytes) == 0 && segment(16, bytes, sizeof bytes) == 104 && logs.next == 26);
+    end();
+  }
+}
+
+/* Whatever lies in the directory. */
+static void test_strange_files(void) {
+  static const char *names[] = {"0", "00000000000000g0", "00000000000000000", "ffffffffffffffff.x", "notes"};
+  char path[128];
+  begin(100, 3);
+  snprintf(path, sizeof path, "%s/log", directory);
+  CHECK(mkdir(path, 0700) == 0);
+  for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
+    snprintf(path, sizeof path, "%s/log/%s", directory, names[i]);
+    close(open(path, O_CREAT | O_WRONLY, 0600));
+  }
+  for (unsigned i = 0; i < LOG_SEGMENTS_MAX + 10; i++) {
+    snprintf(path, sizeof path, "%s/log/%016x", directory, (i * 37) % 1024);
+    close(open(path, O_CREAT | O_WRONLY, 0600));
+  }
+  int dir = logs.container_dir;
+  log_init(&logs, dir, 100, 3);
+  CHECK(logs.segments == LOG_SEGMENTS_MAX);
+  for (uint32_t i = 1; i < logs.segments; i++) CHECK(logs.first[i - 1] < logs.first[i]);
+  CHECK(logs.next == logs.first[logs.segments - 1]);
+  end();
+}
+
 void test_log(void) {
   test_lines();
   test_pieces();
   test_rotation();
   test_full();
+  test_going_on();
+  test_strange_files();
 }

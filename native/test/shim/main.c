@@ -9,6 +9,7 @@ int main(void) {
   test_text();
   test_frames();
   test_log();
+  test_client();
   if (checks_failed) fprintf(stderr, "%d checks failed\n", checks_failed);
   else puts("all checks passed");
   return checks_failed != 0;

@@ -147,9 +147,50 @@ static void test_noise(void) {
   }
 }
 
+static int opens_exec(const struct builder *b) {
+  struct spec spec;
+  const char *reason = "";
+  return spec_open_exec(&spec, b->bytes, b->size, &reason) == 0;
+}
+
+static void exec(struct builder *b) {
+  begin(b);
+  record(b, SPEC_ID, 0, 1, "abc", 4);
+  record(b, SPEC_FLAGS, 1, 0, "", 0);
+  record(b, SPEC_ENV, 0, 1, "A=1", 4);
+  record(b, SPEC_ARGS, 0, 1, "sh", 3);
+  finish(b);
+}
+
+/* An exec's spec has what an exec may have, and nothing that makes a container. */
+static void test_exec(void) {
+  struct builder b;
+  exec(&b);
+  CHECK(opens_exec(&b) && !opens(b.bytes, b.size));
+  record(&b, SPEC_USER, 0, 1, "app", 4);
+  record(&b, SPEC_CWD, 0, 1, "/", 2);
+  record(&b, SPEC_CAPABILITIES, 2, 0, "", 0);
+  finish(&b);
+  CHECK(opens_exec(&b));
+  record(&b, SPEC_USER, 0, 1, "root", 5);
+  finish(&b);
+  CHECK(!opens_exec(&b)); /* twice */
+  exec(&b);
+  record(&b, SPEC_NAMESPACES, 1, 0, "", 0);
+  finish(&b);
+  CHECK(!opens_exec(&b));
+  exec(&b);
+  record(&b, SPEC_SHIM_GROUP, 0, 1, "/x", 3);
+  finish(&b);
+  CHECK(!opens_exec(&b));
+  whole(&b);
+  CHECK(!opens_exec(&b));
+}
+
 void test_spec(void) {
   test_reading();
   test_refusing();
   test_overflow();
   test_noise();
+  test_exec();
 }
