@@ -67,12 +67,12 @@ _Noreturn void child_exec(const struct child *child, const char *home) {
   char home_variable[512];
   struct text text;
   const char *path = 0;
-  int has_home = 0;
+  int has_home = 0, has_term = 0;
   struct spec_record own = {0};
   child_find(child, SPEC_ARGS, &args);
   spec_find(child->spec, SPEC_ENV, &env);
   if (child->exec) spec_find(child->exec, SPEC_ENV, &own);
-  char *argv[args.string_count + 1], *envp[env.string_count + own.string_count + 2];
+  char *argv[args.string_count + 1], *envp[env.string_count + own.string_count + 3];
   char *at = (char *)(uintptr_t)args.string;
   for (uint32_t i = 0; i < args.string_count; i++, at += strlen(at) + 1) argv[i] = at;
   argv[args.string_count] = 0;
@@ -81,7 +81,9 @@ _Noreturn void child_exec(const struct child *child, const char *home) {
   for (uint32_t i = 0; i < count; i++) {
     if (!strncmp(envp[i], "PATH=", 5)) path = envp[i] + 5;
     if (!strncmp(envp[i], "HOME=", 5)) has_home = 1;
+    if (!strncmp(envp[i], "TERM=", 5)) has_term = 1;
   }
+  if (!has_term && (child_flags(child) & SPEC_FLAG_TTY)) envp[count++] = (char *)(uintptr_t) "TERM=xterm"; /* as Docker */
   if (!has_home) {
     text_init(&text, home_variable, sizeof home_variable);
     text_add(&text, "HOME=");

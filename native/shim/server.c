@@ -153,7 +153,8 @@ static int go(struct shim *shim) {
 static void do_go(struct shim *shim, struct client *client, const struct frame *frame) {
   const char *what = "the process has ended";
   uint32_t number = process_at(client, frame, 0);
-  reply_result(client, frame->id, number ? execs_go(shim, number, &what) : go(shim), what);
+  int result = number ? execs_go(shim, number, &what) : go(shim);
+  reply_result(client, frame->id, result, what);
 }
 
 static void do_resize(struct shim *shim, struct client *client, const struct frame *frame) {

@@ -99,12 +99,14 @@ export class Attachment implements AsyncIterable<OutputChunk> {
    * Adds a process to the container and runs it, attached from its first byte on. Resolves with its number when its
    * start is under way; `outcome` tells how that went.
    *
+   * @param size of its terminal, from the start
    * @throws ClusterError `resourceExhausted` when too many execs run
    */
   static async exec(
     runDir: string,
     spec: Buffer,
     options: AttachOptions,
+    size?: { readonly rows: number; readonly columns: number },
   ): Promise<{ attachment: Attachment; process: number }> {
     const attachment = Attachment.#connect(runDir);
     const pieces = specPieces(spec);
@@ -112,6 +114,7 @@ export class Attachment implements AsyncIterable<OutputChunk> {
     own.writeUInt32LE(EXEC_OWN);
     const run = [
       { type: FRAMES.ATTACH, payload: attachPayload(EXEC_OWN, options) },
+      ...(size ? [{ type: FRAMES.RESIZE, payload: resizePayload(EXEC_OWN, size.rows, size.columns) }] : []),
       { type: FRAMES.GO, payload: own },
     ];
     try {
@@ -266,6 +269,14 @@ function attachPayload(process: number, { stdout, stderr, wait, line }: AttachOp
       (line ? ATTACH.LINE : 0),
     4,
   );
+  return payload;
+}
+
+export function resizePayload(process: number, rows: number, columns: number): Buffer {
+  const payload = Buffer.alloc(8);
+  payload.writeUInt32LE(process, 0);
+  payload.writeUInt16LE(Math.min(rows, 0xffff), 4);
+  payload.writeUInt16LE(Math.min(columns, 0xffff), 6);
   return payload;
 }
 

@@ -2,6 +2,7 @@ import { closeSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { ClusterError } from '@tessera/shared/errors';
 import koffi from 'koffi';
+import { resizePayload } from './attachment.js';
 import {
   beginShim,
   connectShim,
@@ -146,11 +147,7 @@ export class Shim {
    * @throws ClusterError `failedPrecondition` when it has none, or has ended
    */
   async resize(rows: number, columns: number, process = 0): Promise<void> {
-    const payload = Buffer.alloc(8);
-    payload.writeUInt32LE(process, 0);
-    payload.writeUInt16LE(Math.min(rows, 0xffff), 4);
-    payload.writeUInt16LE(Math.min(columns, 0xffff), 6);
-    await this.#connection.ask(FRAMES.RESIZE, payload);
+    await this.#connection.ask(FRAMES.RESIZE, resizePayload(process, rows, columns));
   }
 
   /**

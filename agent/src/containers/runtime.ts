@@ -1,6 +1,7 @@
 import type { NetworkAttachment, PortBinding } from '@tessera/shared/model';
 import type { ContainerAssignment } from '@tessera/shared/wire';
 import type { ExitStatus } from '../executor/executor.js';
+import type { LiveContainer } from '../executor/live-container.js';
 
 /** What the runtime core knows of a container on this host, from what runs and what lies on the disk. */
 export type ContainerLife =
@@ -40,11 +41,20 @@ export interface OutputPiece {
 export interface AttachOrder {
   readonly stdout: boolean;
   readonly stderr: boolean;
-  /** Begin with all that is in the log. */
+  /** Begin with all that is in the log; nothing is lost or doubled where what comes live goes on. */
   readonly history: boolean;
+  /**
+   * The container waits for this reader, as a program does for the reader of its pipe. Without it the container never
+   * waits, and a reader that is too slow is detached.
+   */
+  readonly wait?: boolean;
 }
 
-/** A client's hold on a container's standard streams. Iterated over once; that ends with the run it is attached to. */
+/**
+ * A client's hold on the standard streams of a container or an exec. Iterated over once; that ends with the run it is
+ * attached to, and throws ClusterError `resourceExhausted` when the reader was too slow and has been detached,
+ * `unavailable` when the shim was lost.
+ */
 export interface AttachedClient extends AsyncIterable<OutputPiece> {
   /** Resolves when more may be written. @throws ClusterError when the container's stdin is closed */
   write(bytes: Uint8Array): Promise<void>;
@@ -55,7 +65,8 @@ export interface AttachedClient extends AsyncIterable<OutputPiece> {
 }
 
 /** One container that is no task's: made once, started any number of times. Each call may be repeated after a crash. */
-export interface RuntimeContainer {
+export interface RuntimeContainer
+  extends Pick<LiveContainer, 'createExec' | 'exec' | 'execs' | 'top' | 'stats'> {
   readonly life: ContainerLife;
   readonly facts: LocalFacts;
   /** The number of the signal that is to end it; 0 until it has been created. */

@@ -129,6 +129,26 @@ export class FakeRuntimeContainer implements RuntimeContainer {
     this.calls.push(`resize ${rows}x${columns}`);
   }
 
+  async top(): Promise<never> {
+    throw notOfAFake();
+  }
+
+  async stats(): Promise<never> {
+    throw notOfAFake();
+  }
+
+  async createExec(): Promise<never> {
+    throw notOfAFake();
+  }
+
+  exec(): never {
+    throw notOfAFake();
+  }
+
+  execs(): readonly [] {
+    return [];
+  }
+
   ended(signal: AbortSignal): Promise<void> {
     return this.runtime.changed.until(() => !this.isUp, signal);
   }
@@ -139,6 +159,8 @@ export class FakeRuntimeContainer implements RuntimeContainer {
     this.runtime.changed.notify();
   }
 }
+
+const notOfAFake = () => new ClusterError('unimplemented', 'a fake container has no processes');
 
 /** A client's hold on a fake container, whose output a test writes. */
 export class FakeClient implements AttachedClient {

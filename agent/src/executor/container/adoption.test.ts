@@ -1,19 +1,15 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import { delay, systemClock } from '@tessera/shared/env';
-import { type ContainerStatus, Task } from '@tessera/shared/model';
+import type { Task } from '@tessera/shared/model';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { ContainerExecutor } from './container-executor.js';
+import { AgentProcess } from './testing/killable-agent.js';
 import { openRig, type Rig, readLog } from './testing/rig.js';
 
 // Processes of Node are started here, which takes seconds on a busy machine.
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });
 
 const { signal } = new AbortController();
-const AGENT = fileURLToPath(new URL('./testing/agent-process.ts', import.meta.url));
 
 let rig: Rig;
 beforeEach(async () => {
@@ -22,39 +18,6 @@ beforeEach(async () => {
 afterEach(async () => {
   await rig.close();
 });
-
-/** An agent that can be killed. */
-class AgentProcess {
-  readonly #child: ChildProcess;
-  readonly #lines: AsyncIterator<string>;
-
-  constructor() {
-    const { dataDir, runDir, cgroupParent } = rig.options;
-    const where = JSON.stringify({ dataDir, runDir, cgroupParent, layer: rig.layer });
-    this.#child = spawn(process.execPath, ['--conditions=tessera-source', '--import', 'tsx', AGENT, where], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
-    this.#lines = createInterface({ input: this.#child.stdout! })[Symbol.asyncIterator]();
-  }
-
-  async start(task: Task): Promise<ContainerStatus> {
-    if ((await this.prepare(task)) === undefined) throw new Error('the agent has gone');
-    return JSON.parse((await this.#lines.next()).value as string) as ContainerStatus;
-  }
-
-  /** Resolves between preparing and starting, which goes on. */
-  async prepare(task: Task): Promise<string | undefined> {
-    await this.#lines.next(); // ready
-    this.#child.stdin!.write(`${JSON.stringify(Task.toJSON(task))}\n`);
-    return (await this.#lines.next()).value as string | undefined;
-  }
-
-  async kill(): Promise<void> {
-    const exit = once(this.#child, 'exit');
-    this.#child.kill('SIGKILL');
-    await exit;
-  }
-}
 
 /** The next agent on the same host. */
 async function nextAgent(tasks: readonly Task[]): Promise<ContainerExecutor> {
@@ -81,7 +44,7 @@ const shimOf = (pid: number): number =>
   Number(/^PPid:\s*(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
 
 test('a container outlives a killed agent and is adopted by the next: same pid, same log, its exit code', async () => {
-  const agent = new AgentProcess();
+  const agent = new AgentProcess(rig);
   const task = rig.task([
     'sh',
     '-c',
@@ -105,7 +68,7 @@ test('a container outlives a killed agent and is adopted by the next: same pid, 
 });
 
 test('a container that ended while no agent was there is found with its exit code and log', async () => {
-  const agent = new AgentProcess();
+  const agent = new AgentProcess(rig);
   const task = rig.task(['sh', '-c', 'while [ ! -e /go ]; do sleep 0.02; done; echo done; exit 9']);
   const { containerId, pid } = await agent.start(task);
   await agent.kill();
@@ -125,7 +88,7 @@ test('a container that ended while no agent was there is found with its exit cod
 });
 
 test('containers of tasks that nobody knows any more are removed at start', async () => {
-  const agent = new AgentProcess();
+  const agent = new AgentProcess(rig);
   const { pid } = await agent.start(rig.task(['sleep', '1000']));
   await agent.kill();
 
@@ -138,7 +101,7 @@ test('containers of tasks that nobody knows any more are removed at start', asyn
 
 test('an agent killed in the middle of starts leaves nothing that its successor cannot start anew', async () => {
   for (let round = 0; round < 8; round += 2) {
-    const agent = new AgentProcess();
+    const agent = new AgentProcess(rig);
     const task = rig.task(['sleep', '1000'], { hostname: `round-${round}` });
     await agent.prepare(task);
     // The start is under way now; each round kills a little later.
@@ -176,7 +139,7 @@ test('a killed shim takes its container with it, recorded as 137 "shim lost"', a
 });
 
 test('a shim killed while no agent was there is found lost, and its container killed', async () => {
-  const agent = new AgentProcess();
+  const agent = new AgentProcess(rig);
   const task = rig.task(['sleep', '1000']);
   const { pid } = await agent.start(task);
   await agent.kill();
@@ -190,7 +153,7 @@ test('a shim killed while no agent was there is found lost, and its container ki
 });
 
 test('after a reboot a container that ran is recorded as exited, 255', async () => {
-  const agent = new AgentProcess();
+  const agent = new AgentProcess(rig);
   const task = rig.task(['sleep', '1000']);
   const { pid, containerId } = await agent.start(task);
   await agent.kill();

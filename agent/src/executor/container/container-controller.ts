@@ -59,6 +59,8 @@ export class ContainerController implements Controller {
       attachments: task.networks,
       dnsServers: spec.dnsServers,
       standalone: false,
+      tty: spec.tty,
+      stdin: spec.openStdin ? ('open' as const) : ('closed' as const),
     };
     this.#container = new Container(parts.host, record, dataDir, runDir);
     parts.containers.set(task.id, this.#container);

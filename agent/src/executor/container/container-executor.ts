@@ -7,11 +7,13 @@ import type { ContainerRuntime } from '../../containers/runtime.js';
 import type { ImageStore } from '../../image/image-store.js';
 import type { ContainerNetwork, NetworkFiles, Sandbox } from '../../network/container-network.js';
 import type { Controller, Executor } from '../executor.js';
+import type { LiveContainer } from '../live-container.js';
 import type { TaskLogs } from '../task-logs.js';
 import { parsePermitted } from './capabilities.js';
 import { type CgroupDriver, openCgroups } from './cgroups/index.js';
 import { Container, type ContainerHost } from './container.js';
 import { ContainerController, sandboxOf } from './container-controller.js';
+import { ContainerOperations } from './container-operations.js';
 import { type ContainerRecord, readRecord } from './container-record.js';
 import { type HostFacts, SpecCompiler } from './container-spec.js';
 import { SegmentTaskLogs } from './logs/segment-task-logs.js';
@@ -74,7 +76,15 @@ export class ContainerExecutor implements Executor, ContainerRuntime {
   ) {
     const { images, network, random, clock, logger } = options;
     this.#parts = {
-      host: { clock, logger, cgroups, bootId: facts.bootId, trash },
+      host: {
+        clock,
+        logger,
+        cgroups,
+        bootId: facts.bootId,
+        trash,
+        capabilities: facts.capabilities,
+        newId: () => newHexId(random),
+      },
       compiler: new SpecCompiler(cgroups, facts, defaultFilter),
       images,
       network,
@@ -114,6 +124,16 @@ export class ContainerExecutor implements Executor, ContainerRuntime {
       standalone.set(id, container);
     }
     return container;
+  }
+
+  /** The container of this id, a task's or not, that is here. */
+  live(containerId: string): LiveContainer | undefined {
+    const { standalone, containers, host } = this.#parts;
+    const own = standalone.get(containerId);
+    if (own) return own;
+    for (const container of containers.values())
+      if (container.id === containerId) return new ContainerOperations(container, host);
+    return undefined;
   }
 
   get cgroups(): CgroupDriver {

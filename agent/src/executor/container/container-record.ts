@@ -1,8 +1,9 @@
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { makeContainer } from '@tessera/native';
 import type { NetworkAttachment, PortBinding } from '@tessera/shared/model';
 import { z } from 'zod';
 import type { ExitStatus } from '../executor.js';
+import type { ExecRequest } from '../live-container.js';
 
 // What lies in a container's directory, and outlives agent, shim and boot:
 //   container.json  written by the agent before anything else
@@ -12,6 +13,8 @@ import type { ExitStatus } from '../executor.js';
 // and in its run directory, which does not outlive a boot:
 //   run             written by the shim once the command runs
 //   shim.sock       where the shim listens
+//   exec-ID.json    written by the agent before an exec is started
+//   exec-ID         written by the shim when its command runs, and when it has ended
 
 const schema = z.object({
   version: z.literal(1),
@@ -27,6 +30,8 @@ const schema = z.object({
   ),
   dnsServers: z.array(z.string()).default([]),
   standalone: z.boolean().default(false),
+  tty: z.boolean().default(false),
+  stdin: z.enum(['closed', 'open', 'once']).default('closed'),
 });
 
 export interface ContainerRecord {
@@ -43,6 +48,9 @@ export interface ContainerRecord {
   readonly dnsServers: readonly string[];
   /** No task's: `taskId` is its own id, it may run many times, and it stays when it has ended. */
   readonly standalone: boolean;
+  readonly tty: boolean;
+  /** `once`: closed when the first client that wrote to it has no more. */
+  readonly stdin: 'closed' | 'open' | 'once';
 }
 
 // A container that is no task's has one more file, `start.json`: of the run under way, or of the last one. It is there
@@ -92,6 +100,7 @@ export async function forgetRun(dataDir: string, runDir: string): Promise<void> 
   await mkdir(runDir, { recursive: true, mode: 0o700 });
   for (const path of [`${dataDir}/start.json`, `${dataDir}/exit`, `${runDir}/run`, `${runDir}/shim.sock`])
     await rm(path, { force: true });
+  for (const id of await listExecs(runDir)) await removeExec(runDir, id);
 }
 
 /** Makes the directories; the record is the first thing in them, so that leftovers can always be named. */
@@ -152,6 +161,62 @@ export function parseExit(text: string): ExitStatus {
     ...(error === undefined ? {} : { error }),
   };
 }
+
+/** An exec's record, written by the shim: when its command runs, and again when it has ended. */
+export interface ExecRecord {
+  readonly process: number;
+  readonly pid: number;
+  /** Undefined: it runs, or its shim has been lost. */
+  readonly exitCode: number | undefined;
+}
+
+/** Ids of the execs that have left something in a container's run directory. */
+export async function listExecs(runDir: string): Promise<string[]> {
+  const names = await readdir(runDir).catch(() => [] as string[]);
+  return names.flatMap((name) => /^exec-([0-9a-z]+)\.json$/.exec(name)?.[1] ?? []);
+}
+
+export async function readExec(runDir: string, id: string): Promise<ExecRecord | undefined> {
+  const text = await readOptional(`${runDir}/exec-${id}`);
+  if (text === undefined) return undefined;
+  const values = parseLines(text);
+  const code = values.get('code');
+  return {
+    process: Number(values.get('process')),
+    pid: Number(values.get('pid')),
+    exitCode: code === undefined ? undefined : Number(code),
+  };
+}
+
+/** What was asked for, beside what became of it. */
+export async function writeExecRequest(runDir: string, id: string, request: ExecRequest): Promise<void> {
+  await writeFile(`${runDir}/exec-${id}.json`, JSON.stringify(request), { mode: 0o600 });
+}
+
+export async function readExecRequest(runDir: string, id: string): Promise<ExecRequest | undefined> {
+  const text = await readOptional(`${runDir}/exec-${id}.json`);
+  try {
+    return text === undefined ? undefined : execSchema.parse(JSON.parse(text));
+  } catch {
+    return undefined; // cut short by a crash
+  }
+}
+
+export async function removeExec(runDir: string, id: string): Promise<void> {
+  await Promise.all(
+    [`exec-${id}.json`, `exec-${id}`].map((name) => rm(`${runDir}/${name}`, { force: true })),
+  );
+}
+
+const execSchema = z.object({
+  args: z.array(z.string()),
+  env: z.array(z.string()),
+  user: z.string(),
+  workingDir: z.string(),
+  privileged: z.boolean(),
+  tty: z.boolean(),
+  stdin: z.boolean(),
+});
 
 /** Lines of "key value". */
 function parseLines(text: string): Map<string, string> {

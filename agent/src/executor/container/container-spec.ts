@@ -133,11 +133,16 @@ function ownRecords(
     { name: 'USER', strings: [spec.user || image.config.user] },
     ...(spec.groups.length > 0 ? [{ name: 'GROUPS', strings: spec.groups } as const] : []),
     { name: 'CWD', strings: [absolute(spec.dir || image.config.workingDir || '/', 'dir')] },
-    { name: 'FLAGS', numbers: [noNewPrivileges ? SPEC_FLAGS.FLAG_NO_NEW_PRIVILEGES : 0] },
+    { name: 'FLAGS', numbers: [flagsOf(spec, noNewPrivileges)] },
     { name: 'ENV', strings: environmentOf(spec, image.config, hostname) },
     { name: 'ARGS', strings: commandOf(spec, image.config) },
   ];
 }
+
+const flagsOf = ({ openStdin, tty }: ContainerSpec, noNewPrivileges: boolean): number =>
+  (noNewPrivileges ? SPEC_FLAGS.FLAG_NO_NEW_PRIVILEGES : 0) |
+  (openStdin ? SPEC_FLAGS.FLAG_STDIN : 0) |
+  (tty ? SPEC_FLAGS.FLAG_TTY : 0);
 
 /** Layers top first, by names relative to the directory they share: 127 of them must fit a page of mount options. */
 export function rootRecord(layers: readonly Snapshot[], readOnly: boolean, parts: boolean): SpecRecord {

@@ -1,7 +1,9 @@
 import { clear, Shim, type ShimExit } from '@tessera/native';
 import type { Clock, Logger } from '@tessera/shared/env';
+import { ClusterError } from '@tessera/shared/errors';
 import type { ExitStatus } from '../executor.js';
 import type { CgroupDriver } from './cgroups/index.js';
+import { ContainerExecs } from './container-execs.js';
 import { type ContainerRecord, readExit, readRun, writeExit } from './container-record.js';
 import { startError } from './start-error.js';
 import type { Trash } from './trash.js';
@@ -12,6 +14,9 @@ export interface ContainerHost {
   readonly cgroups: CgroupDriver;
   readonly bootId: string;
   readonly trash: Trash;
+  /** The agent's own permitted capabilities. */
+  readonly capabilities: bigint;
+  readonly newId: () => string;
 }
 
 type Life =
@@ -42,6 +47,9 @@ export class Container {
   /** Settles when nothing more will be logged: it has ended, or was removed. */
   readonly closed: Promise<void>;
   isClosed = false;
+  readonly execs: ContainerExecs;
+  /** What is done between the shim's first word and the command: attaching, the terminal's size. */
+  readonly #beforeGo: ((shim: Shim | undefined) => Promise<void>)[] = [];
 
   constructor(
     private readonly host: ContainerHost,
@@ -49,6 +57,15 @@ export class Container {
     readonly dataDir: string,
     readonly runDir: string,
   ) {
+    this.execs = new ContainerExecs({
+      runDir,
+      hostCapabilities: host.capabilities,
+      newId: host.newId,
+      shim: async () => {
+        await this.refusePaused('exec');
+        return this.runningShim('exec');
+      },
+    });
     this.ended = new Promise((resolve) => {
       this.#settleEnd = resolve;
     });
@@ -89,7 +106,8 @@ export class Container {
       shim.begin(spec);
       const pid = await shim.created;
       if (pid !== undefined) {
-        await attach(pid).catch((error: unknown) => this.#attachFailed(shim, error));
+        const attached = attach(pid).catch((error: unknown) => this.#attachFailed(shim, error));
+        await Promise.all([attached, this.#prepareGo(shim)]);
         // The outcome tells why, should the process have ended meanwhile.
         void shim.go().catch(() => {});
       }
@@ -100,12 +118,42 @@ export class Container {
       this.#run(shim, pid!, outcome.atMs);
     } catch (error) {
       this.#life = { kind: 'prepared' };
+      await this.#prepareGo(undefined);
       await this.#abandon(shim);
       signal.throwIfAborted();
       throw error;
     } finally {
       signal.removeEventListener('abort', onAbort);
     }
+  }
+
+  /** Does something before the command can run; with undefined when it will not. */
+  beforeGo(work: (shim: Shim | undefined) => Promise<void>): void {
+    this.#beforeGo.push(work);
+  }
+
+  async #prepareGo(shim: Shim | undefined): Promise<void> {
+    const works = this.#beforeGo.splice(0);
+    if (works.length === 0) return;
+    await shim?.listening().catch(() => {}); // the outcome tells
+    await Promise.all(works.map((work) => work(shim)));
+  }
+
+  /** @throws ClusterError `conflict` when it does not run, `failedPrecondition` when its shim cannot do this */
+  runningShim(what: string): Shim {
+    if (this.#life.kind !== 'running')
+      throw new ClusterError('conflict', `container ${this.id} is not running`);
+    this.#life.shim.require(what);
+    return this.#life.shim;
+  }
+
+  /** @throws ClusterError `conflict` */
+  async refusePaused(what: string): Promise<void> {
+    if (await this.host.cgroups.isFrozen(this.id))
+      throw new ClusterError(
+        'conflict',
+        `container ${this.id} is paused, unpause the container before ${what}`,
+      );
   }
 
   /** Its process got as far as it could meanwhile: where that failed, its namespaces went, and that is the reason. */
@@ -170,7 +218,10 @@ export class Container {
   async adopt(): Promise<void> {
     const run = await readRun(this.runDir);
     const exit = await readExit(this.dataDir);
-    if (exit) return this.#end(exit, run?.startedAtMs ?? 0);
+    if (exit) {
+      await this.execs.adopt(undefined);
+      return this.#end(exit, run?.startedAtMs ?? 0);
+    }
     if (this.record.bootId !== this.host.bootId)
       return this.#end(await this.#declare(RESTARTED), run?.startedAtMs ?? 0);
 
@@ -179,6 +230,7 @@ export class Container {
       // Its run record is written right after the start; until then its own time is the best there is.
       const startedAtMs =
         run?.startedAtMs ?? (await readRun(this.runDir))?.startedAtMs ?? this.host.clock.now();
+      await this.execs.adopt(found.shim);
       return this.#run(found.shim, found.state.pid, startedAtMs);
     }
     if (found) {
@@ -210,6 +262,7 @@ export class Container {
 
   #end(status: ExitStatus, startedAtMs: number): void {
     this.#life = { kind: 'ended', status, startedAtMs };
+    this.execs.end();
     this.#settleEnd(status);
     this.#close();
   }
@@ -235,6 +288,7 @@ export class Container {
       await this.signal(9);
       await this.ended;
     } else await this.discard();
+    await this.#prepareGo(undefined);
     // The shim, if it has just ended, removes the groups meanwhile: whoever is first, they go once.
     await Promise.all([
       this.host.trash.discard(this.id, this.runDir, this.dataDir),

@@ -110,7 +110,6 @@ export function sysctls(spec: ContainerSpec, settings: HostSettings): SpecRecord
 /** What later issues bring; refused by name rather than ignored. */
 export function refuseUnimplemented(spec: ContainerSpec): void {
   const refused = [
-    [spec.tty, 'tty'],
     [spec.init, 'init'],
     [spec.mounts.some(({ type }) => type === 'volume'), 'mount type=volume'],
   ] as const;

@@ -9,16 +9,10 @@ import {
   TaskSpec,
 } from '@tessera/shared/model';
 import type { ContainerAssignment } from '@tessera/shared/wire';
-import type {
-  AttachedClient,
-  AttachOrder,
-  ContainerLife,
-  LocalFacts,
-  RuntimeContainer,
-  StopOrder,
-} from '../../containers/runtime.js';
+import type { ContainerLife, LocalFacts, RuntimeContainer, StopOrder } from '../../containers/runtime.js';
 import type { ImageConfig, LocalImage } from '../../image/image-store.js';
 import type { NetworkFiles, Sandbox } from '../../network/container-network.js';
+import type { LiveContainer } from '../live-container.js';
 import { abortable } from './abortable.js';
 import { Container } from './container.js';
 import { checkSources, DEFAULT_STOP_GRACE_MS, sandboxOf } from './container-controller.js';
@@ -32,8 +26,8 @@ import {
   writeStart,
 } from './container-record.js';
 import { hostSettings, networkKind } from './host-config.js';
-import { LogFollower } from './logs/log-follower.js';
 import type { LogSource } from './logs/segment-task-logs.js';
+import { RunAccess } from './run-access.js';
 import { parseSignal } from './signals.js';
 
 const NO_FACTS: LocalFacts = { networks: [], ports: [] };
@@ -43,19 +37,27 @@ const CREATED: ContainerLife = { kind: 'created' };
  * A container that is no task's, on this host: its files stay, and each run over them is a `Container` of its own,
  * started once.
  */
-export class StandaloneContainer implements RuntimeContainer {
+export class StandaloneContainer extends RunAccess implements RuntimeContainer, LiveContainer {
   #record: ContainerRecord | undefined;
   /** The run under way, or the last one. */
   #run: Container | undefined;
   #start: StartRecord | undefined;
   #isPaused = false;
-  /** Those who wait for the next run. */
-  readonly #nextRun = new Set<(source: LogSource) => void>();
 
   constructor(
     readonly id: string,
     private readonly parts: ExecutorParts,
-  ) {}
+  ) {
+    super(parts.host);
+  }
+
+  protected get record(): ContainerRecord | undefined {
+    return this.#record;
+  }
+
+  protected get run(): Container | undefined {
+    return this.#run;
+  }
 
   get life(): ContainerLife {
     if (!this.#record) return { kind: 'none' };
@@ -141,6 +143,8 @@ export class StandaloneContainer implements RuntimeContainer {
         attachments: assignment.placement?.networks ?? [],
         dnsServers: spec.dnsServers,
         standalone: true,
+        tty: spec.tty,
+        stdin: spec.openStdin ? (container.stdinOnce ? 'once' : 'open') : 'closed',
       };
       // What cannot be honoured is to be known now, not at the start.
       this.#compile(record, container, image);
@@ -178,8 +182,7 @@ export class StandaloneContainer implements RuntimeContainer {
       this.#start = start;
       this.#isPaused = false;
       this.#run = run;
-      for (const tell of this.#nextRun) tell(run);
-      this.#nextRun.clear();
+      await this.tellNextRun(run);
       await run.start(spec, (pid) => this.#attach(run, pid, start, signal), signal);
     } catch (error) {
       await run.discard();
@@ -235,26 +238,6 @@ export class StandaloneContainer implements RuntimeContainer {
     if (this.#running()) await cgroups.update(this.id, limits);
   }
 
-  async attach(order: AttachOrder): Promise<AttachedClient> {
-    const run = this.#running();
-    const source: Promise<LogSource> = run
-      ? Promise.resolve(run)
-      : new Promise((resolve) => this.#nextRun.add(resolve));
-    const follower = await LogFollower.open(this.parts.dataDir(this.id), order);
-    return {
-      [Symbol.asyncIterator]: () => follower.read(source),
-      write: async () => {
-        throw new ClusterError('failedPrecondition', 'stdin is closed');
-      },
-      endInput: async () => {},
-      close: () => follower.close(),
-    };
-  }
-
-  async resize(): Promise<void> {
-    throw new ClusterError('failedPrecondition', `container ${this.id} has no terminal`);
-  }
-
   async ended(signal: AbortSignal): Promise<void> {
     const run = this.#running();
     if (run) await abortable(run.ended, signal);
@@ -265,6 +248,7 @@ export class StandaloneContainer implements RuntimeContainer {
     const [dataDir, runDir] = this.#dirs();
     const run = this.#run ?? (this.#record && new Container(this.parts.host, this.#record, dataDir, runDir));
     if (run) await this.parts.dispose(run);
+    await this.tellNextRun(undefined);
     this.#run = undefined;
     this.#record = undefined;
     this.#start = undefined;

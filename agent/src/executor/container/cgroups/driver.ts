@@ -1,4 +1,5 @@
 import type { SpecRecord } from '@tessera/native';
+import type { ContainerStats } from '../../live-container.js';
 
 /** What a container may use. Absent: no bound. */
 export interface GroupLimits {
@@ -55,6 +56,11 @@ export interface GroupUsage {
   readonly oomKills: number;
 }
 
+/** What the kernel counts of a container's group. */
+export type GroupStats = Pick<ContainerStats, 'memory' | 'pids' | 'blockIo'> & {
+  readonly cpu: Omit<ContainerStats['cpu'], 'hostNs' | 'processors'>;
+};
+
 /** The cgroups of this host's containers, whatever the kernel's layout: everything lies below one parent. */
 export interface CgroupDriver {
   readonly mode: 'v1' | 'v2' | 'hybrid';
@@ -74,6 +80,10 @@ export interface CgroupDriver {
   update(containerId: string, limits: GroupLimits): Promise<void>;
   /** @throws ClusterError `notFound` when the group is gone */
   usage(containerId: string): Promise<GroupUsage>;
+  /** @throws ClusterError `notFound` when the group is gone */
+  stats(containerId: string): Promise<GroupStats>;
+  /** Pids, as this host has them, of all in the group and below. */
+  processes(containerId: string): Promise<number[]>;
   /** Ids that have a group, whoever made it. */
   list(): Promise<string[]>;
   /** Removes the parent and its parts, if no container is left. For labs and tests. */

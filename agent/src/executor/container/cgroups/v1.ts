@@ -1,18 +1,23 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { totalmem } from 'node:os';
 import { clear, killGroup, SPEC_FLAGS, type SpecRecord } from '@tessera/native';
 import { ClusterError } from '@tessera/shared/errors';
 import { MOUNT_ATTR } from '../mount-flags.js';
 import { blockFilesV1 } from './block.js';
-import type { CgroupDriver, DeviceRule, GroupLimits, GroupUsage } from './driver.js';
+import type { CgroupDriver, DeviceRule, GroupLimits, GroupStats, GroupUsage } from './driver.js';
 import type { CgroupLayout, Hierarchy } from './hierarchies.js';
+import { parseBlkio } from './io.js';
 import {
   bandwidth,
   counter,
+  counters,
   file,
   fileOfLines,
   groupMount,
   READONLY_MOUNT,
+  readProcesses,
   swapLimit,
+  TICK_NS,
   writeFiles,
 } from './values.js';
 
@@ -166,6 +171,56 @@ export class CgroupV1 implements CgroupDriver {
     } catch (error) {
       throw new ClusterError('notFound', `container ${containerId} has no cgroup`, { cause: error });
     }
+  }
+
+  async stats(containerId: string): Promise<GroupStats> {
+    const read = (controller: string, file: string) =>
+      readFile(`${this.#path(controller, containerId) ?? ''}/${file}`, 'utf8');
+    const readIf = (controller: string, file: string) => read(controller, file).catch(() => '');
+    try {
+      const [total, times, cpu, usage, max, limit, failures, memory] = await Promise.all([
+        read('cpuacct', 'cpuacct.usage'),
+        read('cpuacct', 'cpuacct.stat'),
+        readIf('cpu', 'cpu.stat'),
+        read('memory', 'memory.usage_in_bytes'),
+        read('memory', 'memory.max_usage_in_bytes'),
+        read('memory', 'memory.limit_in_bytes'),
+        read('memory', 'memory.failcnt'),
+        read('memory', 'memory.stat'),
+      ]);
+      const [pids, pidsMax, bytes, operations] = await Promise.all([
+        readIf('pids', 'pids.current'),
+        readIf('pids', 'pids.max'),
+        readIf('blkio', 'blkio.throttle.io_service_bytes_recursive'),
+        readIf('blkio', 'blkio.throttle.io_serviced_recursive'),
+      ]);
+      return {
+        cpu: {
+          totalNs: Number(total),
+          userNs: counter(times, 'user') * TICK_NS,
+          systemNs: counter(times, 'system') * TICK_NS,
+          periods: counter(cpu, 'nr_periods'),
+          throttledPeriods: counter(cpu, 'nr_throttled'),
+          throttledNs: counter(cpu, 'throttled_time'),
+        },
+        memory: {
+          usageBytes: Number(usage),
+          limitBytes: Math.min(Number(limit), totalmem()),
+          maxUsageBytes: Number(max),
+          failures: Number(failures),
+          details: counters(memory),
+        },
+        pids: { current: Number(pids), limit: /^\d/.test(pidsMax) ? Number(pidsMax) : undefined },
+        blockIo: parseBlkio(bytes, operations),
+      };
+    } catch (error) {
+      throw new ClusterError('notFound', `container ${containerId} has no cgroup`, { cause: error });
+    }
+  }
+
+  async processes(containerId: string): Promise<number[]> {
+    const path = this.#path('freezer', containerId) ?? this.#path('pids', containerId)!;
+    return readProcesses(path);
   }
 
   async list(): Promise<string[]> {

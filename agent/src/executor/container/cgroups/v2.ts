@@ -1,9 +1,20 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { totalmem } from 'node:os';
 import { clear, killGroup, SPEC_FLAGS, type SpecRecord } from '@tessera/native';
 import { ClusterError } from '@tessera/shared/errors';
 import { blockFilesV2 } from './block.js';
-import type { CgroupDriver, DeviceRule, GroupLimits, GroupUsage } from './driver.js';
-import { bandwidth, counter, file, groupMount, swapLimit, writeFiles } from './values.js';
+import type { CgroupDriver, DeviceRule, GroupLimits, GroupStats, GroupUsage } from './driver.js';
+import { parseIoStat } from './io.js';
+import {
+  bandwidth,
+  counter,
+  counters,
+  file,
+  groupMount,
+  readProcesses,
+  swapLimit,
+  writeFiles,
+} from './values.js';
 
 /** Controllers we pass on to our groups, where the kernel and those above us give them. */
 const CONTROLLERS = ['cpu', 'cpuset', 'io', 'memory', 'pids'];
@@ -114,6 +125,49 @@ export class CgroupV2 implements CgroupDriver {
     } catch (error) {
       throw new ClusterError('notFound', `container ${containerId} has no cgroup`, { cause: error });
     }
+  }
+
+  async stats(containerId: string): Promise<GroupStats> {
+    const read = (file: string) => readFile(`${this.#path(containerId)}/${file}`, 'utf8');
+    const readIf = (file: string) => read(file).catch(() => '');
+    try {
+      const [cpu, usage, max, limit, events, memory, pids, pidsMax, io] = await Promise.all([
+        read('cpu.stat'),
+        readIf('memory.current'),
+        readIf('memory.peak'),
+        readIf('memory.max'),
+        readIf('memory.events'),
+        readIf('memory.stat'),
+        readIf('pids.current'),
+        readIf('pids.max'),
+        readIf('io.stat'),
+      ]);
+      return {
+        cpu: {
+          totalNs: counter(cpu, 'usage_usec') * 1000,
+          userNs: counter(cpu, 'user_usec') * 1000,
+          systemNs: counter(cpu, 'system_usec') * 1000,
+          periods: counter(cpu, 'nr_periods'),
+          throttledPeriods: counter(cpu, 'nr_throttled'),
+          throttledNs: counter(cpu, 'throttled_usec') * 1000,
+        },
+        memory: {
+          usageBytes: Number(usage),
+          limitBytes: /^\d/.test(limit) ? Math.min(Number(limit), totalmem()) : totalmem(),
+          maxUsageBytes: Number(max),
+          failures: counter(events, 'max'),
+          details: counters(memory),
+        },
+        pids: { current: Number(pids), limit: /^\d/.test(pidsMax) ? Number(pidsMax) : undefined },
+        blockIo: parseIoStat(io),
+      };
+    } catch (error) {
+      throw new ClusterError('notFound', `container ${containerId} has no cgroup`, { cause: error });
+    }
+  }
+
+  processes(containerId: string): Promise<number[]> {
+    return readProcesses(this.#path(containerId));
   }
 
   async list(): Promise<string[]> {

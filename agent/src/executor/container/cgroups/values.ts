@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { SPEC_FLAGS, type SpecRecord } from '@tessera/native';
 import { ClusterError } from '@tessera/shared/errors';
 import { MOUNT_ATTR, PROPAGATION } from '../mount-flags.js';
@@ -64,4 +64,29 @@ export async function writeFiles(path: string, records: readonly SpecRecord[]): 
       });
     }
   }
+}
+
+/** The kernel counts processor time in hundredths of a second for us, on every machine (USER_HZ). */
+export const TICK_NS = 10_000_000;
+
+/** Everything in the group and below: a container may have made groups of its own. */
+export async function readProcesses(path: string): Promise<number[]> {
+  const lists = await readdir(path, { recursive: true, withFileTypes: true }).then(
+    (entries) =>
+      entries
+        .filter(({ name }) => name === 'cgroup.procs')
+        .map((entry) => `${entry.parentPath}/${entry.name}`),
+    () => [] as string[],
+  );
+  const contents = await Promise.all(lists.map((list) => readFile(list, 'utf8').catch(() => '')));
+  return contents.flatMap((content) => content.split('\n').filter(Boolean).map(Number)).sort((a, b) => a - b);
+}
+
+/** All lines "name number". */
+export function counters(content: string): Record<string, number> {
+  const entries = content.split('\n').flatMap((line): [string, number][] => {
+    const space = line.indexOf(' ');
+    return space < 0 ? [] : [[line.slice(0, space), Number(line.slice(space + 1))]];
+  });
+  return Object.fromEntries(entries);
 }

@@ -15,9 +15,12 @@ import { join } from 'node:path';
 import { delay, silentLogger, systemClock, systemRandom } from '@tessera/shared/env';
 import type { ContainerSpec, Task, TaskSpec } from '@tessera/shared/model';
 import { aTask, aTaskSpec } from '@tessera/shared/testing';
+import type { AttachedClient } from '../../../containers/runtime.js';
 import type { ImageConfig, ImageStore, LocalImage } from '../../../image/image-store.js';
 import type { Controller } from '../../executor.js';
+import type { ExecRequest } from '../../live-container.js';
 import { ContainerExecutor, type ContainerExecutorOptions } from '../container-executor.js';
+import { anAssignment, PersonContainer, type PersonOptions } from './person.js';
 
 // What tests with real containers need: a root file system made of busybox, an image store that has it as one
 // layer, and an executor whose directories and cgroups are nobody else's.
@@ -57,6 +60,9 @@ const APPLETS = [
   'mkfifo',
   'unshare',
   'wc',
+  'stty',
+  'tty',
+  'printf',
 ];
 
 /** Makes a root file system of busybox-static below `root`. */
@@ -120,6 +126,12 @@ export interface Rig {
   readonly options: ContainerExecutorOptions;
   /** A task that runs this command. */
   task(args: readonly string[], container?: Partial<ContainerSpec>, spec?: Partial<TaskSpec>): Task;
+  /** A container of nobody's task that runs this command. */
+  create(
+    args: readonly string[],
+    container?: Partial<ContainerSpec>,
+    options?: PersonOptions,
+  ): Promise<PersonContainer>;
   /** Prepares, starts, waits and removes; with the log as text. */
   run(task: Task): Promise<{ exitCode: number; oomKilled: boolean; stdout: string; stderr: string }>;
   /** Resolves once the container of this controller has written `text` to its log. */
@@ -161,6 +173,8 @@ export async function openRig(
         spec: { ...base, container: { ...base.container!, image: 'busybox', args: [...args], ...container } },
       });
     },
+    create: (args, container, more) =>
+      new PersonContainer(executor, anAssignment(args, container, more)).create(),
     async run(task) {
       const { signal } = new AbortController();
       const controller = executor.controller(task);
@@ -205,3 +219,27 @@ export function readLog(dataDir: string): { stdout: string; stderr: string } {
   }
   return text;
 }
+
+/** Everything a process writes until it ends, or until `enough`. */
+export async function readAll(
+  streams: AttachedClient,
+  enough: (output: { stdout: string; stderr: string }) => boolean = () => false,
+): Promise<{ stdout: string; stderr: string }> {
+  const output = { stdout: '', stderr: '' };
+  for await (const { stream, bytes } of streams) {
+    output[stream] += Buffer.from(bytes).toString('latin1');
+    if (enough(output)) break;
+  }
+  return output;
+}
+
+export const anExec = (args: readonly string[], part: Partial<ExecRequest> = {}): ExecRequest => ({
+  args,
+  env: [],
+  user: '',
+  workingDir: '',
+  privileged: false,
+  tty: false,
+  stdin: false,
+  ...part,
+});
