@@ -102,6 +102,7 @@ export class Container {
     const shim = await (waiting ?? Shim.spawn());
     const onAbort = () => shim.kill();
     signal.addEventListener('abort', onAbort, { once: true });
+    let isLeaving = false;
     try {
       shim.begin(spec);
       const pid = await shim.created;
@@ -112,6 +113,7 @@ export class Container {
         void shim.go().catch(() => {});
       }
       const outcome = await shim.outcome;
+      isLeaving = outcome.kind === 'failed';
       if (outcome.kind === 'failed') throw startError(outcome.failure);
       if (outcome.kind === 'lost')
         throw startError({ stage: 'DIED', errno: 0, detail: signal.aborted ? 'aborted' : '' });
@@ -119,7 +121,7 @@ export class Container {
     } catch (error) {
       this.#life = { kind: 'prepared' };
       await this.#prepareGo(undefined);
-      await this.#abandon(shim);
+      await this.#abandon(shim, isLeaving);
       signal.throwIfAborted();
       throw error;
     } finally {
@@ -164,9 +166,12 @@ export class Container {
     throw error;
   }
 
-  /** A shim that will not run the command: it and its process go. */
-  async #abandon(shim: Shim): Promise<void> {
-    shim.kill();
+  /**
+   * A shim that will not run the command: it and its process go. One that has said so itself clears up, lets those who
+   * are attached read, and goes.
+   */
+  async #abandon(shim: Shim, isLeaving = false): Promise<void> {
+    if (!isLeaving) shim.kill();
     await shim.ended();
     shim.release();
     await this.host.cgroups.kill(this.id);
