@@ -7,6 +7,8 @@
 
 /* Pieces read from one stream before others have their turn. */
 #define PIECES_AT_ONCE 4
+/* How often stdout may go on before stderr has a turn all the same. */
+#define TURNS_MAX 64
 /* How long the last words of a terminal may take to come through the kernel's own queue, in ms. */
 #define TERMINAL_FLUSH_MS 100
 
@@ -92,12 +94,14 @@ static int read_piece(struct shim *shim, struct process *process, int fd, struct
   return 1;
 }
 
-static void read_stream(struct shim *shim, struct process *process, int *fd, struct log_stream *log) {
+/* Whether there may be more. */
+static int read_stream(struct shim *shim, struct process *process, int *fd, struct log_stream *log) {
   for (int i = 0; i < PIECES_AT_ONCE && !attach_holds(shim, process->number); i++) {
     int more = read_piece(shim, process, *fd, log, 0);
     if (more < 0) end_stream(shim, process, fd, log);
-    if (more <= 0) return;
+    if (more <= 0) return 0;
   }
+  return 1;
 }
 
 /* Whatever is there now. All of a container's processes are gone then, but a copy of the end may not be. */
@@ -125,7 +129,10 @@ void attach_read(struct shim *shim, struct process *process, int last) {
     drain(shim, process, &streams->error_output, err);
     return;
   }
-  if (streams->output >= 0) read_stream(shim, process, &streams->output, out);
+  /* What was said last on stderr is not to come before what stdout still holds from before it. */
+  int more = streams->output >= 0 && read_stream(shim, process, &streams->output, out);
+  if (more && ++process->turns < TURNS_MAX) return;
+  process->turns = 0;
   if (streams->error_output >= 0) read_stream(shim, process, &streams->error_output, err);
 }
 

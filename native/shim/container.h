@@ -24,6 +24,7 @@ struct process {
   int outcome;                /* how its way to the command goes; -1 once that is known */
   int announced;              /* what follows is the command itself */
   struct streams streams;
+  unsigned turns;             /* of its stdout, since its stderr had one */
 };
 
 struct container {

@@ -8,7 +8,7 @@ import type { Contestant } from './start-peers.js';
 import type { StartSite } from './start-site.js';
 
 /** An image that is here, without a store: its one layer is the site's root. */
-function imageOf(site: StartSite): Pick<ImageStore, 'ensure' | 'release'> {
+export function benchImages(site: StartSite): ImageStore {
   const image: LocalImage = {
     id: 'sha256:bench',
     config: {
@@ -24,7 +24,8 @@ function imageOf(site: StartSite): Pick<ImageStore, 'ensure' | 'release'> {
     },
     layers: [{ chainId: 'bench', path: site.lower, shortPath: site.lower }],
   };
-  return { ensure: async () => image, release: async () => {} };
+  const used: Pick<ImageStore, 'ensure' | 'release'> = { ensure: async () => image, release: async () => {} };
+  return used as ImageStore;
 }
 
 /** The agent's own executor and network part, on the site's bridge. */
@@ -45,7 +46,7 @@ export async function startOurs(site: StartSite): Promise<Contestant> {
     dataDir: join(site.dir, 'data'),
     runDir: site.run,
     cgroupParent: `/${site.name}`,
-    images: imageOf(site) as ImageStore,
+    images: benchImages(site),
     network,
     clock: systemClock,
     random: systemRandom,

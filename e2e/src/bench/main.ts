@@ -8,6 +8,7 @@ const PLACES = ['native/dist/bench', 'agent/dist/bench', 'manager/dist/bench', '
 
 const NAMES: Readonly<Record<string, string>> = {
   start: 'one container: create, start, exit, remove, beside crun, runc and the kernel’s floor; -c N at once',
+  exec: 'one exec of true in a running container, output attached, beside crun and runc; -c N at once',
   converge: 'service create to all running on three hosts, beside Docker Swarm',
   failover: 'a host killed to its tasks running elsewhere, beside Docker Swarm',
   pull: 'an image of 500 MB and 20 layers pulled from a registry, beside dockerd',
