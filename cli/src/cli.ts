@@ -2,6 +2,7 @@ import type { Clock } from '@tessera/shared/clock';
 import type { Command } from 'commander';
 import { ApiError, CliError, MissingError } from './cli-error.js';
 import type { ApiClient } from './client/api-client.js';
+import type { Input } from './client/input.js';
 import type { Config } from './config.js';
 import type { Output } from './output/output.js';
 
@@ -10,6 +11,7 @@ export interface Cli {
   /** Made when it is first asked for, so that `--help` works without an endpoint. */
   readonly api: ApiClient;
   readonly out: Output;
+  readonly input: Input;
   readonly clock: Clock;
   readonly config: Config;
   /** Aborted by Ctrl-C. */

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { systemClock } from '@tessera/shared/clock';
 import { CliError, EXIT_INTERRUPTED } from './cli-error.js';
+import { createInput } from './client/input.js';
 import { run } from './run.js';
 
 const interrupted = new AbortController();
@@ -12,11 +13,12 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error;
 });
 
-const { stdout, stderr, env } = process;
+const { stdin, stdout, stderr, env } = process;
 process.exitCode = await run(process.argv.slice(2), {
   stdout,
   stderr,
   env,
+  input: createInput(stdin, stdout),
   clock: systemClock,
   signal: interrupted.signal,
 });

@@ -19,8 +19,18 @@ const NOUNS: readonly {
   { name: 'service', description: 'Manage services', verbs: () => import('./commands/service/index.js') },
   { name: 'task', description: 'Look at tasks', verbs: () => import('./commands/task/index.js') },
   { name: 'network', description: 'Manage networks', verbs: () => import('./commands/network/index.js') },
+  {
+    name: 'container',
+    description: 'Manage containers',
+    verbs: () => import('./commands/container/index.js'),
+  },
   { name: 'image', description: 'Manage images', verbs: () => import('./commands/image/index.js') },
 ];
+
+/** Verbs of containers that stand for themselves, as docker's do: `tsctl run` is `tsctl container run`. */
+const AT_THE_TOP = new Set(
+  'attach exec kill logs pause ps rename restart rm run start stop top unpause wait'.split(' '),
+);
 
 /**
  * The whole command line.
@@ -60,6 +70,12 @@ export async function createProgram(
       command.showHelpAfterError(`See "tsctl ${name} ${command.name()} --help".`);
     }
   }
+  const first = words.find((word) => AT_THE_TOP.has(word) || NOUNS.some(({ name }) => name === word));
+  // Without any of these, what is there is shown.
+  if (first === undefined || AT_THE_TOP.has(first)) {
+    const { topVerbs } = await import('./commands/container/index.js');
+    for (const verb of topVerbs) verb(program, lazy);
+  }
   const { verbs } = await import('./commands/system/index.js');
   for (const verb of verbs) verb(program, lazy);
   return program;
@@ -78,6 +94,9 @@ function lazyCli(make: () => Cli): Cli {
     },
     get out() {
       return get().out;
+    },
+    get input() {
+      return get().input;
     },
     get clock() {
       return get().clock;

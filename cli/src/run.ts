@@ -4,6 +4,7 @@ import type { Cli } from './cli.js';
 import { CliError, EXIT_FAILED, EXIT_USAGE } from './cli-error.js';
 import { ApiClient } from './client/api-client.js';
 import { type EndpointFlags, resolveEndpoint } from './client/endpoint.js';
+import type { Input } from './client/input.js';
 import { readConfig } from './config.js';
 import { createOutput, type Sinks } from './output/output.js';
 import { createProgram } from './program.js';
@@ -11,6 +12,7 @@ import { createProgram } from './program.js';
 /** What a command line runs in. */
 export interface Surroundings extends Sinks {
   readonly env: Readonly<NodeJS.ProcessEnv>;
+  readonly input: Input;
   readonly clock: Clock;
   /** Aborted by Ctrl-C, with the CliError to end with. */
   readonly signal: AbortSignal;
@@ -23,7 +25,7 @@ export interface Surroundings extends Sinks {
  * @returns the exit code: 0, 1 when it failed, 125 when it was wrongly asked for
  */
 export async function run(words: readonly string[], surroundings: Surroundings): Promise<number> {
-  const { env, clock, signal, stderr } = surroundings;
+  const { env, clock, input, signal, stderr } = surroundings;
   const config = readConfig(env);
   const makeCli = (flags: EndpointFlags): Cli => {
     let api: ApiClient | undefined;
@@ -33,6 +35,7 @@ export async function run(words: readonly string[], surroundings: Surroundings):
         return api;
       },
       out: createOutput(surroundings),
+      input,
       clock,
       config,
       signal,

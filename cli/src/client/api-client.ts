@@ -1,5 +1,5 @@
 import { type IncomingMessage, type RequestOptions, request as requestPlain } from 'node:http';
-import type { Readable } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import { API_VERSION_MAX } from '@tessera/shared/docker-api';
 import { ApiError, CliError } from '../cli-error.js';
 import type { Endpoint } from './endpoint.js';
@@ -58,7 +58,31 @@ export class ApiClient {
     throw new ApiError(status, messageOf(await readText(response)) || `status ${status}`);
   }
 
-  async #send(method: string, path: string, options: CallOptions): Promise<IncomingMessage> {
+  /**
+   * A connection that is taken over, as for attach and exec.
+   *
+   * @throws ApiError what the API answered instead
+   */
+  async hijack(path: string, options: CallOptions = {}): Promise<Duplex> {
+    const answer = await this.#send('POST', path, options, true);
+    if ('socket' in answer && !('statusCode' in answer)) return answer.socket;
+    const response = answer as IncomingMessage;
+    throw new ApiError(response.statusCode ?? 0, messageOf(await readText(response)));
+  }
+
+  #send(method: string, path: string, options: CallOptions): Promise<IncomingMessage>;
+  #send(
+    method: string,
+    path: string,
+    options: CallOptions,
+    upgrade: true,
+  ): Promise<IncomingMessage | { readonly socket: Duplex }>;
+  async #send(
+    method: string,
+    path: string,
+    options: CallOptions,
+    upgrade = false,
+  ): Promise<IncomingMessage | { readonly socket: Duplex }> {
     const endpoint = this.#endpoint;
     const common: RequestOptions = {
       method,
@@ -67,6 +91,7 @@ export class ApiClient {
         // A socket has no host name. Over TLS it must stay the server's: the certificate is checked against it.
         ...(endpoint.kind === 'unix' ? { Host: 'tessera' } : {}),
         'User-Agent': 'tsctl',
+        ...(upgrade ? { Connection: 'Upgrade', Upgrade: 'tcp' } : {}),
         ...(options.body === undefined ? {} : { 'Content-Type': 'application/json' }),
         ...(options.registryAuth ? { 'X-Registry-Auth': options.registryAuth } : {}),
         ...(options.upload ? { 'Content-Type': 'application/x-tar' } : {}),
@@ -90,6 +115,12 @@ export class ApiClient {
       request.on('response', (response) => {
         answered = true;
         resolve(response);
+      });
+      request.on('upgrade', (_, socket, head) => {
+        answered = true;
+        // What came behind the head of the answer is the beginning of the stream.
+        if (head.length > 0) socket.unshift(head);
+        resolve({ socket });
       });
       // An upload that the server refused half way breaks the connection after the answer has come.
       request.on('error', (error) => {

@@ -1,8 +1,11 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { type Clock, systemClock } from '@tessera/shared/clock';
+import type { Input } from '../client/input.js';
 import { run } from '../run.js';
 
 /** Time stands still for what is shown, and waits pass a hundred times as fast. */
@@ -10,6 +13,14 @@ const HASTY: Clock = {
   now: () => Date.parse('2026-11-21T12:00:00Z'),
   monotonic: () => systemClock.monotonic() * 100,
   after: (delayMs, callback) => systemClock.after(delayMs / 100, callback),
+};
+
+const NO_INPUT: Input = {
+  isTty: false,
+  stream: Readable.from([]),
+  size: () => undefined,
+  onResize: () => () => {},
+  setRaw: () => {},
 };
 
 /** What one run of tsctl came to. */
@@ -35,6 +46,7 @@ type Answer = (call: Call, response: ServerResponse) => unknown;
 export class FakeApi {
   readonly calls: Call[] = [];
   readonly #answers = new Map<string, Answer>();
+  #takeOver: (socket: Socket) => void = (socket) => socket.destroy();
 
   private constructor(
     /** Where docker's client would keep its logins. */
@@ -50,6 +62,13 @@ export class FakeApi {
     await new Promise<void>((resolve) => server.listen(socketPath, resolve));
     const api = new FakeApi(directory, server, `unix://${socketPath}`);
     server.on('request', (request, response) => void api.#serve(request, response));
+    server.on('upgrade', (request, socket) => {
+      socket.on('error', () => {});
+      const [path = '', query] = (request.url ?? '').replace(/^\/v[\d.]+/, '').split('?');
+      const { headers } = request;
+      api.calls.push({ method: 'UPGRADE', path, query: new URLSearchParams(query), body: '', headers });
+      api.#takeOver(socket as Socket);
+    });
     return api;
   }
 
@@ -68,6 +87,11 @@ export class FakeApi {
     return this;
   }
 
+  /** What becomes of connections that are taken over. */
+  onUpgrade(takeOver: (socket: Socket) => void): void {
+    this.#takeOver = takeOver;
+  }
+
   /** @param words as on the command line */
   async tsctl(...words: readonly string[]): Promise<Outcome> {
     const written = { stdout: '', stderr: '' };
@@ -82,6 +106,7 @@ export class FakeApi {
       stdout: sink('stdout'),
       stderr: sink('stderr'),
       env: { TSCTL_HOST: this.host, FROM_HERE: 'yes', DOCKER_CONFIG: this.directory },
+      input: NO_INPUT,
       clock: HASTY,
       signal: new AbortController().signal,
     });

@@ -1,0 +1,41 @@
+import type { Verb } from '../../cli.js';
+import { attach } from './attach.js';
+import { exec } from './exec.js';
+import { logs } from './logs.js';
+import { ps } from './ps.js';
+import { create, run } from './run.js';
+import {
+  inspect,
+  kill,
+  pause,
+  prune,
+  rename,
+  restart,
+  rm,
+  start,
+  stop,
+  top,
+  unpause,
+  wait,
+} from './verbs.js';
+
+/** Those that mean a container without saying so. */
+export const topVerbs: readonly Verb[] = [
+  run,
+  ps,
+  exec,
+  logs,
+  attach,
+  start,
+  stop,
+  restart,
+  kill,
+  pause,
+  unpause,
+  wait,
+  rename,
+  top,
+  rm,
+];
+
+export const verbs: readonly Verb[] = [...topVerbs, create, inspect, prune];
