@@ -178,7 +178,7 @@ export class NodeAgent {
       dialledAt: (managerAddr) => dialledAt(this.options.ownManager, managerAddr),
       logs: parts.logs,
       images: parts.images,
-      containers: new ContainerStreams(containers, logger.child({ module: 'streams' })),
+      containers: new ContainerStreams({ containers, clock, logger: logger.child({ module: 'streams' }) }),
       logger: logger.child({ module: 'streams' }),
     });
     this.#workings = { parts, worker, containers, streams };

@@ -58,7 +58,7 @@ beforeEach(async () => {
     logger: silentLogger,
     logs: { read: async function* () {} },
     images: { load: async () => [], remove: async () => {}, save: async function* () {} },
-    containers: new ContainerStreams(containers, silentLogger),
+    containers: new ContainerStreams({ containers, clock: systemClock, logger: silentLogger }),
   });
 });
 afterEach(async () => {

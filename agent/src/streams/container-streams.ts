@@ -1,29 +1,57 @@
-import type { Logger } from '@tessera/shared/env';
-import { ClusterError, errorText } from '@tessera/shared/errors';
-import type {
-  ContainerAttachRequest,
-  ContainerCallRequest,
-  ContainerCallResult,
-  StreamRequest,
+import { readFile } from 'node:fs/promises';
+import { type Clock, delay, type Logger } from '@tessera/shared/env';
+import { ClusterError } from '@tessera/shared/errors';
+import {
+  type ContainerAttachRequest,
+  type ContainerCallRequest,
+  type ContainerCallResult,
+  type ContainerStatsRequest,
+  ExecCreateCall,
+  type ExecStartRequest,
+  ExecState,
+  type StreamRequest,
 } from '@tessera/shared/wire';
-import type { AttachedClient, ContainerLoop, Containers, TerminalSize } from '../containers/index.js';
+import type { ContainerLoop, Containers } from '../containers/index.js';
+import { StartError } from '../executor/executor.js';
+import type { ExecStatus } from '../executor/live-container.js';
+import { joinClient } from './attached-client.js';
 import type { FrameStream } from './frame-stream.js';
+import { statsFrame } from './stats-frame.js';
+import { topTable, userNames } from './top-table.js';
 
 type Kind = NonNullable<StreamRequest['kind']>;
 type Result = NonNullable<ContainerCallResult['result']>;
 
+/** Between two readings of counters; Docker's. */
+const STATS_MS = 1_000;
+const SIGKILL = 9;
+const DONE: Result = { $case: 'done', value: {} };
+
+export interface ContainerStreamsOptions {
+  readonly containers: Containers;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
 /** Serves what managers ask of containers that are no task's, beside the session. */
 export class ContainerStreams {
-  constructor(
-    private readonly containers: Containers,
-    private readonly logger: Logger,
-  ) {}
+  readonly #containers: Containers;
+
+  constructor(private readonly options: ContainerStreamsOptions) {
+    this.#containers = options.containers;
+  }
 
   /** @returns whether it is a kind of its own; resolves once that has been served */
   async serve(kind: Kind, stream: FrameStream, stop: AbortController): Promise<boolean> {
     switch (kind.$case) {
       case 'containerAttach':
         await this.#attach(kind.value, stream, stop);
+        return true;
+      case 'execStart':
+        await this.#exec(kind.value, stream, stop);
+        return true;
+      case 'containerStats':
+        await this.#stats(kind.value, stream, stop);
         return true;
       case 'containerCall':
         await stream.write({ $case: 'callResult', value: { result: await this.#call(kind.value) } });
@@ -35,58 +63,86 @@ export class ContainerStreams {
 
   async #attach(request: ContainerAttachRequest, stream: FrameStream, stop: AbortController): Promise<void> {
     const { containerId, stdin, stdout, stderr, logs } = request;
-    const { runtime } = this.containers.get(containerId);
+    const { runtime } = this.#containers.get(containerId);
     // A container of --rm stays until the client has been served to the end of its stream, or has gone.
-    stop.signal.addEventListener('abort', this.containers.attach(containerId), { once: true });
+    stop.signal.addEventListener('abort', this.#containers.attach(containerId), { once: true });
     const client = await runtime.attach({ stdout, stderr, history: logs });
-    try {
-      await stream.write({ $case: 'ready', value: true });
-      void this.#takeInput(client, stdin, stream, (size) => runtime.resize(size), stop);
-      await sendOutput(client, stream, stop.signal);
-    } finally {
-      client.close();
-    }
+    await stream.write({ $case: 'ready', value: true });
+    const input = { stdin, resize: (size: { rows: number; columns: number }) => runtime.resize(size) };
+    await joinClient(client, stream, input, stop, this.options.logger);
   }
 
-  /** Until the manager ends the stream. A client that has gone, or a manager, closes nobody's stdin. */
-  async #takeInput(
-    client: AttachedClient,
-    stdin: boolean,
+  /** Its end is known, and can be asked for, before the stream ends. */
+  async #exec(
+    { containerId, execId, detach }: ExecStartRequest,
     stream: FrameStream,
-    resize: (size: TerminalSize) => Promise<void>,
     stop: AbortController,
   ): Promise<void> {
-    let isOpen = stdin;
-    const toStdin = async (work: () => Promise<void>) => {
-      try {
-        if (isOpen) await work();
-      } catch (error) {
-        // Its stdin is closed, or it has ended: what comes is thrown away, as by a pipe that nobody reads.
-        isOpen = false;
-        this.logger.debug({ reason: errorText(error) }, 'a container takes no more input');
-      }
-    };
-    try {
-      for await (const body of stream.frames()) {
-        if (body.$case === 'data') await toStdin(() => client.write(body.value));
-        else if (body.$case === 'end') await toStdin(() => client.endInput());
-        else if (body.$case === 'resize') await resize(body.value).catch(() => undefined);
-      }
-    } catch {
-      // The stream broke, which the sender of the output is told of as well.
+    const exec = this.#containers.get(containerId).runtime.exec(execId);
+    if (detach) {
+      await exec.start(undefined);
+      return stream.write({ $case: 'ready', value: true });
     }
-    stop.abort(new DOMException('the client has gone', 'AbortError'));
-    client.close();
+    const { request, state } = exec.status();
+    if (state !== 'created') throw new ClusterError('conflict', `exec command ${execId} has already run`);
+    await stream.write({ $case: 'ready', value: true });
+    const client = await exec.start({ stdout: true, stderr: true }).catch(async (error: unknown) => {
+      if (!(error instanceof StartError)) throw error;
+      // As Docker: the client reads why, and then asks for the exit code.
+      const data = Buffer.from(`${error.message}\r\n`);
+      await stream.write({ $case: 'output', value: { stderr: false, data } });
+    });
+    if (!client) return;
+    const input = {
+      stdin: request.stdin,
+      resize: (size: { rows: number; columns: number }) => exec.resize(size),
+    };
+    await joinClient(client, stream, input, stop, this.options.logger);
+    await exec.wait(stop.signal);
+  }
+
+  async #stats(
+    { containerId, stream: goesOn }: ContainerStatsRequest,
+    stream: FrameStream,
+    stop: AbortController,
+  ): Promise<void> {
+    const { runtime } = this.#containers.get(containerId);
+    // The reader's going ends the reading, also while no counter is due.
+    const gone = () => stop.abort(new DOMException('the reader has gone', 'AbortError'));
+    stream.ended().then(gone, gone);
+    for (;;) {
+      await stream.write({ $case: 'stats', value: statsFrame(await runtime.stats()) });
+      if (!goesOn) return;
+      await delay(this.options.clock, STATS_MS, stop.signal);
+      if (runtime.life.kind !== 'running' && runtime.life.kind !== 'paused') return;
+    }
   }
 
   async #call({ containerId, call }: ContainerCallRequest): Promise<Result> {
-    const loop = this.containers.get(containerId);
+    const loop = this.#containers.get(containerId);
+    const { runtime } = loop;
     switch (call?.$case) {
       case 'kill':
         await kill(loop, call.value.signal);
         return DONE;
       case 'resize':
-        await loop.runtime.resize(call.value);
+        await runtime.resize(call.value);
+        return DONE;
+      case 'top': {
+        const users = userNames(await readFile('/etc/passwd', 'utf8').catch(() => ''));
+        const host = { nowMs: this.options.clock.now(), users };
+        return { $case: 'top', value: topTable(await runtime.top(), call.value.psArgs, host) };
+      }
+      case 'execCreate': {
+        const { execId, command, env, user, dir, tty, attachStdin, privileged } = call.value;
+        const request = { args: command, env, user, workingDir: dir, privileged, tty, stdin: attachStdin };
+        await runtime.createExec(request, execId);
+        return DONE;
+      }
+      case 'execInspect':
+        return { $case: 'exec', value: execState(runtime.exec(call.value.execId).status(), containerId) };
+      case 'execResize':
+        await runtime.exec(call.value.execId).resize(call.value);
         return DONE;
       default:
         throw new ClusterError(
@@ -97,27 +153,31 @@ export class ContainerStreams {
   }
 }
 
-const DONE: Result = { $case: 'done', value: {} };
-
-/** Frames of a size that shares a connection well. */
-const PIECE_BYTES = 64 * 1024;
-
-async function sendOutput(client: AttachedClient, stream: FrameStream, signal: AbortSignal): Promise<void> {
-  for await (const piece of client) {
-    signal.throwIfAborted();
-    const { buffer, byteOffset, length } = piece.bytes;
-    for (let at = 0; at < length; at += PIECE_BYTES) {
-      const data = Buffer.from(buffer, byteOffset + at, Math.min(PIECE_BYTES, length - at));
-      await stream.write({ $case: 'output', value: { stderr: piece.stream === 'stderr', data } });
-    }
-  }
+function execState({ id, request, state, pid, exitCode }: ExecStatus, containerId: string): ExecState {
+  const { args, env, user, workingDir, privileged, tty, stdin } = request;
+  return ExecState.fromPartial({
+    execId: id,
+    containerId,
+    spec: ExecCreateCall.fromPartial({
+      execId: id,
+      command: [...args],
+      env: [...env],
+      user,
+      dir: workingDir,
+      tty,
+      attachStdin: stdin,
+      attachStdout: true,
+      attachStderr: true,
+      privileged,
+    }),
+    running: state === 'running',
+    ...(exitCode === undefined ? {} : { exitCode }),
+    pid,
+  });
 }
 
 /** A signal that is its stop signal, or cannot be told from one, keeps it down. Source: moby, daemon/kill.go. */
 async function kill(loop: ContainerLoop, signal: number): Promise<void> {
   const { stopSignal = '' } = loop.assignment.container?.spec ?? {};
-  const isFinal = stopSignal === '' || signal === SIGKILL || signal === loop.runtime.stopSignal;
-  await loop.kill(signal, isFinal);
+  await loop.kill(signal, stopSignal === '' || signal === SIGKILL || signal === loop.runtime.stopSignal);
 }
-
-const SIGKILL = 9;
