@@ -135,7 +135,7 @@ test('an agent killed in the middle of a pull leaves nothing half done, and the 
   const archive = `${lab.dir}/large.tar`;
   const layer = await makeLayer([{ name: 'large', content: randomBytes(64 * 2 ** 20) }]);
   writeFileSync(archive, await makeArchive([{ names: [name], layers: [layer] }]));
-  await cluster.load(archive);
+  await docker('load', '-i', archive);
   await docker('push', name);
   await docker('rmi', name);
   const host = cluster.manager;
