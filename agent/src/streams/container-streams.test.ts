@@ -181,3 +181,123 @@ describe('calls', () => {
     await until(() => expect(unknown.frames[1]).toMatchObject({ value: { kind: 'notFound' } }));
   });
 });
+
+const EXEC = 'e'.repeat(64);
+const execCreate = (command: readonly string[], part: object = {}) =>
+  call({
+    $case: 'execCreate',
+    value: {
+      execId: EXEC,
+      command,
+      env: ['A=b'],
+      user: 'app',
+      dir: '/tmp',
+      tty: true,
+      attachStdin: true,
+      attachStdout: true,
+      attachStderr: true,
+      privileged: false,
+      ...part,
+    },
+  });
+async function inspected() {
+  manager.streams.length = 0;
+  const { frames, kinds } = await call({ $case: 'execInspect', value: { execId: EXEC } });
+  await until(() => expect(kinds()).toContain('callResult'));
+  const body = frames[1];
+  manager.streams.length = 0;
+  return body?.$case === 'callResult' && body.value.result?.$case === 'exec'
+    ? body.value.result.value
+    : undefined;
+}
+async function created(command: readonly string[], part: object = {}): Promise<void> {
+  await assign('start');
+  const { kinds } = await execCreate(command, part);
+  await until(() => expect(kinds()).toEqual(['open', 'callResult', 'end']));
+  manager.streams.length = 0;
+}
+const start = (detach = false) =>
+  open({ $case: 'execStart', value: { containerId: ID, execId: EXEC, detach } });
+
+describe('execs', () => {
+  test('are made, run with a client of their own, and have ended when their stream has', async () => {
+    await created(['sh', '-i']);
+    expect(await inspected()).toMatchObject({
+      containerId: ID,
+      running: false,
+      exitCode: undefined,
+      spec: { command: ['sh', '-i'], env: ['A=b'], user: 'app', dir: '/tmp', tty: true, attachStdin: true },
+    });
+    const { stream, frames, kinds } = await start();
+    await until(() => expect(container.exec(EXEC).clients.size).toBe(1));
+    const [client] = container.exec(EXEC).clients;
+    stream.write({ body: { $case: 'data', value: Buffer.from('ls\n') } });
+    stream.write({ body: { $case: 'resize', value: { rows: 30, columns: 90, execId: '' } } });
+    await until(() => expect(container.exec(EXEC).size).toBe('30x90'));
+    client!.output('bin\n');
+    client!.end();
+    await until(() => expect(kinds()).toEqual(['open', 'ready', 'output']));
+    container.exec(EXEC).exit(4);
+    await until(() => expect(kinds().at(-1)).toBe('end'));
+
+    expect(client!.input).toBe('ls\n');
+    expect(frames[2]).toMatchObject({ value: { stderr: false, data: Buffer.from('bin\n') } });
+    expect(await inspected()).toMatchObject({ running: false, exitCode: 4 });
+    const again = await start();
+    await until(() => expect(again.frames.at(-1)).toMatchObject({ value: { kind: 'conflict' } }));
+  });
+
+  test('whose command cannot be run tell their client why, and have its code', async () => {
+    await created(['nope']);
+    const { frames, kinds } = await start();
+    await until(() => expect(kinds()).toEqual(['open', 'ready', 'output', 'end']));
+    const output = frames[2];
+    expect(output?.$case === 'output' && output.value.data.toString()).toMatch(
+      /executable file not found.*\r\n/,
+    );
+    expect(await inspected()).toMatchObject({ exitCode: 127 });
+  });
+
+  test('that nobody is attached to run on, and a start that fails is an error', async () => {
+    await created(['sleep', '1d']);
+    const { kinds } = await start(true);
+    await until(() => expect(kinds()).toEqual(['open', 'ready', 'end']));
+    expect(await inspected()).toMatchObject({ running: true, pid: 77 });
+  });
+
+  test('take no input that was not asked for', async () => {
+    await created(['cat'], { attachStdin: false });
+    const { stream } = await start();
+    await until(() => expect(container.exec(EXEC).clients.size).toBe(1));
+    const [client] = container.exec(EXEC).clients;
+    stream.write({ body: { $case: 'data', value: Buffer.from('x') } });
+    stream.write({ body: { $case: 'resize', value: { rows: 1, columns: 2, execId: '' } } });
+    await until(() => expect(container.exec(EXEC).size).toBe('1x2'));
+    expect(client!.input).toBe('');
+  });
+});
+
+describe('what it uses', () => {
+  const stats = (goesOn: boolean) =>
+    open({ $case: 'containerStats', value: { containerId: ID, stream: goesOn } });
+
+  test('is read once, or each second until the container ends', async () => {
+    await assign('start');
+    const once = await stats(false);
+    await until(() => expect(once.kinds()).toEqual(['open', 'stats', 'end']));
+    manager.streams.length = 0;
+    const on = await stats(true);
+    await until(() => expect(on.kinds().filter((kind) => kind === 'stats').length).toBeGreaterThan(1));
+    container.exit(0);
+    await until(() => expect(on.kinds().at(-1)).toBe('end'));
+  });
+
+  test('top shows its processes', async () => {
+    await assign('start');
+    const { frames, kinds } = await call({ $case: 'top', value: { psArgs: '-o args' } });
+    await until(() => expect(kinds()).toContain('callResult'));
+    expect(frames[1]).toMatchObject({
+      value: { result: { value: { titles: ['COMMAND'], processes: [{ columns: ['sleep 1d'] }] } } },
+    });
+  });
+});

@@ -1,7 +1,14 @@
 import type { Clock } from '@tessera/shared/env';
-import { ClusterError } from '@tessera/shared/errors';
+import { ClusterError, notFound } from '@tessera/shared/errors';
 import type { ContainerAssignment } from '@tessera/shared/wire';
-import type { ExitStatus } from '../../executor/executor.js';
+import { type ExitStatus, StartError } from '../../executor/executor.js';
+import type {
+  ContainerStats,
+  Exec,
+  ExecRequest,
+  ExecStatus,
+  ProcessEntry,
+} from '../../executor/live-container.js';
 import { Condition } from '../../task/condition.js';
 import type {
   AttachedClient,
@@ -54,6 +61,8 @@ export class FakeRuntimeContainer implements RuntimeContainer {
   readonly facts = { networks: [], ports: [] };
   readonly stopSignal = 15;
   readonly clients = new Set<FakeClient>();
+  readonly #execs = new Map<string, FakeExec>();
+  readings = 0;
   /** What was asked of it, in order. */
   readonly calls: string[] = [];
 
@@ -129,24 +138,43 @@ export class FakeRuntimeContainer implements RuntimeContainer {
     this.calls.push(`resize ${rows}x${columns}`);
   }
 
-  async top(): Promise<never> {
-    throw notOfAFake();
+  async top(): Promise<ProcessEntry[]> {
+    if (!this.isUp) throw new ClusterError('conflict', `container ${this.id} is not running`);
+    const { pid = 0, startedAtMs = 0 } = this.life.kind === 'running' ? this.life : {};
+    const base = { parentPid: 1, uid: 0, cpuPercent: 0, terminal: '?', cpuSeconds: 0 };
+    return [{ ...base, pid, startedAtMs, command: 'sleep 1d' }];
   }
 
-  async stats(): Promise<never> {
-    throw notOfAFake();
+  /** Each reading says how many there have been. */
+  async stats(): Promise<ContainerStats> {
+    if (!this.isUp) throw new ClusterError('conflict', `container ${this.id} is not running`);
+    this.readings++;
+    const none = { userNs: 0, systemNs: 0, hostNs: 0, processors: 1, periods: 0, throttledPeriods: 0 };
+    return {
+      atMs: this.runtime.clock.now(),
+      cpu: { ...none, totalNs: this.readings, throttledNs: 0 },
+      memory: { usageBytes: 0, limitBytes: 0, maxUsageBytes: 0, failures: 0, details: {} },
+      pids: { current: 1, limit: undefined },
+      blockIo: [],
+      networks: [],
+    };
   }
 
-  async createExec(): Promise<never> {
-    throw notOfAFake();
+  async createExec(request: ExecRequest, id = 'exec'): Promise<FakeExec> {
+    if (!this.isUp) throw new ClusterError('conflict', `container ${this.id} is not running`);
+    const exec = this.#execs.get(id) ?? new FakeExec(id, request, this.runtime);
+    this.#execs.set(id, exec);
+    return exec;
   }
 
-  exec(): never {
-    throw notOfAFake();
+  exec(id: string): FakeExec {
+    const exec = this.#execs.get(id);
+    if (!exec) throw notFound('exec', id);
+    return exec;
   }
 
-  execs(): readonly [] {
-    return [];
+  execs(): readonly FakeExec[] {
+    return [...this.#execs.values()];
   }
 
   ended(signal: AbortSignal): Promise<void> {
@@ -160,7 +188,55 @@ export class FakeRuntimeContainer implements RuntimeContainer {
   }
 }
 
-const notOfAFake = () => new ClusterError('unimplemented', 'a fake container has no processes');
+/** A process added to a fake container. */
+export class FakeExec implements Exec {
+  readonly clients = new Set<FakeClient>();
+  size = '';
+  #state: ExecStatus['state'] = 'created';
+  #exitCode: number | undefined;
+
+  constructor(
+    readonly id: string,
+    private readonly request: ExecRequest,
+    private readonly runtime: FakeRuntime,
+  ) {}
+
+  status(): ExecStatus {
+    return { id: this.id, request: this.request, state: this.#state, pid: 77, exitCode: this.#exitCode };
+  }
+
+  /** Ends it from outside, as its own program would. */
+  exit(exitCode: number): void {
+    this.#state = 'exited';
+    this.#exitCode = exitCode;
+    for (const client of this.clients) client.end();
+    this.runtime.changed.notify();
+  }
+
+  /** A command named `nope` is nowhere to be found. */
+  async start(streams: object | undefined): Promise<FakeClient | undefined> {
+    if (this.request.args[0] === 'nope') {
+      this.exit(127);
+      throw new StartError(127, 'exec: "nope": executable file not found in $PATH');
+    }
+    this.#state = 'running';
+    if (!streams) return undefined;
+    const client = new FakeClient(this.clients);
+    this.clients.add(client);
+    return client;
+  }
+
+  async resize({ rows, columns }: TerminalSize): Promise<void> {
+    this.size = `${rows}x${columns}`;
+  }
+
+  async signal(): Promise<void> {}
+
+  async wait(signal: AbortSignal): Promise<number> {
+    await this.runtime.changed.until(() => this.#exitCode !== undefined, signal);
+    return this.#exitCode!;
+  }
+}
 
 /** A client's hold on a fake container, whose output a test writes. */
 export class FakeClient implements AttachedClient {

@@ -142,16 +142,15 @@ describe('a client', () => {
     return text;
   }
 
-  test('that attaches before the start has every byte of that run', async () => {
-    const asked = sh('echo out; echo oh >&2; seq 2000');
-    const container = rig.executor.container(asked.container!.id);
-    await container.create(asked, signal);
+  test('that attaches before the start has every byte of that run and none of another, unless it asks', async () => {
+    const asked = sh('echo run >> /runs; echo out $(wc -l < /runs); echo oh >&2; seq 2000');
+    const { container } = await runOnce(asked);
     const client = await container.attach(both);
     const errors = await container.attach({ stdout: false, stderr: true, history: true });
     await container.start(asked, signal);
     const lines = Array.from({ length: 2000 }, (_, index) => `${index + 1}\n`).join('');
-    expect(await readAll(client)).toEqual({ stdout: `out\n${lines}`, stderr: 'oh\n' });
-    expect(await readAll(errors)).toEqual({ stdout: '', stderr: 'oh\n' });
+    expect(await readAll(client)).toEqual({ stdout: `out 2\n${lines}`, stderr: 'oh\n' });
+    expect(await readAll(errors)).toEqual({ stdout: '', stderr: 'oh\noh\n' });
     await container.remove();
   });
 
