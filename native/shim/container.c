@@ -157,14 +157,32 @@ void child_take_stdio(struct child *child) {
   child->outcome = OUTCOME_FD;
   if (child->go >= 0) child->go = GO_FD;
   if (syscall(SYS_close_range, first, ~0u, 0)) child_fail(child, STAGE_SHIM, "close_range");
+}
+
+void child_take_session(const struct child *child) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  setsid();
   if ((child_flags(child) & SPEC_FLAG_TTY) && ioctl(0, TIOCSCTTY, 0)) child_fail(child, STAGE_TERMINAL, "TIOCSCTTY");
+}
+
+int child_tell(const struct child *child, char word, pid_t pid, const int *fds, unsigned count) {
+  struct child_word content = {.word = word, .pid = pid};
+  union {
+    struct cmsghdr header;
+    char space[CMSG_SPACE(2 * sizeof(int))];
+  } control = {.header = {
+                   .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(count * sizeof(int))}};
+  memcpy(CMSG_DATA(&control.header), fds, count * sizeof(int));
+  struct iovec part = {&content, sizeof content};
+  struct msghdr message = {
+      .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_SPACE(count * sizeof(int))};
+  return sendmsg(child->outcome, &message, MSG_NOSIGNAL) == (ssize_t)sizeof content ? 0 : -1;
 }
 
 void child_begin(const struct child *child) {
   prctl(PR_SET_DUMPABLE, 0); /* nothing of the host's can be read through its /proc entry */
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   reset_signals();
-  setsid();
   syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0); /* not the agent's; kernels without keys are fine */
   apply_limits(child);
 }
@@ -195,6 +213,7 @@ _Noreturn static void child_run(struct child *child) {
   umask(022);
   for (int i = 0; terminal >= 0 && i < 3; i++) child->stdio[i] = terminal;
   child_take_stdio(child);
+  child_take_session(child);
   const char *home = 0;
   child_become_user(child, &home);
   /* As late as can be: the agent makes the network meanwhile. */

@@ -39,8 +39,16 @@ struct container {
 /* Makes groups and namespaces and clones. 0, or -1 with `failure` filled. The child never returns. */
 int container_create(struct container *container, struct failure *failure);
 
-/* The word to the shim that comes with descriptors: its devpts, and the terminal's master where there is one. */
+/*
+ * Words to the shim that come with descriptors: of its devpts, and the terminal's master where there is one; of the
+ * process that an exec's helper has made, behind its pid.
+ */
 #define CHILD_HAS_DEVPTS 'd'
+#define CHILD_HAS_PROCESS 'p'
+struct child_word {
+  char word, unused[3];
+  int32_t pid;
+};
 /* Follows the 'g' for a process with a terminal: it has its size before the command looks. */
 struct terminal_size {
   uint16_t rows, columns;
@@ -65,10 +73,14 @@ _Noreturn void child_fail(const struct child *child, uint32_t stage, const char 
 /* The record of an exec's own spec, else of the container's. 1, or 0 when neither has one. */
 int child_find(const struct child *child, enum spec_type type, struct spec_record *record);
 uint64_t child_flags(const struct child *child);
-/* What an exec goes through as the first process does: its own session, default signals, limits. */
+/* What an exec goes through as the first process does: default signals, limits. */
 void child_begin(const struct child *child);
+/* A session of its own, whose terminal is standard input where there is one; and the end when the shim's comes. */
+void child_take_session(const struct child *child);
 /* Standard streams in their places, and nothing else open. */
 void child_take_stdio(struct child *child);
+/* Tells the shim. 0, or -1 with errno set. */
+int child_tell(const struct child *child, char word, pid_t pid, const int *fds, unsigned count);
 void child_join_groups(const struct child *child);
 void child_mount_root(struct child *child);
 void child_mounts(struct child *child);

@@ -111,6 +111,7 @@ void read_outcome(struct shim *shim) {
     int fds[2];
     switch (outcome_read(first, &failure, fds)) {
       case OUTCOME_NONE: return;
+      case OUTCOME_PROCESS: break; /* not of the first one */
       case OUTCOME_DEVPTS: take_devices(shim, fds); break;
       case OUTCOME_RUNS: return started(shim);
       case OUTCOME_FAILED: fail_start(shim, &failure);

@@ -22,8 +22,18 @@ struct exec *execs_find(struct shim *shim, uint32_t number) {
   return 0;
 }
 
+/* It has ended, or is about to: it does nothing after its part of the outcome. */
+static void take_helper(struct exec *exec) {
+  siginfo_t info;
+  if (exec->helper < 0) return;
+  waitid(P_PIDFD, (id_t)exec->helper, &info, WEXITED);
+  close(exec->helper);
+  exec->helper = -1;
+}
+
 static void release(struct exec *exec) {
   struct process *process = &exec->process;
+  take_helper(exec);
   streams_close(&process->streams);
   if (process->outcome >= 0) close(process->outcome);
   if (process->pidfd >= 0) close(process->pidfd);
@@ -65,7 +75,7 @@ static void make(struct shim *shim, struct client *client, uint16_t id) {
     upload_drop(&client->upload);
     return client_error(client, id, EAGAIN, "too many execs are running in this container");
   }
-  *exec = (struct exec){.bytes = client->upload, .owner = (int)(client - shim->clients)};
+  *exec = (struct exec){.bytes = client->upload, .owner = (int)(client - shim->clients), .helper = -1};
   client->upload = (struct upload){0};
   exec->process = (struct process){.pidfd = -1, .outcome = -1};
   streams_init(&exec->process.streams);
@@ -94,27 +104,40 @@ void execs_add(struct shim *shim, struct client *client, const struct frame *fra
 }
 
 /*
- * The new process. It has been born in the container's pid namespace, and joins the others by the first process's
- * pidfd, so that no path is resolved in the container before it is inside. Its memory is that of the shim, which
- * nobody inside can read (it is not dumpable), and its program a sealed file (CVE-2019-5736).
+ * The process itself. By now everything is given up that the command must not have, and nothing of the host's is open:
+ * from here on the container can see it, and could trace it with CAP_SYS_PTRACE.
  */
-_Noreturn static void run_child(struct child *child, int container) {
+_Noreturn static void run_process(struct child *child, const char *home) {
+  child_take_session(child);
+  child_exec(child, home);
+}
+
+/*
+ * The helper, in the host's pid namespace, where the container does not see it. It joins the container by the first
+ * process's pidfd, so that no path is resolved there before it is inside, becomes what the command is to be, and makes
+ * the process in the container's pid namespace: a child of the shim, as the helper is.
+ */
+_Noreturn static void run_helper(struct child *child, int container) {
   const char *home = 0;
+  int pidfd = -1;
   child_begin(child);
   child_join_groups(child);
-  if (setns(container, CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP))
+  if (setns(container, CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP | CLONE_NEWPID))
     child_fail(child, STAGE_JOIN, "setns");
   umask(022);
   child_take_stdio(child); /* closes everything of the host's (CVE-2024-21626) */
   child_become_user(child, &home);
-  child_exec(child, home);
+  /* By clone, not clone3: filters cannot see into the latter's arguments, and refuse it. */
+  pid_t pid = (pid_t)syscall(SYS_clone, CLONE_PARENT | CLONE_PIDFD | SIGCHLD, 0, &pidfd, 0, 0);
+  if (pid == 0) run_process(child, home);
+  if (pid < 0) child_fail(child, STAGE_CLONE, "clone");
+  if (child_tell(child, CHILD_HAS_PROCESS, pid, &pidfd, 1)) kill(pid, SIGKILL); /* the shim has gone */
+  _exit(0);
 }
 
 static int clone_child(struct shim *shim, struct exec *exec, int stdio[3], int outcome) {
   struct process *first = &shim->container.first;
   int pidfd = -1, group = groups_open(&shim->spec);
-  /* For children alone; the shim stays where it is. */
-  if (setns(first->pidfd, CLONE_NEWPID)) return -1;
   struct clone_args args = {
       .flags = CLONE_PIDFD | (group >= 0 ? CLONE_INTO_CGROUP : 0),
       .pidfd = (uint64_t)(uintptr_t)&pidfd,
@@ -128,13 +151,12 @@ static int clone_child(struct shim *shim, struct exec *exec, int stdio[3], int o
         .outcome = outcome, .root = -1, .sysctl = -1, .devpts = -1,
         .stdio = {stdio[0], stdio[1], stdio[2]},
     };
-    run_child(&child, first->pidfd);
+    run_helper(&child, first->pidfd);
   }
   int error = errno;
   if (group >= 0) close(group);
   errno = error;
-  exec->process.pid = pid;
-  exec->process.pidfd = pidfd;
+  exec->helper = pidfd;
   return pid < 0 ? -1 : 0;
 }
 
@@ -199,27 +221,38 @@ static void tell_failed(struct shim *shim, struct exec *exec, const struct failu
   attach_end(shim, exec->process.number);
 }
 
-void execs_read_outcome(struct shim *shim, struct exec *exec) {
-  struct failure failure = {0};
-  int fds[2];
-  switch (outcome_read(&exec->process, &failure, fds)) {
-    case OUTCOME_RUNS:
-      exec->started = wall_time();
-      exec->state = EXEC_RUNNING;
-      write_record(shim, exec, 0);
-      tell_started(shim, exec);
-      break;
-    case OUTCOME_DIED:
-      failure = (struct failure){.stage = STAGE_DIED};
-      /* fall through */
-    case OUTCOME_FAILED:
-      exec->state = EXEC_FAILED;
-      tell_failed(shim, exec, &failure);
-      break;
-    default: return;
-  }
+/* The helper and the process have said all they had to. */
+static void decide(struct shim *shim, struct exec *exec, int runs) {
   close(exec->process.outcome);
   exec->process.outcome = -1;
+  if (runs && !exec->has_failed && exec->process.pidfd >= 0) {
+    exec->started = wall_time();
+    exec->state = EXEC_RUNNING;
+    write_record(shim, exec, 0);
+    tell_started(shim, exec);
+    return;
+  }
+  if (!exec->has_failed) exec->failure = (struct failure){.stage = STAGE_DIED};
+  exec->state = EXEC_FAILED;
+  tell_failed(shim, exec, &exec->failure);
+  if (exec->process.pidfd < 0) release(exec); /* there never was one */
+}
+
+void execs_read_outcome(struct shim *shim, struct exec *exec) {
+  for (;;) {
+    struct failure failure = {0};
+    int fds[2];
+    switch (outcome_read(&exec->process, &failure, fds)) {
+      case OUTCOME_FAILED:
+        exec->failure = failure;
+        exec->has_failed = 1;
+        break;
+      case OUTCOME_PROCESS: break;
+      case OUTCOME_RUNS: return decide(shim, exec, 1);
+      case OUTCOME_DIED: return decide(shim, exec, 0);
+      default: return;
+    }
+  }
 }
 
 void execs_finish(struct shim *shim, struct exec *exec) {
@@ -252,6 +285,7 @@ void execs_kill_all(struct shim *shim) {
   for (uint32_t i = 0; i < EXECS_MAX; i++) {
     struct exec *exec = &shim->execs[i];
     if (exec->state == EXEC_FREE || exec->state == EXEC_WAITING) continue;
+    if (exec->process.pidfd < 0) continue; /* its helper finds no container to join */
     sys_pidfd_send_signal(exec->process.pidfd, SIGKILL);
     struct pollfd ended = {.fd = exec->process.pidfd, .events = POLLIN};
     poll(&ended, 1, 1000); /* a frozen one cannot die: the agent empties the group */

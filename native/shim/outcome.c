@@ -21,14 +21,19 @@ static enum outcome read_message(struct process *process, struct failure *failur
     failure->detail[sizeof failure->detail - 1] = 0;
     return OUTCOME_FAILED;
   }
-  if (*(const char *)failure != CHILD_HAS_DEVPTS) {
+  struct child_word word;
+  if (got != (ssize_t)sizeof word) {
     process->announced = *again = 1;
     return OUTCOME_NONE;
   }
+  memcpy(&word, failure, sizeof word);
   size_t count = control.header.cmsg_type == SCM_RIGHTS ? (control.header.cmsg_len - CMSG_LEN(0)) / sizeof(int) : 0;
   fds[0] = fds[1] = -1;
   memcpy(fds, CMSG_DATA(&control.header), (count > 2 ? 2 : count) * sizeof(int));
-  return OUTCOME_DEVPTS;
+  if (word.word == CHILD_HAS_DEVPTS) return OUTCOME_DEVPTS;
+  process->pid = word.pid;
+  process->pidfd = fds[0];
+  return OUTCOME_PROCESS;
 }
 
 enum outcome outcome_read(struct process *process, struct failure *failure, int fds[2]) {

@@ -1,25 +1,12 @@
 /* The first process's terminal: made in the container's own devpts, bound over its console, handed to the shim. */
 #include <errno.h>
-#include <string.h>
-#include <sys/socket.h>
 
 #include "container.h"
 #include "root.h"
 #include "sys.h"
 
-/* The shim reads its word with these descriptors (main.c). */
 static void tell_shim(const struct child *child, const int *fds, unsigned count) {
-  union {
-    struct cmsghdr header;
-    char space[CMSG_SPACE(2 * sizeof(int))];
-  } control = {.header = {
-                   .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(count * sizeof(int))}};
-  memcpy(CMSG_DATA(&control.header), fds, count * sizeof(int));
-  char word = CHILD_HAS_DEVPTS;
-  struct iovec part = {&word, 1};
-  struct msghdr message = {
-      .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_SPACE(count * sizeof(int))};
-  if (sendmsg(child->outcome, &message, MSG_NOSIGNAL) != 1) child_fail(child, STAGE_TERMINAL, "devpts");
+  if (child_tell(child, CHILD_HAS_DEVPTS, 0, fds, count)) child_fail(child, STAGE_TERMINAL, "devpts");
 }
 
 /* By descriptors alone: no link of the image's is followed on the way (CVE-2025-52565). */

@@ -144,6 +144,28 @@ describe('what an exec is', () => {
     expect(stdout).toBe('0\n1\n2\n/dev/null\n1:3\n');
   });
 
+  test('the container never sees an exec that may do more than it may, though it may trace processes', async () => {
+    const watcher = await rig.create(
+      [
+        'sh',
+        '-c',
+        'touch /seen; while [ ! -e /stop ]; do cat /proc/[0-9]*/status 2>/dev/null | grep CapBnd >> /seen; done; sort -u /seen',
+      ],
+      { capDrop: ['ALL'], capAdd: ['SYS_PTRACE', 'DAC_OVERRIDE'] },
+    );
+    const streams = await watcher.attach({ wait: true });
+    await watcher.start();
+    for (let i = 0; i < 60; i++) {
+      const exec = await watcher.createExec(anExec(['true']));
+      await exec.start(undefined);
+      expect(await exec.wait(signal)).toBe(0);
+    }
+    await (await watcher.createExec(anExec(['touch', '/stop']))).start(undefined);
+
+    expect((await readAll(streams)).stdout).toMatch(/^CapBnd:\t0000000000080002\n$/);
+    await watcher.remove();
+  });
+
   test('a working directory that leads out by a descriptor is refused (CVE-2024-21626)', async () => {
     for (let fd = 3; fd < 20; fd++)
       await expect(shell('pwd', { workingDir: `/proc/self/fd/${fd}` })).rejects.toMatchObject({

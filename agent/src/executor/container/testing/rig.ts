@@ -63,6 +63,7 @@ const APPLETS = [
   'stty',
   'tty',
   'printf',
+  'sort',
 ];
 
 /** Makes a root file system of busybox-static below `root`. */
