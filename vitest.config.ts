@@ -39,8 +39,9 @@ export default defineConfig({
           name: 'vm',
           include: [
             'native/src/daemon.test.ts',
-            'agent/src/executor/container/container-executor.test.ts',
+            'agent/src/executor/container/{container-executor,churn,hostile-image,loaded-image,networking}.test.ts',
             'agent/src/image/local-image-store.test.ts',
+            'agent/src/network/network-manager.kernel.test.ts',
           ],
           // An emulated machine is ten times slower than this one.
           testTimeout: 300_000,

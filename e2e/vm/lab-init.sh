@@ -22,6 +22,9 @@ cd /repo
 export LD_LIBRARY_PATH=/repo/.cache/vm/lib
 # The serial console is no terminal to draw on.
 export CI=true NO_COLOR=1
+# Which of several machines this is: 1/2.
+SHARE=$(sed -n 's/.* share=\([^ ]*\).*/\1/p' /proc/cmdline)
+export SHARE
 # Through a pipe: programs that see a terminal draw on it, and the serial line is slow.
 bash /repo/.cache/vm/command.sh </dev/null 2>&1 | cat
 echo "LAB-EXIT ${PIPESTATUS[0]}"

@@ -8,17 +8,22 @@ import { ROOT } from '../lab/paths.js';
 import type { VmImage } from './image.js';
 
 /**
- * Boots the machine under QEMU's emulator (no KVM needed), runs the command on its second disk and gives that
- * command's exit code. The console goes to `print`, line by line.
+ * Boots a machine under QEMU's emulator (no KVM needed), runs the command on its second disk and gives that
+ * command's exit code. The command finds `share`, such as `1/2`, in $SHARE. The console goes to `print`, line by line.
  *
  * @throws ClusterError `deadlineExceeded` when it is not done in time, `internal` when it ends without a code
  */
 export async function boot(
   image: VmImage,
   repository: string,
-  options: { readonly timeoutMs: number; readonly memoryMiB: number; readonly print: (line: string) => void },
+  options: {
+    readonly share: string;
+    readonly timeoutMs: number;
+    readonly memoryMiB: number;
+    readonly print: (line: string) => void;
+  },
 ): Promise<number> {
-  const overlay = `${ROOT}.cache/vm/run-${process.pid}.qcow2`;
+  const overlay = `${ROOT}.cache/vm/run-${process.pid}-${options.share.replace('/', '-')}.qcow2`;
   await must(['qemu-img', 'create', '-q', '-f', 'qcow2', '-b', image.disk, '-F', 'raw', overlay]);
   try {
     // q35 and NVMe: `microvm` hangs at boot now and then, and the cloud kernel has NVMe and ext4 built in.
@@ -46,13 +51,13 @@ export async function boot(
         '-kernel',
         image.kernel,
         '-append',
-        'root=/dev/nvme0n1 console=ttyS0 rw quiet net.ifnames=0 panic=-1 init=/sbin/lab-init',
+        `root=/dev/nvme0n1 console=ttyS0 rw quiet net.ifnames=0 panic=-1 init=/sbin/lab-init share=${options.share}`,
         '-drive',
         `file=${overlay},if=none,id=d0,cache=unsafe`,
         '-device',
         'nvme,drive=d0,serial=root',
         '-drive',
-        `file=${repository},if=none,id=d1,format=raw,readonly=on`,
+        `file=${repository},if=none,id=d1,format=raw,readonly=on,file.locking=off`,
         '-device',
         'nvme,drive=d1,serial=repo',
       ],
