@@ -6,6 +6,7 @@ import {
   CONTAINER_PATTERN,
   createService,
   type Engine,
+  quiet,
   removeService,
   waitGone,
   waitRunning,
@@ -42,7 +43,9 @@ try {
     const peerMs: number[] = [];
     // In turn, so that a noisy machine is as noisy for both.
     for (let round = 0; round < Number(values.rounds); round++) {
+      await quiet(ours, peer);
       oursMs.push(await converge(ours, size));
+      await quiet(ours, peer);
       if (peer) peerMs.push(await converge(peer, size));
     }
     metrics.push({

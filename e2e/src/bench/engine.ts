@@ -101,4 +101,35 @@ export const waitGone = (engine: Engine, containerPattern: string) =>
     { timeoutMs: 300_000 },
   );
 
+/** Both engines idle: neither pays for what the other still clears up behind an answer it has given. */
+export async function quiet(...engines: (Engine | undefined)[]): Promise<void> {
+  const hosts = engines.flatMap((engine) => engine?.hosts ?? []);
+  let before = await cpuTicks(hosts);
+  await waitFor(
+    'the engines to be idle',
+    async () => {
+      const now = await cpuTicks(hosts);
+      const used = now - before;
+      before = now;
+      return used < IDLE_TICKS;
+    },
+    { timeoutMs: 120_000, intervalMs: 1_000 },
+  );
+}
+/** Of 100 ticks a second: daemons that watch over a few containers use less. */
+const IDLE_TICKS = 15;
+
+/** CPU time of all processes of the hosts and of their children that have ended, in ticks. Source: proc(5). */
+async function cpuTicks(hosts: readonly LabHost[]): Promise<number> {
+  let ticks = 0;
+  for (const host of hosts) {
+    const { stdout } = await host.exec(['sh', '-c', 'cat /proc/[0-9]*/stat 2>/dev/null']);
+    for (const line of stdout.split('\n')) {
+      const fields = line.slice(line.lastIndexOf(')') + 2).split(' ');
+      for (const field of fields.slice(11, 15)) ticks += Number(field) || 0;
+    }
+  }
+  return ticks;
+}
+
 export const CONTAINER_PATTERN = 'sleep 36000';

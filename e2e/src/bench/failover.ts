@@ -8,6 +8,7 @@ import {
   createService,
   type Engine,
   nodeIdOf,
+  quiet,
   removeService,
   runningElsewhere,
   waitGone,
@@ -49,7 +50,9 @@ const oursMs: number[] = [];
 const peerMs: number[] = [];
 try {
   for (let round = 0; round < Number(values.rounds); round++) {
+    await quiet(ours, peer);
     oursMs.push(await failover(ours));
+    await quiet(ours, peer);
     if (peer) peerMs.push(await failover(peer));
   }
 } finally {
