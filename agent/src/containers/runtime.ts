@@ -98,6 +98,8 @@ export interface RuntimeContainer
   attach(order: AttachOrder): Promise<AttachedClient>;
   /** Of its terminal; kept for the next run. @throws ClusterError `failedPrecondition` when it has none */
   resize(size: TerminalSize): Promise<void>;
+  /** Bytes of the files in its own layer. */
+  writtenBytes(signal: AbortSignal): Promise<number>;
   /** Takes everything of it off this host, running or not. */
   remove(): Promise<void>;
 }

@@ -54,7 +54,10 @@ export class ContainerStreams {
         await this.#stats(kind.value, stream, stop);
         return true;
       case 'containerCall':
-        await stream.write({ $case: 'callResult', value: { result: await this.#call(kind.value) } });
+        await stream.write({
+          $case: 'callResult',
+          value: { result: await this.#call(kind.value, stop.signal) },
+        });
         return true;
       default:
         return false;
@@ -118,7 +121,7 @@ export class ContainerStreams {
     }
   }
 
-  async #call({ containerId, call }: ContainerCallRequest): Promise<Result> {
+  async #call({ containerId, call }: ContainerCallRequest, signal: AbortSignal): Promise<Result> {
     const loop = this.#containers.get(containerId);
     const { runtime } = loop;
     switch (call?.$case) {
@@ -144,6 +147,8 @@ export class ContainerStreams {
       case 'execResize':
         await runtime.exec(call.value.execId).resize(call.value);
         return DONE;
+      case 'size':
+        return { $case: 'size', value: { writtenBytes: await runtime.writtenBytes(signal) } };
       default:
         throw new ClusterError(
           'unimplemented',

@@ -173,6 +173,10 @@ export class FakeRuntimeContainer implements RuntimeContainer {
     return exec;
   }
 
+  async writtenBytes(): Promise<number> {
+    return 4_096;
+  }
+
   execs(): readonly FakeExec[] {
     return [...this.#execs.values()];
   }

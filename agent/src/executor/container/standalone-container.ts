@@ -29,6 +29,7 @@ import { hostSettings, networkKind } from './host-config.js';
 import type { LogSource } from './logs/segment-task-logs.js';
 import { RunAccess } from './run-access.js';
 import { parseSignal } from './signals.js';
+import { writtenBytes } from './written-size.js';
 
 const NO_FACTS: LocalFacts = { networks: [], ports: [] };
 const CREATED: ContainerLife = { kind: 'created' };
@@ -241,6 +242,10 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
   async ended(signal: AbortSignal): Promise<void> {
     const run = this.#running();
     if (run) await abortable(run.ended, signal);
+  }
+
+  writtenBytes(signal: AbortSignal): Promise<number> {
+    return writtenBytes(`${this.parts.dataDir(this.id)}/upper`, signal);
   }
 
   async remove(): Promise<void> {
