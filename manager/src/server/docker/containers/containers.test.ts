@@ -6,6 +6,9 @@ import { FakeContainers } from '../../testing/fake-containers.js';
 let api: ApiFixture;
 let agents: FakeContainers;
 
+/** For a slow machine; what is waited for comes within milliseconds. */
+const PATIENT = { timeout: 20_000 };
+
 beforeEach(async () => {
   api = await ApiFixture.start();
   agents = new FakeContainers(api);
@@ -79,7 +82,7 @@ describe('create', () => {
       status: 409,
       body: { message: 'no suitable node (scheduling constraints not satisfied on 3 nodes)' },
     });
-    await expect.poll(() => api.store.view().containers.size).toBe(0);
+    await expect.poll(() => api.store.view().containers.size, PATIENT).toBe(0);
     expect(api.store.view().claim('name/container/web')).toBeUndefined();
   });
 
@@ -90,7 +93,7 @@ describe('create', () => {
       status: 400,
       body: { message: 'HostConfig.PidMode: not here' },
     });
-    await expect.poll(() => api.store.view().containers.size).toBe(0);
+    await expect.poll(() => api.store.view().containers.size, PATIENT).toBe(0);
   });
 
   test('constraints in environment or labels decide the node, as the stand-alone Swarm has it', async () => {

@@ -12,6 +12,9 @@ let api: ApiFixture;
 let agents: FakeContainers;
 let client: RawClient;
 
+/** For a slow machine; what is waited for comes within milliseconds. */
+const PATIENT = { timeout: 20_000 };
+
 beforeEach(async () => {
   api = await ApiFixture.start();
   agents = new FakeContainers(api);
@@ -227,7 +230,7 @@ describe('attach', () => {
 
     client.destroy();
 
-    await expect.poll(() => isClosed).toBe(true);
+    await expect.poll(() => isClosed, PATIENT).toBe(true);
   });
 
   test('a WebSocket carries the same as binary messages', async () => {
@@ -240,7 +243,7 @@ describe('attach', () => {
 
     socket.send('hello');
 
-    await expect.poll(() => messages.join('')).toBe('hello');
+    await expect.poll(() => messages.join(''), PATIENT).toBe('hello');
     socket.close();
   });
 });
