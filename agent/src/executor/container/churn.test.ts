@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { delay, systemClock } from '@tessera/shared/env';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { openRig, type Rig } from './testing/rig.js';
+import { anExec, openRig, type Rig, readAll } from './testing/rig.js';
 
 vi.setConfig({ testTimeout: 240_000 });
 
@@ -45,6 +45,47 @@ test('containers that come and go leave no descriptor, mount, process, cgroup or
   expect(readdirSync(`${rig.options.dataDir}/containers`)).toEqual([]);
   expect(readdirSync(`${rig.options.runDir}/containers`)).toEqual([]);
   expect(readdirSync(`${rig.options.dataDir}/trash`)).toEqual([]);
+});
+
+test('clients and execs that come and go leave no descriptor, here or in the shim, and no process or file', async () => {
+  const container = await rig.create(['sleep', '100000'], { openStdin: true });
+  await container.start();
+  const shim = Number(/^PPid:\s*(\d+)/m.exec(readFileSync(`/proc/${container.pid}/status`, 'utf8'))![1]);
+  const use = async () => {
+    const client = await container.attach({ history: true });
+    await client.write(Buffer.from('x'));
+    client.close();
+    const exec = await container.createExec(anExec(['cat'], { stdin: true }));
+    const streams = await exec.start({ stdout: true, stderr: true });
+    await streams!.write(Buffer.from('input'));
+    await streams!.endInput();
+    expect((await readAll(streams!)).stdout).toBe('input');
+    const terminal = await container.createExec(anExec(['tty'], { tty: true }));
+    expect((await readAll((await terminal.start({ stdout: true, stderr: true }))!)).stdout).toBe(
+      '/dev/pts/0\r\n',
+    );
+    await expect((await container.createExec(anExec(['nonesuch']))).start(undefined)).rejects.toThrow();
+  };
+  const count = () => ({
+    own: openDescriptors(),
+    shims: readdirSync(`/proc/${shim}/fd`).length,
+    processes: readFileSync(`/proc/${shim}/task/${shim}/children`, 'utf8').trim(),
+  });
+  for (let i = 0; i < 70; i++) await use();
+  // What has been let go of is closed a little later.
+  const before = count();
+  for (let i = 0; i < 30; i++) await use();
+  while (
+    count().own > before.own ||
+    count().shims > before.shims ||
+    count().processes !== String(container.pid)
+  )
+    await delay(systemClock, 10);
+
+  // The records of the execs that are remembered: two files each, one of what never ran.
+  const files = readdirSync(`${rig.options.runDir}/containers/${container.id}`);
+  expect(files.filter((name) => name.startsWith('exec-')).length).toBeLessThanOrEqual(2 * 64);
+  await container.remove();
 });
 
 test('a start that is aborted at any moment leaves nothing, and can be made again', async () => {
