@@ -5,6 +5,7 @@ import type { ContainerAssignment } from '@tessera/shared/wire';
 import { StartError } from '../executor/executor.js';
 import type { ContainerStorage, StoredContainer } from '../storage/index.js';
 import { Condition } from '../task/condition.js';
+import { healthPlan, monitorHealth, STARTING } from './health.js';
 import { plan, type Refusal, type Step } from './plan.js';
 import * as progress from './progress.js';
 import type { ContainerRuntime, RuntimeContainer } from './runtime.js';
@@ -233,7 +234,9 @@ export class ContainerLoop {
     const pid = life.kind === 'exited' ? 0 : life.pid;
     const { state, memory } = progress.started(this.#stored, pid, Math.round(life.startedAtMs));
     const byUser = state.restartCount === 0;
-    this.#advance({ state: progress.placed(state, facts), memory });
+    const { healthcheck } = this.#stored.assignment.container?.spec ?? {};
+    const health = healthPlan(healthcheck) ? STARTING : undefined;
+    this.#advance({ state: { ...progress.placed(state, facts), health }, memory });
     // What a policy is to bring back after a power cut must be known then.
     if (byUser && (this.#stored.assignment.container?.host?.restart?.name ?? 'no') !== 'no')
       this.options.storage.sync();
@@ -275,13 +278,34 @@ export class ContainerLoop {
     const { kind } = this.runtime.life;
     if (this.#watched || (kind !== 'running' && kind !== 'paused')) return;
     this.#watched = true;
+    const run = new AbortController();
+    this.#watchHealth(AbortSignal.any([run.signal, this.#closing.signal]));
     this.runtime.ended(this.#closing.signal).then(
       () => {
         this.#watched = false;
+        run.abort(reason());
         this.wake();
       },
       () => undefined,
     );
+  }
+
+  #watchHealth(signal: AbortSignal): void {
+    const { runtime } = this;
+    const { clock, logger } = this.options;
+    const health = healthPlan(this.#stored.assignment.container?.spec?.healthcheck);
+    if (!health) return;
+    const options = {
+      runtime,
+      plan: health,
+      clock,
+      logger,
+      startedAtMs: this.#stored.state.startedAtMs,
+      health: () => this.#stored.state.health ?? STARTING,
+      onHealth: (next: typeof STARTING) =>
+        this.#advance({ ...this.#stored, state: { ...this.#stored.state, health: next } }),
+    };
+    void monitorHealth(options, signal);
   }
 
   /** @param silent written down without being reported: the answer that follows carries it */

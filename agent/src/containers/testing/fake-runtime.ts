@@ -160,7 +160,7 @@ export class FakeRuntimeContainer implements RuntimeContainer {
     };
   }
 
-  async createExec(request: ExecRequest, id = 'exec'): Promise<FakeExec> {
+  async createExec(request: ExecRequest, id = `exec-${this.#execs.size}`): Promise<FakeExec> {
     if (!this.isUp) throw new ClusterError('conflict', `container ${this.id} is not running`);
     const exec = this.#execs.get(id) ?? new FakeExec(id, request, this.runtime);
     this.#execs.set(id, exec);

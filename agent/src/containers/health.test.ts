@@ -1,0 +1,89 @@
+import { silentLogger } from '@tessera/shared/env';
+import { type Health, Healthcheck } from '@tessera/shared/model';
+import { FakeClock, settle } from '@tessera/shared/testing';
+import type { ContainerAssignment } from '@tessera/shared/wire';
+import { expect, test } from 'vitest';
+import { healthPlan, monitorHealth, nextHealth, nextProbeMs, STARTING } from './health.js';
+import { FakeRuntime } from './testing/index.js';
+
+const check = (part: Partial<Healthcheck>) => Healthcheck.create({ test: ['CMD', 'probe'], ...part });
+
+test('a check is a command or a line for the shell, with Docker’s defaults; NONE is none', () => {
+  expect(healthPlan(undefined)).toBeUndefined();
+  expect(healthPlan(check({ test: ['NONE'] }))).toBeUndefined();
+  expect(healthPlan(check({ test: [] }))).toBeUndefined();
+  expect(healthPlan(check({}))).toEqual({
+    args: ['probe'],
+    intervalMs: 30_000,
+    timeoutMs: 30_000,
+    startPeriodMs: 0,
+    startIntervalMs: 5_000,
+    retries: 3,
+  });
+  expect(healthPlan(check({ test: ['CMD-SHELL', 'a && b'] }))?.args).toEqual(['/bin/sh', '-c', 'a && b']);
+});
+
+test('it is unhealthy after so many failures in a row; while it starts, none count until it was well', () => {
+  const plan = healthPlan(check({ startPeriodMs: 10_000, retries: 2, intervalMs: 20_000 }))!;
+  expect(nextHealth(STARTING, false, 9_999, plan)).toBe(STARTING);
+  const once = nextHealth(STARTING, false, 10_000, plan);
+  expect(once).toMatchObject({ status: 'starting', failingStreak: 1 });
+  expect(nextHealth(once, false, 20_000, plan)).toMatchObject({ status: 'unhealthy', failingStreak: 2 });
+  const well = nextHealth(once, true, 20_000, plan);
+  expect(well).toMatchObject({ status: 'healthy', failingStreak: 0 });
+  // It was well once: its start is over, however short it was.
+  const early = nextHealth(nextHealth(STARTING, true, 1, plan), false, 2, plan);
+  expect(early).toMatchObject({ status: 'healthy', failingStreak: 1 });
+  expect(nextProbeMs(STARTING, 0, plan)).toBe(5_000);
+  expect(nextProbeMs(STARTING, 10_000, plan)).toBe(20_000);
+  expect(nextProbeMs(well, 0, plan)).toBe(20_000);
+});
+
+test('probes come one after the other, each with its time; one that hangs is killed and counts as failed', async () => {
+  const clock = new FakeClock();
+  const container = new FakeRuntime(clock).container('c1');
+  const { signal } = new AbortController();
+  await container.create({} as ContainerAssignment, signal);
+  await container.start({} as ContainerAssignment, signal);
+  let health: Health = STARTING;
+  const seen: string[] = [];
+  const stop = new AbortController();
+  const done = monitorHealth(
+    {
+      runtime: container,
+      plan: healthPlan(check({ intervalMs: 10_000, timeoutMs: 3_000, retries: 2 }))!,
+      clock,
+      logger: silentLogger,
+      startedAtMs: clock.now(),
+      health: () => health,
+      onHealth: (next) => {
+        health = next;
+        seen.push(`${next.status} ${next.failingStreak}`);
+      },
+    },
+    stop.signal,
+  );
+  const probe = () => container.execs().at(-1)!;
+  await clock.advanceAsync(9_999);
+  expect(container.execs()).toHaveLength(0);
+  await clock.advanceAsync(1);
+  probe().exit(0);
+  await settle();
+  expect(seen).toEqual(['healthy 0']);
+
+  await clock.advanceAsync(10_000);
+  await clock.advanceAsync(2_999);
+  expect(seen).toHaveLength(1);
+  await clock.advanceAsync(1);
+  expect(seen.at(-1)).toBe('healthy 1');
+  await clock.advanceAsync(10_000);
+  probe().exit(1);
+  await settle();
+  expect(seen.at(-1)).toBe('unhealthy 2');
+
+  await container.pause();
+  await clock.advanceAsync(60_000);
+  expect(seen).toHaveLength(3);
+  stop.abort();
+  await done;
+});
