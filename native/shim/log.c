@@ -163,7 +163,7 @@ void log_flush(struct log *log) {
 static void stage(struct log *log, uint8_t stream, uint8_t flags, const uint8_t *head, uint32_t head_size,
                   const uint8_t *tail, uint32_t tail_size, uint64_t time_ns) {
   struct log_record record = {LOG_MAGIC, stream, flags, head_size + tail_size, time_ns};
-  if (log->staged + sizeof record + record.length > sizeof log->stage) log_flush(log);
+  if (log->staged + sizeof record + record.length > LOG_STAGE) log_flush(log);
   uint8_t *at = log->stage + log->staged;
   memcpy(at, &record, sizeof record);
   memcpy(at + sizeof record, head, head_size);

@@ -7,12 +7,13 @@
 #include "../include/shim.h"
 
 #define LOG_SEGMENTS_MAX 64u
+#define LOG_STAGE (64u << 10)
 
-/* One stream's unfinished line. */
+/* One stream's unfinished line. The bytes lie apart, so that only a container that writes takes memory for them. */
 struct log_stream {
   uint8_t stream;      /* LOG_STDOUT or LOG_STDERR */
   uint32_t used;
-  uint8_t line[LOG_PIECE];
+  uint8_t *line;       /* LOG_PIECE bytes */
 };
 
 struct log {
@@ -25,7 +26,7 @@ struct log {
   uint64_t lost;                        /* records dropped since the disk was full */
   uint32_t staged;
   uint64_t staged_records;
-  uint8_t stage[64 * 1024];
+  uint8_t *stage;                       /* LOG_STAGE bytes */
 };
 
 /* Goes on behind the segments that an earlier run of the container has left. */

@@ -221,8 +221,9 @@ int main(int argc, char **argv) {
   shim.container = (struct container){.spec = &shim.spec, .data_dir = -1, .run_dir = -1, .go = -1, .devpts = -1, .oom = -1};
   shim.container.first = (struct process){.pidfd = -1, .outcome = -1};
   streams_init(&shim.container.first.streams);
-  shim.out.stream = LOG_STDOUT;
-  shim.err.stream = LOG_STDERR;
+  shim.log.stage = shim.stage;
+  shim.out = (struct log_stream){.stream = LOG_STDOUT, .line = shim.lines[0]};
+  shim.err = (struct log_stream){.stream = LOG_STDERR, .line = shim.lines[1]};
   for (uint32_t i = 0; i < CLIENTS_MAX; i++) shim.clients[i] = (struct client){.fd = -1, .input = shim.inputs[i]};
   fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC);
   int spec = receive_spec();

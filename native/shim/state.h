@@ -39,8 +39,10 @@ struct shim {
   int gone; /* GO has been passed on */
   int listener;
   uint32_t next_exec;
-  struct exec execs[EXECS_MAX];
   struct client clients[CLIENTS_MAX];
+  struct exec execs[EXECS_MAX];
+  /* Last, and touched by those alone that use them: what stands above fills few pages. */
+  uint8_t stage[LOG_STAGE], lines[2][LOG_PIECE];
   uint8_t inputs[CLIENTS_MAX][CLIENT_INPUT];
 };
 

@@ -13,13 +13,15 @@
 static char directory[64];
 static struct log logs;
 static struct log_stream out, err;
+static uint8_t stage[LOG_STAGE], lines[2][LOG_PIECE];
 
 static void begin(uint64_t segment, uint64_t count) {
   strcpy(directory, "/tmp/ts-core-log-XXXXXX");
   CHECK(mkdtemp(directory) != NULL);
   log_init(&logs, open(directory, O_PATH | O_DIRECTORY), segment, count);
-  out = (struct log_stream){.stream = LOG_STDOUT};
-  err = (struct log_stream){.stream = LOG_STDERR};
+  logs.stage = stage;
+  out = (struct log_stream){.stream = LOG_STDOUT, .line = lines[0]};
+  err = (struct log_stream){.stream = LOG_STDERR, .line = lines[1]};
 }
 
 static void end(void) {
