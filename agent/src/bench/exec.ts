@@ -118,11 +118,11 @@ function peer(site: StartSite, name: 'crun' | 'runc'): Contestant | undefined {
   // crun 1.8 refuses the hybrid layout, so it gets a mount namespace in which the v2 tree is covered.
   const script = [
     'test ! -d /sys/fs/cgroup/unified || mount -t tmpfs none /sys/fs/cgroup/unified || exit',
-    'runtime=$1 bundle=$2 id=$3 each=$4 lanes=$5 bench=$6',
+    'runtime=$1 bundle=$2 id=$3 each=$4 lanes=$5 bench=$6 failed=0',
     '$runtime run -d -b $bundle $id </dev/null >/dev/null || exit',
     'for lane in $(seq $lanes); do $bench $each $runtime exec $id /bin/true & all="$all $!"; done',
     'for lane in $all; do wait $lane || failed=1; done',
-    '$runtime delete -f $id; exit ${failed:-0}',
+    '$runtime delete -f $id; exit $failed',
   ].join('\n');
   const samplesMs: number[] = [];
   return {

@@ -248,7 +248,12 @@ export class ContainerLoop {
     const exit =
       life.kind === 'exited'
         ? life.exit
-        : { exitCode: 255, oomKilled: false, finishedAtMs: nowMs, error: 'lost: neither its processes nor a word of its end were found' };
+        : {
+            exitCode: 255,
+            oomKilled: false,
+            finishedAtMs: nowMs,
+            error: 'lost: neither its processes nor a word of its end were found',
+          };
     this.#advance(progress.exited(this.#stored, exit, nowMs));
   }
 
