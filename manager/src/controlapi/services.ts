@@ -1,6 +1,13 @@
 import { newId } from '@tessera/shared/env';
 import { ClusterError, errorText, invalid } from '@tessera/shared/errors';
-import { Service, type ServiceSpec, ServiceSpec as Spec, TaskSpec } from '@tessera/shared/model';
+import {
+  Service,
+  type ServiceSpec,
+  ServiceStatus,
+  ServiceSpec as Spec,
+  TaskSpec,
+  UpdateStatus,
+} from '@tessera/shared/model';
 import { seal, unseal } from '../seal/index.js';
 import type { Transaction, View } from '../store/view.js';
 import { familiarName } from './image-reference.js';
@@ -122,6 +129,7 @@ export class Services {
         previousRegistryAuth: before.registryAuth,
       };
       tx.put('services', after);
+      if (source === 'previous') putRollback(tx, id, this.#context.clock.now());
       return after;
     });
   }
@@ -159,6 +167,17 @@ export class Services {
       if (tx.claim(name) === `service/${id}`) tx.releaseClaim(name);
     });
   }
+}
+
+/** The leader goes by the service's rollback configuration from here on. */
+function putRollback(tx: Transaction, serviceId: string, nowMs: number): void {
+  const before = tx.serviceStatuses.get(serviceId) ?? ServiceStatus.fromPartial({ serviceId });
+  const update = UpdateStatus.fromPartial({
+    state: 'rollback_started',
+    startedAtMs: nowMs,
+    message: 'manually requested rollback',
+  });
+  tx.put('serviceStatuses', { ...before, update });
 }
 
 function takeName(tx: Transaction, name: string, id: string): void {

@@ -1,5 +1,5 @@
 import { silentLogger } from '@tessera/shared/env';
-import { type Service, SpecVersion, type Task, UpdateConfig } from '@tessera/shared/model';
+import { Placement, type Service, SpecVersion, type Task, UpdateConfig } from '@tessera/shared/model';
 import {
   aNode,
   aNodeStatus,
@@ -177,6 +177,53 @@ test('a failed update that is to be rolled back puts the spec before in place, a
   expect(service.spec?.task?.forceUpdate).toBe(before.task?.forceUpdate);
   expect(store.view().specs.get('s1/3')?.task?.forceUpdate).toBe(before.task?.forceUpdate);
   expect(store.view().serviceStatuses.get('s1')?.update?.state).toBe('rollback_started');
+});
+
+test('a failed update that is rolled back leaves alone the tasks it had not come to', async () => {
+  const { clock, store } = await anOrchestrator();
+  const update = UpdateConfig.fromPartial({ parallelism: 1, failureAction: 'rollback', monitorMs: 5_000 });
+  await putService(store, 's1', { replicas: 3, update });
+  await settle();
+  for (const task of wanted(store, 's1')) await report(store, task, 'running', 60_000);
+  await settle();
+  await putService(store, 's1', { replicas: 3, update, task: aTaskSpec({ forceUpdate: 77 }) }, 2);
+  await settle();
+  const untouched = wanted(store, 's1').filter(({ specVersion }) => specVersion === 1);
+  expect(untouched).toHaveLength(2);
+
+  const fresh = wanted(store, 's1').find(({ specVersion }) => specVersion === 2)!;
+  await report(store, fresh, 'failed', 10);
+  await settle();
+  const again = wanted(store, 's1').find(({ slot }) => slot === fresh.slot)!;
+  await report(store, again, 'running', 0);
+  await clock.advanceAsync(200_000);
+
+  for (const { id } of untouched) {
+    expect(store.view().tasks.get(id)).toMatchObject({ desiredState: 'running', specVersion: 3 });
+  }
+  expect(wanted(store, 's1').map(({ specVersion }) => specVersion)).toEqual([3, 3, 3]);
+  expect(store.view().serviceStatuses.get('s1')?.update?.state).toBe('rollback_completed');
+});
+
+test('new constraints move the tasks whose node does not meet them, and no others', async () => {
+  const { store } = await anOrchestrator();
+  await putService(store, 's1', { replicas: 2 });
+  await settle();
+  for (const task of wanted(store, 's1')) await report(store, task, 'running', 60_000);
+  await settle();
+  const before = wanted(store, 's1').map(({ id }) => id);
+  const constrained = (...constraints: string[]) => ({
+    replicas: 2,
+    task: aTaskSpec({ forceUpdate: 1, placement: Placement.fromPartial({ constraints }) }),
+  });
+
+  await putService(store, 's1', constrained('node.id == node-1'), 2);
+  await settle();
+  expect(wanted(store, 's1')).toMatchObject(before.map((id) => ({ id, specVersion: 2 })));
+
+  await putService(store, 's1', constrained('node.id != node-1'), 3);
+  await settle();
+  expect(wanted(store, 's1').filter(({ id }) => before.includes(id))).toHaveLength(1);
 });
 
 test('a node that is lost has its tasks replaced, a global service waits for it', async () => {

@@ -1,4 +1,4 @@
-import type { Node, Service, UpdateStatus } from '@tessera/shared/model';
+import type { Node, Service, Task, UpdateStatus } from '@tessera/shared/model';
 import { meetsConstraints, parseConstraints } from '../constraints/index.js';
 import { hasStopped, isNodeUp, observed } from '../loops/facts.js';
 import type { View } from '../store/view.js';
@@ -9,6 +9,7 @@ import { giveUp, planReplicas } from './replicated/plan.js';
 import { planSlot, type SlotContext } from './slot-plan.js';
 import { allSlots, type Slot } from './slots.js';
 import type { TaskChange } from './task-change.js';
+import { carryOver } from './update/carry-over.js';
 import { planUpdate } from './update/plan.js';
 
 /** All that one service needs now. */
@@ -22,7 +23,7 @@ export interface ServicePlan {
 
 /** Decides what brings a service's tasks closer to its spec, and touches nothing. */
 export function planService(view: View, service: Service, nowMs: number): ServicePlan {
-  const slots = allSlots(
+  const found = allSlots(
     view.tasks.byService(service.id).map((task) => ({
       task,
       observed: observed(view, task),
@@ -30,9 +31,10 @@ export function planService(view: View, service: Service, nowMs: number): Servic
     })),
   );
   if (service.removing) {
-    return { changes: slots.flatMap(giveUp), updateStatus: undefined, rollBack: false, wakeAtMs: undefined };
+    return { changes: found.flatMap(giveUp), updateStatus: undefined, rollBack: false, wakeAtMs: undefined };
   }
 
+  const { slots, carried } = carryOver(view, service, found);
   const judge = new NodeJudge(view, nowMs);
   const context = contextOf(view, service, judge, nowMs);
   const { kept, changes } =
@@ -44,12 +46,19 @@ export function planService(view: View, service: Service, nowMs: number): Servic
   const stable: Slot[] = slotPlans.filter(({ plan }) => plan.changes.length === 0).map(({ slot }) => slot);
   const update = planUpdate(service, view.serviceStatuses.get(service.id), kept, stable, context);
   return {
-    changes: [...changes, ...slotPlans.flatMap(({ plan }) => plan.changes), ...update.changes],
+    changes: [
+      ...carried.map(carry),
+      ...changes,
+      ...slotPlans.flatMap(({ plan }) => plan.changes),
+      ...update.changes,
+    ],
     updateStatus: update.status,
     rollBack: update.rollBack,
     wakeAtMs: earliest([...slotPlans.map(({ plan }) => plan.wakeAtMs), update.wakeAtMs, judge.wakeAtMs]),
   };
 }
+
+const carry = (task: Task): TaskChange => ({ kind: 'carry', task });
 
 function contextOf(view: View, service: Service, judge: NodeJudge, nowMs: number): SlotContext {
   return {

@@ -24,7 +24,9 @@ export type TaskChange =
   /** `shutdown` keeps the task for the slot's history, `remove` has the reaper delete it once it has stopped. */
   | { readonly kind: 'retire'; readonly task: Task; readonly desiredState: 'shutdown' | 'remove' }
   /** What the task waited for has come. */
-  | { readonly kind: 'start'; readonly task: Task };
+  | { readonly kind: 'start'; readonly task: Task }
+  /** The task, with the number of a newer template that says the same. */
+  | { readonly kind: 'carry'; readonly task: Task };
 
 /** How many objects the change writes: a transaction holds about a hundred. */
 export function weightOf(change: TaskChange): number {
@@ -66,6 +68,9 @@ export function applyChange(tx: Transaction, context: ApplyContext, change: Task
       break;
     case 'start':
       desire(change.task, 'running');
+      break;
+    case 'carry':
+      tx.put('tasks', change.task);
       break;
   }
 }

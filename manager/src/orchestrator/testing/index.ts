@@ -81,6 +81,8 @@ function wordsFor(change: TaskChange): string {
       return `${change.desiredState} ${change.task.id}`;
     case 'start':
       return `start ${change.task.id}`;
+    case 'carry':
+      return `carry ${change.task.id} to ${change.task.specVersion}`;
   }
 }
 

@@ -97,7 +97,7 @@ function current(
   context: SlotContext,
 ): UpdateStatus {
   const serviceIndex = service.meta?.index ?? 0;
-  // The leader's own roll-back could not know the index of its write.
+  // Who writes a roll-back, the leader or the API, cannot know the index of the write.
   if (before.state === 'rollback_started' && before.serviceIndex === 0) return { ...before, serviceIndex };
   if (before.serviceIndex === serviceIndex || !isAnyOutdated) return before;
   return UpdateStatus.fromPartial({

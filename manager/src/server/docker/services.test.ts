@@ -269,7 +269,12 @@ describe('updating a service', () => {
       status: 400,
       body: { message: 'service web does not have a previous spec' },
     });
-    expect((await inspect('web')).body.Spec.TaskTemplate.ContainerSpec.Args).toEqual(['httpd']);
+    const { body } = await inspect('web');
+    expect(body.Spec.TaskTemplate.ContainerSpec.Args).toEqual(['httpd']);
+    expect(body.UpdateStatus).toMatchObject({
+      State: 'rollback_started',
+      Message: 'manually requested rollback',
+    });
   });
 
   test('keeps an image that is no longer known under its name, and resolves a new one', async () => {

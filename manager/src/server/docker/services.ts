@@ -86,7 +86,8 @@ export function serviceToDocker(view: View, service: Service): ServiceJson {
   const status = view.serviceStatuses.get(service.id);
   const addresses = status?.virtualIps ?? [];
   // As Swarm: an update's status is dropped by the next one, and the leader may not have begun that yet.
-  const isCurrent = status?.update?.serviceIndex === (service.meta?.index ?? 0);
+  // A roll-back that was just asked for has no index yet; it is as current as can be.
+  const isCurrent = [0, service.meta?.index ?? 0].includes(status?.update?.serviceIndex ?? 0);
   const update = status?.update && isCurrent ? updateToDocker(status.update) : undefined;
   return {
     ...objectJson(service),
