@@ -11,6 +11,7 @@ const NAMES: Readonly<Record<string, string>> = {
   exec: 'one exec of true in a running container, output attached, beside crun and runc; -c N at once',
   converge: 'service create to all running on three hosts, beside Docker Swarm',
   failover: 'a host killed to its tasks running elsewhere, beside Docker Swarm',
+  docker: 'docker run, exec and ps through the cluster, beside dockerd',
   pull: 'an image of 500 MB and 20 layers pulled from a registry, beside dockerd',
   memory: 'memory per container and of the daemons, beside containerd-shim',
   overlay: 'TCP between containers on two hosts, beside a hand-made VXLAN and bridge',
