@@ -12,8 +12,11 @@ import type { Teardown } from './teardown.js';
 const SOCKET_NAME = 'tessera.sock';
 const SOCKET_MODE = 0o660;
 
-/** Uploads, followed logs and terminals take as long as they take. */
-const SERVER_OPTIONS = { requestTimeout: 0 } as const;
+/**
+ * Uploads, followed logs and terminals take as long as they take. An idle connection is left to its client, as
+ * dockerd does: one that is closed as the client's next request is on its way is an error to that client.
+ */
+const SERVER_OPTIONS = { requestTimeout: 0, keepAliveTimeout: 0 } as const;
 
 /** Long before the serving certificate ends, and within what a timer holds. */
 const REISSUE_EVERY_MS = 20 * 86_400_000;
