@@ -223,7 +223,9 @@ export class Daemon implements NodeBackend {
 
   async #activate(settings: NodeSettings, identity: NodeIdentity): Promise<void> {
     const { config, directory, clock, random, logger, describe, openParts } = this.options;
-    const storage = new AgentDirectory(join(config.dataDir, 'agent'));
+    const storage = new AgentDirectory(join(config.dataDir, 'agent'), (error) =>
+      logger.error({ error }, 'what this node must remember could not be written; trying again'),
+    );
     const agent = new NodeAgent({
       directory,
       openParts: async () => {

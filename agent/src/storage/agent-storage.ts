@@ -2,6 +2,7 @@ import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DesiredNetworks } from '../network/network-plane.js';
 import { ContainerJournal, type ContainerStorage } from './container-journal.js';
+import type { OnFault } from './journal.js';
 import { NetworkStorage } from './network-storage.js';
 import { readBytesIfAny } from './read-file.js';
 import { type StoredTask, TaskJournal, type TaskStorage } from './task-journal.js';
@@ -31,10 +32,14 @@ export class AgentDirectory implements AgentStorage {
   readonly #networks: NetworkStorage;
   readonly #registrationPath: string;
 
-  constructor(directory: string) {
+  /** @param onFault is told what could not be written: a full disk ends no agent, and no session of it */
+  constructor(
+    directory: string,
+    private readonly onFault: OnFault = () => undefined,
+  ) {
     this.#registrationPath = join(directory, 'registration.json');
-    this.#journal = new TaskJournal(join(directory, 'tasks.journal'));
-    this.containers = new ContainerJournal(join(directory, 'containers.journal'));
+    this.#journal = new TaskJournal(join(directory, 'tasks.journal'), onFault);
+    this.containers = new ContainerJournal(join(directory, 'containers.journal'), onFault);
     this.#networks = new NetworkStorage(join(directory, 'networks'));
   }
 
@@ -55,7 +60,7 @@ export class AgentDirectory implements AgentStorage {
   }
 
   putNetworks(networks: DesiredNetworks): void {
-    this.#networks.write(networks);
+    this.#attempt(() => this.#networks.write(networks));
   }
 
   registration(): Registration | undefined {
@@ -64,9 +69,20 @@ export class AgentDirectory implements AgentStorage {
   }
 
   putRegistration(registration: Registration): void {
-    const temporary = `${this.#registrationPath}.tmp`;
-    writeFileSync(temporary, JSON.stringify(registration), { mode: 0o600 });
-    renameSync(temporary, this.#registrationPath);
+    this.#attempt(() => {
+      const temporary = `${this.#registrationPath}.tmp`;
+      writeFileSync(temporary, JSON.stringify(registration), { mode: 0o600 });
+      renameSync(temporary, this.#registrationPath);
+    });
+  }
+
+  /** For what a session brings again: the file before is good enough for a start. */
+  #attempt(write: () => void): void {
+    try {
+      write();
+    } catch (error) {
+      this.onFault(error);
+    }
   }
 
   close(): void {

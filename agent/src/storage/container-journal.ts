@@ -1,7 +1,7 @@
 import { ContainerState } from '@tessera/shared/model';
 import { ContainerAssignment } from '@tessera/shared/wire';
 import { z } from 'zod';
-import { Journal, type JournalRecord } from './journal.js';
+import { Journal, type JournalRecord, type OnFault } from './journal.js';
 
 /** What only the agent knows of a container, beside the state it reports. */
 export interface ContainerMemory {
@@ -59,7 +59,7 @@ export class ContainerJournal implements ContainerStorage {
   readonly #assignments = new Map<string, ContainerAssignment>();
   readonly #journal: Journal;
 
-  constructor(path: string) {
+  constructor(path: string, onFault?: OnFault) {
     this.#journal = new Journal(
       path,
       (record) => this.#apply(record),
@@ -68,6 +68,7 @@ export class ContainerJournal implements ContainerStorage {
           assignmentRecord(stored.assignment),
           progressRecord(id, stored),
         ]),
+      onFault,
     );
     this.#assignments.clear();
   }

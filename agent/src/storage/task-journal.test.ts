@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
   appendFileSync,
@@ -108,4 +108,25 @@ test('what was written before a kill -9 is found again, whenever it strikes', {
     found.delete('a');
     found.close();
   }
+});
+
+test('a full disk ends nothing: an agent starts on it, and what it kept back is written once there is room', {
+  timeout: 120_000,
+}, () => {
+  const script = fileURLToPath(new URL('./testing/full-disk.ts', import.meta.url));
+  const node = [process.execPath, '--conditions=tessera-source', '--import', 'tsx', script, dir];
+  const mountAndRun = 'mount -t tmpfs -o size=64k tmpfs "$0" && exec "$@"';
+  const said = execFileSync('unshare', ['--mount', 'sh', '-c', mountAndRun, dir, ...node], {
+    encoding: 'utf8',
+  });
+
+  expect(
+    said
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line)),
+  ).toEqual([
+    { stage: 'full', tasks: ['a'], faults: ['ENOSPC', 'ENOSPC'] },
+    { stage: 'emptied', tasks: ['a', 'b', 'c', 'd'], faults: [] },
+  ]);
 });

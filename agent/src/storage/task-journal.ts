@@ -1,5 +1,5 @@
 import { Task, TaskStatus } from '@tessera/shared/model';
-import { Journal, type JournalRecord } from './journal.js';
+import { Journal, type JournalRecord, type OnFault } from './journal.js';
 
 /** A task of this node, and where it has come to. */
 export interface StoredTask {
@@ -21,11 +21,12 @@ export class TaskJournal implements TaskStorage {
   readonly #tasks = new Map<string, StoredTask>();
   readonly #journal: Journal;
 
-  constructor(path: string) {
+  constructor(path: string, onFault?: OnFault) {
     this.#journal = new Journal(
       path,
       (record) => this.#apply(record),
       () => [...this.#tasks.values()].flatMap(({ task, status }) => [taskRecord(task), statusRecord(status)]),
+      onFault,
     );
   }
 

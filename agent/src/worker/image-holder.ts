@@ -30,8 +30,11 @@ export class ImageHolder {
   }
 
   want(imageIds: ReadonlySet<string>): void {
+    const before = this.#wanted;
     this.#wanted = imageIds;
-    for (const imageId of imageIds) if (!this.#held.has(imageId)) this.#loop.mark(imageId);
+    // One that was wanted before is on its way, or waits for its next try: asking for it again is no reason to hurry.
+    for (const imageId of imageIds)
+      if (!this.#held.has(imageId) && !before.has(imageId)) this.#loop.mark(imageId);
     for (const imageId of this.#held) if (!imageIds.has(imageId)) this.#loop.mark(imageId);
   }
 

@@ -266,6 +266,19 @@ test('images to hold are fetched until they are here, and released when no longe
   expect([...images.owners]).toEqual(['hold/sha256:b']);
 });
 
+test('an image that cannot be had is tried again in its own time, whatever else is assigned', async () => {
+  const { newWorker, images, clock } = setUp();
+  images.failures = 1_000;
+  const worker = newWorker();
+  for (let sequence = 1; sequence <= 100; sequence++) {
+    worker.apply(work([], { sequence, images: new Set(['sha256:a']) }), sequence % 10 === 1);
+    await clock.advanceAsync(100);
+  }
+
+  // In those 10 s: at once, then after 1, 2 and 4 s, and once more for good measure.
+  expect(1_000 - images.failures).toBeLessThanOrEqual(5);
+});
+
 describe('after the death of an agent', () => {
   test('tasks that run are adopted and never started again', async () => {
     const { newWorker, host, stateOf } = setUp();

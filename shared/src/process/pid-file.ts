@@ -1,4 +1,4 @@
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 
 /** A process, so named that a later one with the same pid is not taken for it. */
 export interface ProcessIdentity {
@@ -35,8 +35,13 @@ export function writePidFile(path: string, pid = process.pid): ProcessIdentity {
   const identity = processIdentity(pid);
   if (!identity) throw new Error(`process ${pid} is gone`);
   const temporary = `${path}.${process.pid}.tmp`;
-  writeFileSync(temporary, `${JSON.stringify(identity)}\n`, { mode: 0o600 });
-  renameSync(temporary, path);
+  try {
+    writeFileSync(temporary, `${JSON.stringify(identity)}\n`, { mode: 0o600 });
+    renameSync(temporary, path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
+  }
   return identity;
 }
 
