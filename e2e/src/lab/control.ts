@@ -1,5 +1,5 @@
 import { connect, type Socket } from 'node:net';
-import { createInterface } from 'node:readline';
+import { createInterface, type Interface } from 'node:readline';
 import { ClusterError } from '@tessera/shared/errors';
 import { labDir } from './paths.js';
 
@@ -30,7 +30,7 @@ export interface ControlReply {
 export function answer(socket: Socket, perform: (request: ControlRequest) => Promise<ControlReply>): void {
   // A client that leaves before its answer is no concern of the lab's.
   socket.on('error', () => socket.destroy());
-  createInterface({ input: socket }).on('line', (line) => {
+  linesOf(socket).on('line', (line) => {
     void perform(JSON.parse(line) as ControlRequest).then((reply) =>
       socket.end(`${JSON.stringify(reply)}\n`),
     );
@@ -46,11 +46,16 @@ export function ask(name: string, request: ControlRequest): Promise<ControlReply
         new ClusterError('notFound', `no lab named ${name} is up: start it with npm run lab up`, { cause }),
       ),
     );
-    createInterface({ input: socket }).once('line', (line) => {
+    linesOf(socket).once('line', (line) => {
       const reply = JSON.parse(line) as ControlReply;
       if (reply.ok) resolve(reply);
       else reject(new ClusterError('internal', reply.error ?? 'the lab gave no reason'));
     });
     socket.write(`${JSON.stringify(request)}\n`);
   });
+}
+
+/** An interface passes its input's errors on, and ends the process with them if nobody listens. */
+function linesOf(socket: Socket): Interface {
+  return createInterface({ input: socket }).on('error', () => undefined);
 }

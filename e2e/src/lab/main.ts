@@ -9,7 +9,7 @@ import { LAB_PREFIX, LABS_DIR, labDir, ROOT } from './paths.js';
 import { sweepLab } from './sweep.js';
 import { waitFor } from './wait.js';
 
-const HELP = `Usage: npm run lab [--name NAME] COMMAND
+const HELP = `Usage: npm run lab -- [--name NAME] COMMAND
 
   up [HOSTS]          start HOSTS hosts (3) and make them one cluster; --no-cluster leaves them single
   status              what is up
@@ -79,6 +79,8 @@ async function up(
   cluster: boolean,
 ): Promise<number> {
   if (!/^([1-9]|[1-9]\d)$/.test(hosts)) throw invalid(`hosts '${hosts}': use a number from 1 to 99`);
+  for (const [option, value] of Object.entries({ cpus, memory: memoryMiB }))
+    if (!(Number(value) > 0)) throw invalid(`--${option} '${value}': use a number greater than 0`);
   await sweepLab(name);
   const logPath = `${LABS_DIR}/${LAB_PREFIX}${name}.log`;
   const log = openSync(logPath, 'w');
@@ -97,7 +99,7 @@ async function up(
   rmSync(logPath);
   child.unref();
   await status(name);
-  console.log('\nTry: npm run lab exec host1 tsctl node ls');
+  console.log(`\nTry: npm run lab ${name === 'dev' ? '' : `-- --name ${name} `}exec host1 tsctl node ls`);
   return 0;
 }
 
