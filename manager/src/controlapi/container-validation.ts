@@ -15,7 +15,16 @@ const ULIMITS = new Set(
 /** What a container's own namespaces hold. */
 const SYSCTL =
   /^(net\.[\w.\-/]+|fs\.mqueue\.\w+|kernel\.(msgmax|msgmnb|msgmni|sem|shmall|shmmax|shmmni|shm_rmid_forced))$/;
-const CAPABILITY = /^(CAP_)?[A-Z_]+$/i;
+/** Source: capabilities(7), linux/capability.h. */
+const CAPABILITIES = new Set(
+  (
+    'ALL CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE ' +
+    'NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE ' +
+    'SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE ' +
+    'AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF ' +
+    'CHECKPOINT_RESTORE'
+  ).split(' '),
+);
 const PROPAGATIONS = new Set(['', 'private', 'rprivate', 'slave', 'rslave']);
 const LOG_OPTIONS = new Set(['max-size', 'max-file']);
 const SIGNAL_MAX = 64;
@@ -83,7 +92,7 @@ function validateKernelLimits(spec: ContainerSpec): void {
     }
   }
   for (const name of [...spec.capAdd, ...spec.capDrop]) {
-    if (!CAPABILITY.test(name)) {
+    if (!CAPABILITIES.has(name.toUpperCase().replace(/^CAP_/, ''))) {
       throw invalid(`ContainerSpec.CapabilityAdd: '${name}' is no capability; write it as CAP_NET_ADMIN`);
     }
   }

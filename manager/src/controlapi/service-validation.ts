@@ -1,5 +1,5 @@
 import { ClusterError, errorText, invalid } from '@tessera/shared/errors';
-import type { Resources, ServiceSpec, TaskSpec } from '@tessera/shared/model';
+import type { ContainerSpec, Resources, ServiceSpec, TaskSpec } from '@tessera/shared/model';
 import { CONSTRAINT_KEYS, isConstraintKey, parseConstraints } from '../constraints/index.js';
 import { validateContainer, validateLogDriver } from './container-validation.js';
 
@@ -26,6 +26,7 @@ export function validateServiceSpec(spec: ServiceSpec): void {
   }
   if (!spec.task?.container) throw invalid('TaskTemplate.ContainerSpec: a service needs a container');
   validateTask(spec.task);
+  refuseTemplates(spec.task.container);
   validateContainer(spec.task.container);
   validateLogDriver(spec.task.logDriver);
 }
@@ -39,6 +40,21 @@ export function validateName(what: string, name: string): void {
   if (!NAME.test(name)) {
     throw invalid(
       `${what} name: '${name}' must be valid as a DNS name component: letters, digits, '-' and '_', beginning and ending with a letter or digit`,
+    );
+  }
+}
+
+/** Swarm fills them in per task; handed on as they are they would be silently wrong. */
+function refuseTemplates({ env, hostname, mounts }: ContainerSpec): void {
+  const texts = [
+    ...env.map((text) => ['Env', text] as const),
+    ['Hostname', hostname] as const,
+    ...mounts.flatMap(({ source, target }) => [['Mounts', source] as const, ['Mounts', target] as const]),
+  ];
+  const found = texts.find(([, text]) => text.includes('{{'));
+  if (found) {
+    throw invalid(
+      `ContainerSpec.${found[0]}: '${found[1]}': templates are not supported yet; write the value itself`,
     );
   }
 }

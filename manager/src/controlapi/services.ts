@@ -190,6 +190,9 @@ function takeName(tx: Transaction, name: string, id: string): void {
   tx.takeClaim(`name/service/${name}`, `service/${id}`);
 }
 
+/** Docker's names for the networks of each host. */
+const HOSTS_OWN = new Set(['bridge', 'host', 'none']);
+
 /** The spec with networks by id and the image by digest, each required to be there when it is committed. */
 function resolveReferences(tx: Transaction, spec: ServiceSpec, before?: ServiceSpec): ServiceSpec {
   const task = spec.task;
@@ -197,6 +200,11 @@ function resolveReferences(tx: Transaction, spec: ServiceSpec, before?: ServiceS
 
   const attached = new Set<string>();
   const networks = task.networks.map((attachment) => {
+    if (HOSTS_OWN.has(attachment.networkId)) {
+      throw invalid(
+        `TaskTemplate.Networks: the network '${attachment.networkId}' is not supported for services yet; use an overlay network, or none of them`,
+      );
+    }
     const network = getNetwork(tx, attachment.networkId);
     // By id: a network's name and its id are one network.
     if (attached.has(network.id)) {

@@ -123,6 +123,30 @@ describe('creating a service', () => {
       'UpdateConfig.FailureAction: give pause, continue or rollback; EndpointSpec.Mode: give vip or dnsrr',
     ],
     [
+      'a template',
+      spec('a', {}, { Env: ['NODE={{.Node.Hostname}}'] }),
+      400,
+      "ContainerSpec.Env: 'NODE={{.Node.Hostname}}': templates are not supported yet; write the value itself",
+    ],
+    [
+      'a template for the host name',
+      spec('a', {}, { Hostname: 'web-{{.Task.Slot}}' }),
+      400,
+      "ContainerSpec.Hostname: 'web-{{.Task.Slot}}': templates are not supported yet",
+    ],
+    [
+      'a capability that there is not',
+      spec('a', {}, { CapabilityAdd: ['CAP_NOPE'] }),
+      400,
+      "ContainerSpec.CapabilityAdd: 'CAP_NOPE' is no capability; write it as CAP_NET_ADMIN",
+    ],
+    [
+      "the host's own network",
+      { ...spec('a'), TaskTemplate: { ...spec('a').TaskTemplate, Networks: [{ Target: 'host' }] } },
+      400,
+      "TaskTemplate.Networks: the network 'host' is not supported for services yet",
+    ],
+    [
       'a relative bind',
       spec('a', {}, { Mounts: [{ Type: 'bind', Source: 'x', Target: '/x' }] }),
       400,
