@@ -69,10 +69,14 @@ export class DnsForwarder {
       };
       const cancel = this.clock.after(TRY_MS, () => finish());
       socket.on('error', () => finish());
-      socket.on('message', (message, from) => {
-        if (from.address === host && from.port === port && isAnswerTo(query, message)) finish(message);
+      socket.on('message', (message) => {
+        if (isAnswerTo(query, message)) finish(message);
       });
-      socket.send(query, port, host, (error) => error && finish());
+      // Connected, it hears of nobody else, and at once when nobody listens there or no way leads there.
+      socket.connect(port, host, (error?: Error) => {
+        if (error) finish();
+        else socket.send(query, (failure) => failure && finish());
+      });
     });
   }
 
