@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { apiRequest } from './api.js';
 import { type CommandOptions, type CommandResult, ended, hasEnded, must, run } from './command.js';
+import { hostEnvironment } from './host-environment.js';
 import { labCgroup, labDir, ROOT, TSCTL, TSD } from './paths.js';
 import { Switch } from './switch.js';
 import { waitFor } from './wait.js';
@@ -140,7 +141,7 @@ export class LabHost {
         process.env.LAB_LOG_LEVEL ?? 'info',
         ...this.options.agentArgs,
       ]),
-      { stdio: ['ignore', log, log], env: this.#environment() },
+      { stdio: ['ignore', log, log], env: hostEnvironment() },
     );
     closeSync(log);
     const agent = this.#agent;
@@ -194,12 +195,12 @@ export class LabHost {
 
   /** Runs a command inside the host, as somebody logged in there would. */
   exec(argv: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
-    return run(this.enterCommand(argv), { env: this.#environment(), ...options });
+    return run(this.enterCommand(argv), { env: hostEnvironment(), ...options });
   }
 
   /** The same, failing when the command fails. */
   must(argv: readonly string[], options: CommandOptions = {}): Promise<string> {
-    return must(this.enterCommand(argv), { env: this.#environment(), ...options });
+    return must(this.enterCommand(argv), { env: hostEnvironment(), ...options });
   }
 
   tsctl(...args: string[]): Promise<string> {
@@ -220,8 +221,4 @@ export class LabHost {
     '--',
     ...argv,
   ];
-
-  #environment(): NodeJS.ProcessEnv {
-    return { ...process.env, PATH: `${ROOT}node_modules/.bin:${process.env.PATH}` };
-  }
 }

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { ended, run } from './command.js';
 import { LabHost } from './host.js';
 import { labCgroup, labDir, ROOT } from './paths.js';
@@ -22,6 +22,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
+  vi.unstubAllEnvs();
   await Promise.all(hosts.map((host) => host.kill()));
   await wires.down();
   rmSync(labDir(name), { recursive: true, force: true });
@@ -29,6 +30,16 @@ afterEach(async () => {
 
 const reaches = async (from: LabHost, address: string) =>
   (await from.exec(['ping', '-c1', '-W1', address])).code === 0;
+
+test('what the user has set for a cluster of theirs does not lead out of the lab', async () => {
+  vi.stubEnv('TSCTL_HOST', 'unix:///run/another.sock');
+  vi.stubEnv('DOCKER_HOST', 'unix:///run/another.sock');
+
+  const environment = await hosts[0]!.must(['env']);
+
+  expect(environment).not.toContain('another.sock');
+  expect(environment).toContain(`PATH=${ROOT}node_modules/.bin:`);
+});
 
 test('hosts have names, processes and a network of their own, and the cgroups of the machine', async () => {
   const [first, second] = hosts as [LabHost, LabHost];

@@ -5,7 +5,8 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { ClusterError, errorText, invalid, notFound } from '@tessera/shared/errors';
 import { ask, type HostStatus } from './control.js';
-import { LAB_PREFIX, LABS_DIR, labDir, ROOT } from './paths.js';
+import { hostEnvironment } from './host-environment.js';
+import { LAB_PREFIX, LABS_DIR, labDir } from './paths.js';
 import { sweepLab } from './sweep.js';
 import { waitFor } from './wait.js';
 
@@ -94,9 +95,9 @@ async function up(
     child.once('message', () => resolve(true));
     child.once('exit', () => resolve(false));
   });
-  if (!ready)
-    throw new ClusterError('internal', `the lab did not come up:\n${readFileSync(logPath, 'utf8')}`);
+  const said = readFileSync(logPath, 'utf8');
   rmSync(logPath);
+  if (!ready) throw new ClusterError('internal', `the lab did not come up:\n${said}`);
   child.unref();
   await status(name);
   console.log(`\nTry: npm run lab ${name === 'dev' ? '' : `-- --name ${name} `}exec host1 tsctl node ls`);
@@ -149,7 +150,7 @@ async function hostStatus(name: string, operand: string | undefined): Promise<Ho
 function enter(host: HostStatus, argv: readonly string[]): Promise<number> {
   const child = spawn('nsenter', ['-t', String(host.pid), '-n', '-m', '-p', '-u', '-i', '--', ...argv], {
     stdio: 'inherit',
-    env: { ...process.env, PATH: `${ROOT}node_modules/.bin:${process.env.PATH}` },
+    env: hostEnvironment(),
   });
   return new Promise((resolve, reject) => {
     child.once('error', reject);
