@@ -119,24 +119,24 @@ test('200 tasks created and removed ten times over: everything returns to where 
     await cluster.waitEmpty(100_000);
   };
   // The first rounds fill caches and heaps; what grows after them is a leak.
-  await cycle();
-  await cycle();
+  for (let round = 0; round < 4; round++) await cycle();
   const before = await settledUsage(lab);
-  for (let round = 0; round < 8; round++) await cycle();
+  for (let round = 0; round < 6; round++) await cycle();
 
-  // The kernel takes network namespaces apart in its own time.
+  // The kernel takes network namespaces apart in its own time, and heaps shrink when they have been idle.
   let grown: string[] = [];
-  let after = before;
   await waitFor('everything to return', async () => {
-    after = await usageOf(lab);
-    grown = Object.entries(after.counts)
-      .filter(([what, count]) => count > (before.counts[what] ?? 0))
-      .map(([what, count]) => `${what}: ${before.counts[what]} → ${count}`);
+    const after = await usageOf(lab);
+    grown = [
+      ...Object.entries(after.counts)
+        .filter(([what, count]) => count > (before.counts[what] ?? 0))
+        .map(([what, count]) => `${what}: ${before.counts[what]} → ${count}`),
+      ...Object.entries(after.residentBytes)
+        .filter(([process, bytes]) => bytes > (before.residentBytes[process] ?? 0) * 1.25 + 24 * 2 ** 20)
+        .map(([process, bytes]) => `memory of ${process}: ${before.residentBytes[process]} → ${bytes}`),
+    ];
     return grown.length === 0;
   }).catch(() => {});
   expect(grown).toEqual([]);
-  for (const [process, bytes] of Object.entries(after.residentBytes)) {
-    expect(bytes, process).toBeLessThan((before.residentBytes[process] ?? 0) * 1.3 + 24 * 2 ** 20);
-  }
   await lab.hosts[0]!.tsctl('network', 'rm', 'soak');
 }, 600_000);
