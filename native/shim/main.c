@@ -121,11 +121,12 @@ static void cancel_if_alone(void) {
 enum watched { WATCH_OUTPUT, WATCH_OUTCOME, WATCH_INPUT, WATCH_CLIENT, WATCH_LISTENER, WATCH_END };
 #define WATCHED_MAX (2 + 5 * (1 + EXECS_MAX) + CLIENTS_MAX)
 
+/* The few that there nearly always are lie in one page. */
 struct watch {
-  struct pollfd fds[WATCHED_MAX];
+  nfds_t count;
   uint8_t what[WATCHED_MAX];
   uint32_t which[WATCHED_MAX]; /* a process's number, a client's index */
-  nfds_t count;
+  struct pollfd fds[WATCHED_MAX];
 };
 
 static void add(struct watch *watch, int fd, short events, enum watched what, uint32_t which) {
