@@ -1,3 +1,4 @@
+import { writeSync } from 'node:fs';
 import { aTask, aTaskStatus } from '@tessera/shared/testing';
 import { TaskJournal } from '../task-journal.js';
 
@@ -9,5 +10,6 @@ const task = aTask({ id: 'a' });
 for (let count = 1; ; count++) {
   // Of growing size, so that the file is rewritten now and then as well.
   journal.put({ task, status: aTaskStatus({ taskId: 'a', atMs: count, error: 'x'.repeat(count % 5_000) }) });
-  process.stdout.write(`${count}\n`);
+  // Waits for the reader; `process.stdout` would keep what it cannot send at once until this loop ends: never.
+  writeSync(1, `${count}\n`);
 }
