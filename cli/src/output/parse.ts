@@ -1,3 +1,4 @@
+import { parseGoDuration } from '@tessera/shared/durations';
 import { badFlag, CliError, EXIT_USAGE } from '../cli-error.js';
 
 // What users write in flags, as docker reads it.
@@ -38,26 +39,13 @@ export const parseCpus =
     return Math.round(Number(value) * 1e9);
   };
 
-const NANOSECONDS: Readonly<Record<string, number>> = {
-  ns: 1,
-  us: 1e3,
-  µs: 1e3,
-  ms: 1e6,
-  s: 1e9,
-  m: 60e9,
-  h: 3600e9,
-};
-
 /** Go's durations, `1m30s`, as nanoseconds. */
 export const parseDuration =
   (flag: string) =>
   (value: string): number => {
-    if (value === '0') return 0;
-    const parts = [...value.matchAll(/(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)/g)];
-    if (parts.length === 0 || parts.map(([text]) => text).join('') !== value) {
-      throw badFlag(flag, value, 'give a duration such as 500ms, 10s or 1m30s');
-    }
-    return Math.round(parts.reduce((sum, [, number, unit]) => sum + Number(number) * NANOSECONDS[unit!]!, 0));
+    const ns = parseGoDuration(value);
+    if (ns === undefined) throw badFlag(flag, value, 'give a duration such as 500ms, 10s or 1m30s');
+    return ns;
   };
 
 /** `KEY=VALUE` flags as a map; a key alone has an empty value. @throws CliError for a value without a key */

@@ -1,3 +1,4 @@
+export * from './image-changes/index.js';
 export * from './image-load.js';
 export * from './image-reference.js';
 export * from './images.js';
@@ -7,5 +8,6 @@ export * from './nodes.js';
 export * from './ports.js';
 export * from './registry-images.js';
 export * from './services.js';
+export * from './signal-number.js';
 export * from './swarm.js';
 export * from './tasks.js';

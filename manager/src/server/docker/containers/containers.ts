@@ -1,4 +1,3 @@
-import { constants } from 'node:os';
 import { ClusterError, invalid } from '@tessera/shared/errors';
 import {
   type ContainerCalls,
@@ -7,7 +6,7 @@ import {
   sizesOf,
   type WaitCondition,
 } from '../../../controlapi/containers/index.js';
-import type { ControlContext } from '../../../controlapi/index.js';
+import { type ControlContext, signalNumber } from '../../../controlapi/index.js';
 import {
   type ApiRequest,
   empty,
@@ -25,8 +24,6 @@ import { inspectToDocker } from './inspect.js';
 import { parseListQuery, selectContainers, sizeToDocker, summaryToDocker } from './list.js';
 
 const SIGKILL = 9;
-const SIGNAL_MAX = 64;
-const SIGRTMIN = 34;
 /** Since these API versions. */
 const SIGNAL_OF_STOP = 142;
 const WAIT_CONDITIONS: readonly WaitCondition[] = ['not-running', 'next-exit', 'removed'];
@@ -136,21 +133,6 @@ function stopOptions({ query, version }: ApiRequest) {
   const signal = version >= SIGNAL_OF_STOP ? (query.get('signal') ?? '') : '';
   if (signal) signalNumber(signal);
   return { stopSignal: signal, stopTimeoutMs: seconds ? graceMs(Number(seconds)) : undefined };
-}
-
-/** `SIGTERM`, `TERM`, `15`, `RTMIN+3`. @throws ClusterError `invalidArgument` in Docker's words */
-function signalNumber(text: string): number {
-  const name = text.toUpperCase().replace(/^SIG/, '');
-  const realTime = /^RTMIN(?:\+(\d{1,2}))?$|^RTMAX(?:-(\d{1,2}))?$/.exec(name);
-  const number = /^\d+$/.test(text)
-    ? Number(text)
-    : realTime
-      ? name.startsWith('RTMIN')
-        ? SIGRTMIN + Number(realTime[1] ?? 0)
-        : SIGNAL_MAX - Number(realTime[2] ?? 0)
-      : (constants.signals[`SIG${name}` as NodeJS.Signals] ?? 0);
-  if (number < 1 || number > SIGNAL_MAX) throw invalid(`Invalid signal: ${text}`);
-  return number;
 }
 
 async function kill(
