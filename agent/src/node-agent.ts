@@ -179,6 +179,7 @@ export class NodeAgent {
       logs: parts.logs,
       images: parts.images,
       containers: new ContainerStreams({ containers, clock, logger: logger.child({ module: 'streams' }) }),
+      clock,
       logger: logger.child({ module: 'streams' }),
     });
     this.#workings = { parts, worker, containers, streams };

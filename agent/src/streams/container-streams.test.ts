@@ -55,6 +55,7 @@ beforeEach(async () => {
   streams = new SideStreams({
     credentials: () => workerCredentials,
     dialledAt: (managerAddr) => managerAddr,
+    clock: systemClock,
     logger: silentLogger,
     logs: { read: async function* () {} },
     images: { load: async () => [], remove: async () => {}, save: async function* () {} },

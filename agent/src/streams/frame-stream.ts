@@ -1,7 +1,6 @@
-import type { ClientDuplexStream } from '@grpc/grpc-js';
+import { type ClientDuplexStream, type StatusObject, status } from '@grpc/grpc-js';
 import { ClusterError, errorKindOf, errorText, fromServiceError, isErrorKind } from '@tessera/shared/errors';
-import { type Frame, SideStreamsClient } from '@tessera/shared/wire';
-import { managerChannelOptions, type NodeCredentials, nodeChannelCredentials } from '../session/index.js';
+import type { Frame, SideStreamsClient } from '@tessera/shared/wire';
 
 type Body = NonNullable<Frame['body']>;
 
@@ -9,28 +8,25 @@ type Body = NonNullable<Frame['body']>;
  * The agent's end of a side stream. A slow manager slows `write`; while nobody reads `data`, the manager is slowed.
  */
 export class FrameStream {
-  readonly #client: SideStreamsClient;
   readonly #stream: ClientDuplexStream<Frame, Frame>;
   readonly #onAbort: () => void;
   #failure: Error | undefined;
+  #isClean = false;
 
   /**
-   * Dials a manager and says which stream this is.
+   * Calls a manager and says which stream this is.
    *
    * @param signal ends the stream at once
    */
   constructor(
-    managerAddr: string,
+    client: SideStreamsClient,
     streamId: string,
-    credentials: NodeCredentials,
     private readonly signal: AbortSignal,
   ) {
-    this.#client = new SideStreamsClient(
-      managerAddr,
-      nodeChannelCredentials(credentials),
-      managerChannelOptions,
-    );
-    this.#stream = this.#client.open();
+    this.#stream = client.open();
+    this.#stream.once('status', ({ code }: StatusObject) => {
+      this.#isClean = code === status.OK;
+    });
     this.#stream.on('error', (error) => {
       this.#failure = fromServiceError(error);
     });
@@ -116,8 +112,12 @@ export class FrameStream {
     this.#stream.end();
   }
 
-  /** Gives the connection back, once what has been written is on its way; at once when the signal says so. */
-  async close(): Promise<void> {
+  /**
+   * Ends it, once what has been written is on its way; at once when the signal says so.
+   *
+   * @returns whether both sides have ended it well, so that its connection is as good as before
+   */
+  async close(): Promise<boolean> {
     await new Promise<void>((resolve) => {
       if (this.#stream.destroyed || this.#failure || this.signal.aborted) return resolve();
       this.#stream.once('status', () => resolve());
@@ -126,6 +126,6 @@ export class FrameStream {
       this.#stream.resume();
     });
     this.signal.removeEventListener('abort', this.#onAbort);
-    this.#client.close();
+    return this.#isClean && !this.#failure && !this.signal.aborted;
   }
 }

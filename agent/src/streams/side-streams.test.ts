@@ -1,5 +1,5 @@
 import type { ServerDuplexStream } from '@grpc/grpc-js';
-import { silentLogger } from '@tessera/shared/env';
+import { silentLogger, systemClock } from '@tessera/shared/env';
 import { ClusterError } from '@tessera/shared/errors';
 import { Image } from '@tessera/shared/model';
 import { TestAuthority } from '@tessera/shared/testing/certificates';
@@ -33,6 +33,7 @@ function open(kind: StreamRequest['kind'], part: Partial<SideStreamsOptions>): v
   streams = new SideStreams({
     credentials: () => workerCredentials,
     dialledAt: (managerAddr) => managerAddr,
+    clock: systemClock,
     logger: silentLogger,
     logs: { read: async function* () {} },
     images: { load: async () => [], remove: async () => {}, save: async function* () {} },
@@ -339,4 +340,75 @@ test('an agent that stops does not wait for a manager that leaves a finished str
   await until(() => expect(kinds(frames)).toContain('end'));
 
   await streams?.close();
+});
+
+describe('connections', () => {
+  const remove: StreamRequest['kind'] = { $case: 'imageRemove', value: { imageId: 'sha256:a' } };
+  const again = (kind: StreamRequest['kind']) =>
+    streams?.open({ streamId: 'again', managerAddr: manager.addr, kind });
+  /** The manager's end of each stream, once there are so many. */
+  async function ends(count: number): Promise<ServerDuplexStream<Frame, Frame>[]> {
+    await until(() => expect(manager.streams).toHaveLength(count));
+    return manager.streams;
+  }
+  /** Takes what comes, and ends as the agent does. */
+  async function served(stream: ServerDuplexStream<Frame, Frame>): Promise<void> {
+    stream.on('error', () => undefined).resume();
+    await new Promise((resolve) => stream.once('end', resolve));
+    stream.end();
+  }
+  const peers = () => new Set(manager.streams.map((stream) => stream.getPeer())).size;
+
+  test('one that a stream has ended well on serves the next', async () => {
+    open(remove, {});
+    for (let count = 1; count <= 3; count++) {
+      await served((await ends(count))[count - 1]!);
+      await until(() => expect(streams?.isIdle).toBe(true));
+      if (count < 3) again(remove);
+    }
+
+    expect(peers()).toBe(1);
+  });
+
+  test('streams under way at once have one each', async () => {
+    open(follow, {
+      logs: {
+        async *read(_, signal) {
+          await new Promise((_resolve, reject) =>
+            signal.addEventListener('abort', () => reject(signal.reason as Error)),
+          );
+        },
+      },
+    });
+    await ends(1);
+    again(remove);
+    await served((await ends(2))[1]!);
+
+    expect(peers()).toBe(2);
+  });
+
+  test('one whose stream broke is not used again', async () => {
+    open(remove, {});
+    (await ends(1))[0]!.emit('error', new ClusterError('unavailable', 'broken'));
+    await until(() => expect(streams?.isIdle).toBe(true));
+    again(remove);
+    await served((await ends(2))[1]!);
+
+    expect(peers()).toBe(2);
+  });
+
+  test('a manager that has come back is called anew', async () => {
+    open(remove, {});
+    await served((await ends(1))[0]!);
+    await until(() => expect(streams?.isIdle).toBe(true));
+    const { addr } = manager;
+    manager.close();
+    manager = new FakeManager();
+    await manager.listen(managerCredentials, addr);
+
+    again(remove);
+
+    await served((await ends(1))[0]!);
+    expect(manager.addr).toBe(addr);
+  });
 });

@@ -1,4 +1,4 @@
-import type { Logger } from '@tessera/shared/env';
+import type { Clock, Logger } from '@tessera/shared/env';
 import { ClusterError, errorText } from '@tessera/shared/errors';
 import type { StreamRequest } from '@tessera/shared/wire';
 import type { TaskLogs } from '../executor/task-logs.js';
@@ -8,6 +8,7 @@ import type { NodeCredentials } from '../session/index.js';
 import type { ContainerStreams } from './container-streams.js';
 import { FrameStream } from './frame-stream.js';
 import { logBatches } from './log-batches.js';
+import { ManagerConnections } from './manager-connections.js';
 import { pullImage, pushImage } from './registry-streams.js';
 
 /** Streams under way at once. Beyond it the asker is refused: a bound on what followers may cost a host. */
@@ -32,6 +33,7 @@ export interface SideStreamsOptions {
   readonly images: StreamedImages;
   /** Absent: this node has tasks alone. */
   readonly containers?: ContainerStreams;
+  readonly clock: Clock;
   readonly logger: Logger;
 }
 
@@ -39,19 +41,28 @@ export interface SideStreamsOptions {
 export class SideStreams {
   readonly #closing = new AbortController();
   readonly #underWay = new Set<Promise<void>>();
+  readonly #connections: ManagerConnections;
 
-  constructor(private readonly options: SideStreamsOptions) {}
+  constructor(private readonly options: SideStreamsOptions) {
+    this.#connections = new ManagerConnections(options.clock);
+  }
 
-  /** Dials the asker and serves it. Returns at once. */
+  /** Calls the asker and serves it. Returns at once. */
   open(request: StreamRequest): void {
     if (this.#closing.signal.aborted) return;
     const done = this.#serve(request).finally(() => this.#underWay.delete(done));
     this.#underWay.add(done);
   }
 
+  /** Whether none is under way. */
+  get isIdle(): boolean {
+    return this.#underWay.size === 0;
+  }
+
   async close(): Promise<void> {
     this.#closing.abort(new DOMException('the agent stops', 'AbortError'));
     await Promise.all(this.#underWay);
+    this.#connections.close();
   }
 
   async #serve(request: StreamRequest): Promise<void> {
@@ -60,7 +71,8 @@ export class SideStreams {
     this.#closing.signal.addEventListener('abort', onClosing, { once: true });
     const { streamId, managerAddr } = request;
     const { credentials, dialledAt } = this.options;
-    const stream = new FrameStream(dialledAt(managerAddr), streamId, credentials(), stop.signal);
+    const connection = this.#connections.take(dialledAt(managerAddr), credentials());
+    const stream = new FrameStream(connection.client, streamId, stop.signal);
     try {
       if (this.#underWay.size >= STREAMS_MAX)
         throw new ClusterError('resourceExhausted', `this node serves ${STREAMS_MAX} streams already`);
@@ -70,7 +82,7 @@ export class SideStreams {
       this.options.logger.debug({ 'stream.id': streamId, reason: errorText(error) }, 'side stream failed');
       await stream.fail(error).catch(() => undefined);
     } finally {
-      await stream.close();
+      this.#connections.giveBack(connection, await stream.close());
       this.#closing.signal.removeEventListener('abort', onClosing);
       stop.abort(new DOMException('the stream has ended', 'AbortError'));
     }

@@ -97,12 +97,12 @@ export class FakeManager {
     return this.sessions.at(-1);
   }
 
-  async listen(credentials: NodeCredentials): Promise<void> {
+  async listen(credentials: NodeCredentials, addr = '127.0.0.1:0'): Promise<void> {
     const { caCertPem, keyPem, certPem } = credentials;
     const pair = { private_key: Buffer.from(keyPem), cert_chain: Buffer.from(certPem) };
     const port = await new Promise<number>((resolve, reject) =>
       this.#server.bindAsync(
-        '127.0.0.1:0',
+        addr,
         ServerCredentials.createSsl(Buffer.from(caCertPem), [pair], true),
         (error, bound) => (error ? reject(error) : resolve(bound)),
       ),
