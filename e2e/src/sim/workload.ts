@@ -123,6 +123,9 @@ export class Workload {
             constraints: this.#random() < 0.2 ? ['node.labels.zone != c'] : [],
             spreadOver: this.#random() < 0.3 ? ['node.labels.zone'] : [],
             maxReplicasPerNode: 0,
+            coLocatedWith: [],
+            nodeExpressions: [],
+            affinityExpressions: [],
           },
         },
         update: {

@@ -1,6 +1,7 @@
 import type { TaskState } from '@tessera/shared/model';
 import {
   aContainer,
+  aContainerPlacement,
   aContainerState,
   aService,
   aTask,
@@ -97,7 +98,7 @@ const container = fc
         aliases: [],
       }));
       tx.put('containers', aContainer({ id: containerId }));
-      tx.put('containerPlacements', { containerId, nodeId, networks, pendingReason: '', placedAtMs: 1 });
+      tx.put('containerPlacements', aContainerPlacement({ containerId, nodeId, networks }));
       if (state) tx.put('containerStates', aContainerState({ containerId, state: state as 'created' }));
     }),
   );

@@ -1,5 +1,6 @@
 import { silentLogger } from '@tessera/shared/env';
-import { aContainer, FakeClock, settle } from '@tessera/shared/testing';
+import { Placement } from '@tessera/shared/model';
+import { aContainer, aContainerPlacement, FakeClock, settle } from '@tessera/shared/testing';
 import { expect, test } from 'vitest';
 import { runLoop } from '../loops/leader-loop.js';
 import type { MemoryStore } from '../store/testing/index.js';
@@ -90,12 +91,30 @@ test('what containers reserve is not given to tasks, until they are deleted', as
 
 test('constraints hold for containers as for tasks', async () => {
   const store = await openScheduling({ a: {}, b: { labels: { disk: 'ssd' } } });
-  const placement = { constraints: ['node.labels.disk==ssd'], spreadOver: [], maxReplicasPerNode: 0 };
+  const placement = Placement.fromPartial({ constraints: ['node.labels.disk==ssd'] });
   await put(store, { id: 'c1', placement }, { id: 'c2', placement });
 
   await schedule(store);
 
   expect([placementOf(store, 'c1')?.nodeId, placementOf(store, 'c2')?.nodeId]).toEqual(['b', 'b']);
+});
+
+test('a container goes where those are that it uses, and nowhere else', async () => {
+  const store = await openScheduling({ a: {}, b: {}, c: {} });
+  await put(store, { id: 'c1' }, { id: 'c2', name: 'web' });
+  await schedule(store);
+  expect(placementOf(store, 'c2')?.nodeId).toBe('b');
+  const besides = (...coLocatedWith: string[]) => ({ placement: Placement.fromPartial({ coLocatedWith }) });
+
+  await put(store, { id: 'd1', ...besides('c2') }, { id: 'd2', ...besides('c2') });
+  await put(store, { id: 'd3', ...besides('c1', 'c2') }, { id: 'd4', ...besides('gone') });
+  await settle();
+
+  expect([placementOf(store, 'd1')?.nodeId, placementOf(store, 'd2')?.nodeId]).toEqual(['b', 'b']);
+  expect(placementOf(store, 'd3')?.pendingReason).toMatch(
+    /container \S+ is not on 2 nodes; container web is not on 1 node/,
+  );
+  expect(placementOf(store, 'd4')?.pendingReason).toBe('no suitable node (container gone is not on 3 nodes)');
 });
 
 test('one that waits for its addresses, is being removed or has been placed is left alone', async () => {
@@ -107,13 +126,7 @@ test('one that waits for its addresses, is being removed or has been placed is l
     { id: 'c3' },
   );
   await store.update((tx) =>
-    tx.put('containerPlacements', {
-      containerId: 'c3',
-      nodeId: 'b',
-      networks: [],
-      pendingReason: '',
-      placedAtMs: 1,
-    }),
+    tx.put('containerPlacements', aContainerPlacement({ containerId: 'c3', nodeId: 'b' })),
   );
 
   await schedule(store);

@@ -27,10 +27,10 @@ export function explain(view: View, task: Task, nowMs: number): Explanation {
   const scoreOf = scorer(task, spec, context);
   const entries = nodes.entries();
   const explained = entries.map((entry): NodeExplanation => {
-    const filter = checks.refusalOf(entry);
+    const refusal = checks.refusalOf(entry);
     const nodeId = entry.node.id;
-    return filter
-      ? { nodeId, refusedBy: filter.name, reason: filter.explain(1) }
+    return refusal
+      ? { nodeId, refusedBy: refusal.filter.name, reason: refusal.check.explain(1) }
       : { nodeId, score: scoreOf(entry) };
   });
   const mayRun = explained.some((node) => 'score' in node);

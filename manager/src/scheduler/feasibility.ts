@@ -1,34 +1,33 @@
 import type { Task, TaskSpec } from '@tessera/shared/model';
-import { FILTERS, type Filter, type FilterContext } from './filters/index.js';
+import { type Check, FILTERS, type Filter, type FilterContext } from './filters/index.js';
 import type { NodeEntry } from './node-set.js';
 
-interface Check {
+/** One check, and the filter that made it. */
+export interface Question {
   readonly filter: Filter;
-  readonly accepts: (entry: NodeEntry) => boolean;
+  readonly check: Check;
 }
 
 /** The filters that concern one task, ready to be asked of every node. */
 export class Checks {
-  readonly #checks: readonly Check[];
-  readonly #dynamic: readonly Check[];
+  readonly #questions: readonly Question[];
+  readonly #dynamic: readonly Question[];
 
   constructor(task: Task, spec: TaskSpec, context: FilterContext, filters: readonly Filter[] = FILTERS) {
-    this.#checks = filters.flatMap((filter) => {
-      const accepts = filter.forTask(task, spec, context);
-      return accepts ? [{ filter, accepts }] : [];
-    });
-    this.#dynamic = this.#checks.filter(({ filter }) => filter.isDynamic);
+    this.#questions = filters.flatMap((filter) =>
+      filter.forTask(task, spec, context).map((check) => ({ filter, check })),
+    );
+    this.#dynamic = this.#questions.filter(({ filter }) => filter.isDynamic);
   }
 
-  /** The first filter that turns the node down; undefined when none does. */
-  refusalOf(entry: NodeEntry): Filter | undefined {
-    for (const { filter, accepts } of this.#checks) if (!accepts(entry)) return filter;
-    return undefined;
+  /** The first question that the node fails; undefined when there is none. */
+  refusalOf(entry: NodeEntry): Question | undefined {
+    return this.#questions.find(({ check }) => !check.accepts(entry));
   }
 
   /** Whether a node that all filters let pass still fits after another task of the group was put on it. */
   stillFits(entry: NodeEntry): boolean {
-    return this.#dynamic.every(({ accepts }) => accepts(entry));
+    return this.#dynamic.every(({ check }) => check.accepts(entry));
   }
 
   /**
@@ -37,17 +36,17 @@ export class Checks {
    * Source: swarmkit's texts, "no suitable node (insufficient resources on 2 nodes)"
    */
   explain(entries: readonly NodeEntry[]): string {
-    const refused = new Map<Filter, number>();
+    const refused = new Map<Question, number>();
     for (const entry of entries) {
-      const filter = this.refusalOf(entry);
-      if (filter) refused.set(filter, (refused.get(filter) ?? 0) + 1);
+      const question = this.refusalOf(entry);
+      if (question) refused.set(question, (refused.get(question) ?? 0) + 1);
     }
-    const reasons = this.#checks
-      .flatMap(({ filter }) => {
-        const count = refused.get(filter) ?? 0;
-        return count > 0 ? [{ count, text: filter.explain(count) }] : [];
+    const reasons = this.#questions
+      .flatMap((question) => {
+        const count = refused.get(question) ?? 0;
+        return count > 0 ? [{ count, text: question.check.explain(count) }] : [];
       })
-      // Stable: of equally common reasons the filter asked first comes first.
+      // Stable: of equally common reasons the one asked first comes first.
       .sort((a, b) => b.count - a.count)
       .map(({ text }) => text);
     return reasons.length > 0 ? `no suitable node (${reasons.join('; ')})` : 'no suitable node';

@@ -1,4 +1,4 @@
-import { Image, type Task, type TaskSpec } from '@tessera/shared/model';
+import { Image, Placement, type Task, type TaskSpec } from '@tessera/shared/model';
 import { aTaskStatus } from '@tessera/shared/testing';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -25,7 +25,7 @@ const reasonOf = (placements: ReturnType<typeof plan>) => {
 };
 
 const constrained = (...constraints: string[]): Partial<TaskSpec> => ({
-  placement: { constraints, spreadOver: [], maxReplicasPerNode: 0 },
+  placement: Placement.fromPartial({ constraints }),
 });
 
 test('tasks of a service spread evenly over the nodes', async () => {
@@ -58,7 +58,7 @@ test('tasks spread over the values of a label first', async () => {
     a3: { labels: { zone: 'a' } },
     b1: { labels: { zone: 'b' } },
   });
-  const spec = { placement: { constraints: [], spreadOver: ['node.labels.zone'], maxReplicasPerNode: 0 } };
+  const spec = { placement: Placement.fromPartial({ spreadOver: ['node.labels.zone'] }) };
 
   const counts = countByNode(plan(store, await putPending(store, 's1', 6, spec)));
 
@@ -91,7 +91,7 @@ test('without nodes there is no suitable node', async () => {
 
 test('a node takes no more of a service than its limit', async () => {
   const store = await openScheduling({ a: {}, b: {} });
-  const spec = { placement: { constraints: [], spreadOver: [], maxReplicasPerNode: 1 } };
+  const spec = { placement: Placement.fromPartial({ maxReplicasPerNode: 1 }) };
 
   const placements = plan(store, await putPending(store, 's1', 3, spec));
 

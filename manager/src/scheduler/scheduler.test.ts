@@ -1,4 +1,5 @@
 import { silentLogger } from '@tessera/shared/env';
+import { Placement } from '@tessera/shared/model';
 import { aNodeStatus, aTaskStatus, FakeClock, settle } from '@tessera/shared/testing';
 import { afterEach, expect, test } from 'vitest';
 import { runLoop } from '../loops/leader-loop.js';
@@ -62,7 +63,7 @@ test('a pending task is looked at again when a node becomes ready', async () => 
 test('a pending task is looked at again when a label makes a constraint true', async () => {
   const store = await openScheduling({ a: {} });
   await putPending(store, 's1', 1, {
-    placement: { constraints: ['node.labels.disk==ssd'], spreadOver: [], maxReplicasPerNode: 0 },
+    placement: Placement.fromPartial({ constraints: ['node.labels.disk==ssd'] }),
   });
   await schedule(store);
   expect(taskOf(store, 's1-1').nodeId).toBe('');

@@ -1,5 +1,6 @@
 import {
   Container,
+  ContainerPlacement,
   ContainerState,
   Meta,
   Node,
@@ -77,6 +78,15 @@ export const aContainer = (part: Partial<Container> = {}): Container =>
     target: { verb: 'create', generation: 1 },
     ...part,
   } as Container);
+
+export const aContainerPlacement = (part: Partial<ContainerPlacement> = {}): ContainerPlacement =>
+  ContainerPlacement.fromPartial({
+    containerId: 'c'.repeat(64),
+    nodeId: 'node-1',
+    placedAtMs: 1,
+    epoch: 1,
+    ...part,
+  } as ContainerPlacement);
 
 export const aContainerState = (part: Partial<ContainerState> = {}): ContainerState =>
   ContainerState.fromPartial({

@@ -1,5 +1,5 @@
 import { ClusterError, errorText, invalid, notFound } from '@tessera/shared/errors';
-import { type Container, HostConfig, type Image, PortBinding } from '@tessera/shared/model';
+import { type Container, HostConfig, type Image, Placement, PortBinding } from '@tessera/shared/model';
 import { architectureNames } from '../../constraints/index.js';
 import type { Transaction, View } from '../../store/view.js';
 import { validateContainer, validateLogDriver } from '../container-validation.js';
@@ -100,15 +100,15 @@ function randomPorts(container: Container, byImage: readonly string[]): PortBind
   });
 }
 
-/** `container:NAME` in any of the modes: that container by its id, and its node for this one. */
+/** `container:NAME` in any of the modes: that container by its id, beside which this one is placed. */
 function resolveJoined(view: View, container: Container): Container {
   const host = { ...HostConfig.fromPartial({}), ...container.host };
-  const nodeIds = new Set<string>();
+  const others: string[] = [];
   const join = (mode: string): string => {
     if (!mode.startsWith('container:')) return mode;
-    const other = known(view, getContainer(view, mode.slice('container:'.length)));
-    nodeIds.add(nodeIdOf(other));
-    return `container:${other.container.id}`;
+    const { id } = getContainer(view, mode.slice('container:'.length));
+    others.push(id);
+    return `container:${id}`;
   };
   const joined = {
     ...host,
@@ -116,17 +116,21 @@ function resolveJoined(view: View, container: Container): Container {
     pidMode: join(host.pidMode),
     ipcMode: join(host.ipcMode),
   };
+  return beside(view, { ...container, host: joined }, others);
+}
+
+/**
+ * A container that can only be where these others are, by id: it uses their namespaces or volumes, or is linked to them.
+ *
+ * @throws ClusterError `invalidArgument` where they are on different nodes, `unavailable` where one is on none
+ */
+export function beside(view: View, container: Container, others: readonly string[]): Container {
+  const placement = Placement.fromPartial(container.placement ?? {});
+  const coLocatedWith = [...new Set([...placement.coLocatedWith, ...others])];
+  const nodeIds = new Set(coLocatedWith.map((id) => nodeIdOf(known(view, getContainer(view, id)))));
   if (nodeIds.size > 1)
     throw invalid('HostConfig: the containers that this one joins are on different nodes');
-  const constraints = [
-    ...(container.placement?.constraints ?? []),
-    ...[...nodeIds].map((id) => `node.id==${id}`),
-  ];
-  return {
-    ...container,
-    host: joined,
-    placement: { spreadOver: [], maxReplicasPerNode: 0, ...container.placement, constraints },
-  };
+  return { ...container, placement: { ...placement, coLocatedWith } };
 }
 
 function resolveNetworks(tx: Transaction, container: Container): Container {

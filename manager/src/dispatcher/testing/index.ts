@@ -9,6 +9,7 @@ import {
 } from '@tessera/shared/model';
 import {
   aContainer,
+  aContainerPlacement,
   aContainerState,
   aNode,
   aTask,
@@ -189,7 +190,7 @@ export const putContainer = (store: MemoryStore, id: string, nodeId: string, add
   store.update((tx) => {
     const networks = addr ? [{ networkId: NETWORK, addr, mac: '02:42:0a:00:01:06', aliases: [] }] : [];
     tx.put('containers', aContainer({ id, name: `name-of-${id}` }));
-    tx.put('containerPlacements', { containerId: id, nodeId, networks, pendingReason: '', placedAtMs: 1 });
+    tx.put('containerPlacements', aContainerPlacement({ containerId: id, nodeId, networks }));
   });
 
 export const putNetwork = (store: MemoryStore) =>

@@ -1,5 +1,12 @@
 import type { Container, ContainerState, NodeStatus } from '@tessera/shared/model';
-import { aContainer, aContainerState, aNode, aNodeStatus, FakeClock } from '@tessera/shared/testing';
+import {
+  aContainer,
+  aContainerPlacement,
+  aContainerState,
+  aNode,
+  aNodeStatus,
+  FakeClock,
+} from '@tessera/shared/testing';
 import { expect, test } from 'vitest';
 import { openMemoryStore } from '../../store/testing/index.js';
 import { planContainer, UNPLACED_MAX_MS } from './plan.js';
@@ -20,13 +27,14 @@ async function plan(parts: Parts, laterMs = 0) {
     tx.put('nodeStatuses', aNodeStatus({ state: parts.node ?? 'ready' }));
     if (parts.container) tx.put('containers', aContainer({ id: 'c1', ...parts.container }));
     if (parts.nodeId !== undefined || parts.reason !== undefined)
-      tx.put('containerPlacements', {
-        containerId: 'c1',
-        nodeId: parts.nodeId ?? '',
-        networks: [],
-        pendingReason: parts.reason ?? '',
-        placedAtMs: 0,
-      });
+      tx.put(
+        'containerPlacements',
+        aContainerPlacement({
+          containerId: 'c1',
+          nodeId: parts.nodeId ?? '',
+          pendingReason: parts.reason ?? '',
+        }),
+      );
     if (parts.state) tx.put('containerStates', aContainerState({ containerId: 'c1', ...parts.state }));
   });
   return planContainer(store.view(), 'c1', clock.now() + laterMs).kind;

@@ -7,15 +7,20 @@ export interface FilterContext {
   readonly view: View;
 }
 
+/** What a filter asks of every node on behalf of one task. */
+export interface Check {
+  accepts(entry: NodeEntry): boolean;
+  /** Why `nodeCount` nodes were turned down, as the user reads it in the task's status. */
+  explain(nodeCount: number): string;
+}
+
 /** One question asked of every node: may this task run here? */
 export interface Filter {
   readonly name: string;
   /** Whether the answer changes with every task placed, so that it is asked again for each one of a group. */
   readonly isDynamic: boolean;
-  /** Prepares the check for one task, or returns undefined when the task asks nothing of it. */
-  forTask(task: Task, spec: TaskSpec, context: FilterContext): ((entry: NodeEntry) => boolean) | undefined;
-  /** Why `nodeCount` nodes were turned down, as the user reads it in the task's status. */
-  explain(nodeCount: number): string;
+  /** Prepares what is to be asked for one task; nothing where the task asks nothing of the kind. */
+  forTask(task: Task, spec: TaskSpec, context: FilterContext): readonly Check[];
 }
 
 export const onNodes = (nodeCount: number): string => `on ${nodeCount} node${nodeCount === 1 ? '' : 's'}`;

@@ -1,9 +1,11 @@
 import type { TaskSpec } from '@tessera/shared/model';
 import { architectureNames, meetsConstraints, parseConstraints } from '../../constraints/index.js';
 import type { View } from '../../store/view.js';
+import type { NodeEntry } from '../node-set.js';
+import { coLocationFilter } from './co-location.js';
 import { type Filter, onNodes } from './filter.js';
 
-export type { Filter, FilterContext } from './filter.js';
+export type { Check, Filter, FilterContext } from './filter.js';
 
 // The texts are Swarm's, so that what users know to look for is found here too.
 // Source: swarmkit manager/scheduler/filter.go
@@ -12,11 +14,15 @@ export type { Filter, FilterContext } from './filter.js';
 export const readyFilter: Filter = {
   name: 'ready',
   isDynamic: false,
-  forTask: () => {
-    return ({ node, status }) => status?.state === 'ready' && node.availability === 'active';
-  },
-  explain: (nodeCount) =>
-    nodeCount === 1 ? '1 node not available for new tasks' : `${nodeCount} nodes not available for new tasks`,
+  forTask: () => [
+    {
+      accepts: ({ node, status }) => status?.state === 'ready' && node.availability === 'active',
+      explain: (nodeCount) =>
+        nodeCount === 1
+          ? '1 node not available for new tasks'
+          : `${nodeCount} nodes not available for new tasks`,
+    },
+  ],
 };
 
 /** The node has enough CPU, memory and pids left for what the task reserves. */
@@ -25,16 +31,16 @@ export const resourceFilter: Filter = {
   isDynamic: true,
   forTask: (_task, spec, { nodes }) => {
     const reservations = spec.resources?.reservations;
-    if (!reservations) return undefined;
+    if (!reservations) return [];
     const { nanoCpus, memoryBytes, pids } = reservations;
-    if (nanoCpus <= 0 && memoryBytes <= 0 && pids <= 0) return undefined;
+    if (nanoCpus <= 0 && memoryBytes <= 0 && pids <= 0) return [];
     // What is not reserved is not asked for: a node that is over-full in memory may still have CPU to give.
-    return (entry) =>
+    const accepts = (entry: NodeEntry) =>
       (nanoCpus <= 0 || nanoCpus <= nodes.freeNanoCpus(entry)) &&
       (memoryBytes <= 0 || memoryBytes <= nodes.freeMemoryBytes(entry)) &&
       (pids <= 0 || pids <= nodes.freePids(entry));
+    return [{ accepts, explain: (nodeCount) => `insufficient resources ${onNodes(nodeCount)}` }];
   },
-  explain: (nodeCount) => `insufficient resources ${onNodes(nodeCount)}`,
 };
 
 /** The node meets the user's constraints. */
@@ -43,11 +49,15 @@ export const constraintFilter: Filter = {
   isDynamic: false,
   forTask: (_task, spec) => {
     const expressions = spec.placement?.constraints ?? [];
-    if (expressions.length === 0) return undefined;
+    if (expressions.length === 0) return [];
     const constraints = parseConstraints(expressions);
-    return ({ node, status }) => meetsConstraints(constraints, node, status);
+    return [
+      {
+        accepts: ({ node, status }) => meetsConstraints(constraints, node, status),
+        explain: (nodeCount) => `scheduling constraints not satisfied ${onNodes(nodeCount)}`,
+      },
+    ];
   },
-  explain: (nodeCount) => `scheduling constraints not satisfied ${onNodes(nodeCount)}`,
 };
 
 /** The image is made for the node's system and processor. */
@@ -56,9 +66,9 @@ export const platformFilter: Filter = {
   isDynamic: false,
   forTask: (_task, spec, { view }) => {
     const platform = platformOf(view, spec);
-    if (!platform) return undefined;
+    if (!platform) return [];
     const architectures = new Set(architectureNames(platform.architecture));
-    return ({ status }) => {
+    const accepts = ({ status }: NodeEntry) => {
       const description = status?.description;
       // A node that has not said what it is turns nothing down.
       if (!description?.architecture) return true;
@@ -66,8 +76,8 @@ export const platformFilter: Filter = {
         (!description.os || description.os === platform.os) && architectures.has(description.architecture)
       );
     };
+    return [{ accepts, explain: (nodeCount) => `unsupported platform ${onNodes(nodeCount)}` }];
   },
-  explain: (nodeCount) => `unsupported platform ${onNodes(nodeCount)}`,
 };
 
 /** The node has fewer of the service's tasks than its limit. */
@@ -76,10 +86,14 @@ export const maxReplicasFilter: Filter = {
   isDynamic: true,
   forTask: (task, spec, { nodes }) => {
     const limit = spec.placement?.maxReplicasPerNode ?? 0;
-    if (limit === 0) return undefined;
-    return (entry) => nodes.taskCountOf(task.serviceId, entry) < limit;
+    if (limit === 0) return [];
+    return [
+      {
+        accepts: (entry) => nodes.taskCountOf(task.serviceId, entry) < limit,
+        explain: () => 'max replicas per node limit exceed',
+      },
+    ];
   },
-  explain: () => 'max replicas per node limit exceed',
 };
 
 /** In the order they are asked: a node is counted under the first that turns it down. */
@@ -89,6 +103,7 @@ export const FILTERS: readonly Filter[] = [
   constraintFilter,
   platformFilter,
   maxReplicasFilter,
+  coLocationFilter,
 ];
 
 interface Platform {

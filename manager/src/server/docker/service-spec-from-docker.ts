@@ -3,6 +3,7 @@ import {
   type ContainerSpec,
   Healthcheck,
   type Mount,
+  Placement,
   ServiceSpec,
   type TaskSpec,
   type UpdateConfig,
@@ -66,11 +67,11 @@ function taskFromDocker(json: TaskTemplateBody): TaskSpec {
       maxAttempts: policy?.MaxAttempts ?? 0,
       windowMs: msFromNs(policy?.Window ?? 0),
     },
-    placement: {
+    placement: Placement.fromPartial({
       constraints: json.Placement?.Constraints ?? [],
       spreadOver: (json.Placement?.Preferences ?? []).map(({ Spread }) => Spread.SpreadDescriptor),
       maxReplicasPerNode: json.Placement?.MaxReplicas ?? 0,
-    },
+    }),
     networks: (json.Networks ?? []).map(({ Target, Aliases }) => ({
       networkId: Target,
       aliases: Aliases ?? [],

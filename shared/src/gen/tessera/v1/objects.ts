@@ -16,6 +16,7 @@ import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
  *   user        Cluster, Node, Service, SpecVersion, Network, Image, Container
  *   leader      Task, ServiceStatus, NetworkStatus, ImagePlacement, ContainerPlacement
  *   dispatcher  TaskStatus, NodeStatus, Session, ContainerState
+ *   a manager   Journal
  *
  * Units: *_at_ms is Unix time in milliseconds, *_ms a duration, *_bytes bytes, nano_cpus 1e-9 CPUs.
  */
@@ -521,6 +522,14 @@ export interface Placement {
   /** "node.labels.zone" */
   readonly spreadOver: readonly string[];
   readonly maxReplicasPerNode: number;
+  /** Containers by id on whose node this one must be: it uses their namespaces or volumes, or is linked to them. */
+  readonly coLocatedWith: readonly string[];
+  /**
+   * Of containers: what is asked of a node and of what is there already, as the stand-alone Swarm's users write it:
+   * `storagedriver==overlay*`, `container!=~web`.
+   */
+  readonly nodeExpressions: readonly string[];
+  readonly affinityExpressions: readonly string[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -1174,6 +1183,8 @@ export interface Container {
   readonly stdinOnce: boolean;
   /** "80/tcp": what it says it listens on, beside its image. */
   readonly exposedPorts: readonly string[];
+  /** It is placed on another node once its own is down. */
+  readonly rescheduleOnNodeFailure: boolean;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -1284,6 +1295,8 @@ export interface ContainerPlacement {
   readonly pendingReason: string;
   /** Generation of the attempt: a create that found no node is looked at again only when asked again. */
   readonly placedAtMs: number;
+  /** Counts the nodes it was given. What an agent holds of an earlier one is of a former life, and goes first. */
+  readonly epoch: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -1316,6 +1329,10 @@ export interface ContainerState {
     | undefined;
   /** Numbered by the agent: an older one never replaces a newer one. */
   readonly sequence: number;
+  /** What happened to it that no manager has acknowledged yet, in order: its journal's end. */
+  readonly events: readonly Event[];
+  /** The placement it speaks of. */
+  readonly epoch: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -1412,6 +1429,34 @@ export function containerState_StateToNumber(object: ContainerState_State): numb
     default:
       return -1;
   }
+}
+
+/** Something that happened, in Docker's words. */
+export interface Event {
+  /** In its journal, from 1; later is higher. */
+  readonly number: number;
+  /** Empty: container. */
+  readonly type: string;
+  readonly action: string;
+  /** Empty: the container whose journal it is in. */
+  readonly actorId: string;
+  /** Beside those that are always there: name, image, labels, node. */
+  readonly attributes: { [key: string]: string };
+  readonly atMs: number;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface Event_AttributesEntry {
+  readonly key: string;
+  readonly value: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** What one manager did that changes no object: images pulled, pushed and saved. Each keeps its latest. */
+export interface Journal {
+  readonly managerId: string;
+  readonly events: readonly Event[];
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface Health {
@@ -5445,7 +5490,15 @@ export const RestartPolicy: MessageFns<RestartPolicy> = {
 };
 
 function createBasePlacement(): Placement {
-  return { constraints: [], spreadOver: [], maxReplicasPerNode: 0, _unknownFields: {} };
+  return {
+    constraints: [],
+    spreadOver: [],
+    maxReplicasPerNode: 0,
+    coLocatedWith: [],
+    nodeExpressions: [],
+    affinityExpressions: [],
+    _unknownFields: {},
+  };
 }
 
 export const Placement: MessageFns<Placement> = {
@@ -5458,6 +5511,15 @@ export const Placement: MessageFns<Placement> = {
     }
     if (message.maxReplicasPerNode !== 0) {
       writer.uint32(24).uint32(message.maxReplicasPerNode);
+    }
+    for (const v of message.coLocatedWith) {
+      writer.uint32(34).string(v!);
+    }
+    for (const v of message.nodeExpressions) {
+      writer.uint32(42).string(v!);
+    }
+    for (const v of message.affinityExpressions) {
+      writer.uint32(50).string(v!);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -5507,6 +5569,30 @@ export const Placement: MessageFns<Placement> = {
             message.maxReplicasPerNode = reader.uint32();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.coLocatedWith.push(reader.string());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.nodeExpressions.push(reader.string());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.affinityExpressions.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5542,6 +5628,21 @@ export const Placement: MessageFns<Placement> = {
         : isSet(object.max_replicas_per_node)
         ? globalThis.Number(object.max_replicas_per_node)
         : 0,
+      coLocatedWith: globalThis.Array.isArray(object?.coLocatedWith)
+        ? object.coLocatedWith.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.co_located_with)
+        ? object.co_located_with.map((e: any) => globalThis.String(e))
+        : [],
+      nodeExpressions: globalThis.Array.isArray(object?.nodeExpressions)
+        ? object.nodeExpressions.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.node_expressions)
+        ? object.node_expressions.map((e: any) => globalThis.String(e))
+        : [],
+      affinityExpressions: globalThis.Array.isArray(object?.affinityExpressions)
+        ? object.affinityExpressions.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.affinity_expressions)
+        ? object.affinity_expressions.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -5556,6 +5657,15 @@ export const Placement: MessageFns<Placement> = {
     if (message.maxReplicasPerNode !== 0) {
       obj.maxReplicasPerNode = Math.round(message.maxReplicasPerNode);
     }
+    if (message.coLocatedWith?.length) {
+      obj.coLocatedWith = message.coLocatedWith;
+    }
+    if (message.nodeExpressions?.length) {
+      obj.nodeExpressions = message.nodeExpressions;
+    }
+    if (message.affinityExpressions?.length) {
+      obj.affinityExpressions = message.affinityExpressions;
+    }
     return obj;
   },
 
@@ -5567,6 +5677,9 @@ export const Placement: MessageFns<Placement> = {
     message.constraints = object.constraints?.map((e) => e) || [];
     message.spreadOver = object.spreadOver?.map((e) => e) || [];
     message.maxReplicasPerNode = object.maxReplicasPerNode ?? 0;
+    message.coLocatedWith = object.coLocatedWith?.map((e) => e) || [];
+    message.nodeExpressions = object.nodeExpressions?.map((e) => e) || [];
+    message.affinityExpressions = object.affinityExpressions?.map((e) => e) || [];
     return message;
   },
 };
@@ -8796,6 +8909,7 @@ function createBaseContainer(): Container {
     attachStderr: false,
     stdinOnce: false,
     exposedPorts: [],
+    rescheduleOnNodeFailure: false,
     _unknownFields: {},
   };
 }
@@ -8849,6 +8963,9 @@ export const Container: MessageFns<Container> = {
     }
     for (const v of message.exposedPorts) {
       writer.uint32(130).string(v!);
+    }
+    if (message.rescheduleOnNodeFailure !== false) {
+      writer.uint32(136).bool(message.rescheduleOnNodeFailure);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -9002,6 +9119,14 @@ export const Container: MessageFns<Container> = {
             message.exposedPorts.push(reader.string());
             continue;
           }
+          case 17: {
+            if (tag !== 136) {
+              break;
+            }
+
+            message.rescheduleOnNodeFailure = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -9070,6 +9195,11 @@ export const Container: MessageFns<Container> = {
         : globalThis.Array.isArray(object?.exposed_ports)
         ? object.exposed_ports.map((e: any) => globalThis.String(e))
         : [],
+      rescheduleOnNodeFailure: isSet(object.rescheduleOnNodeFailure)
+        ? globalThis.Boolean(object.rescheduleOnNodeFailure)
+        : isSet(object.reschedule_on_node_failure)
+        ? globalThis.Boolean(object.reschedule_on_node_failure)
+        : false,
     };
   },
 
@@ -9123,6 +9253,9 @@ export const Container: MessageFns<Container> = {
     if (message.exposedPorts?.length) {
       obj.exposedPorts = message.exposedPorts;
     }
+    if (message.rescheduleOnNodeFailure !== false) {
+      obj.rescheduleOnNodeFailure = message.rescheduleOnNodeFailure;
+    }
     return obj;
   },
 
@@ -9155,6 +9288,7 @@ export const Container: MessageFns<Container> = {
     message.attachStderr = object.attachStderr ?? false;
     message.stdinOnce = object.stdinOnce ?? false;
     message.exposedPorts = object.exposedPorts?.map((e) => e) || [];
+    message.rescheduleOnNodeFailure = object.rescheduleOnNodeFailure ?? false;
     return message;
   },
 };
@@ -9301,7 +9435,7 @@ export const ContainerTarget: MessageFns<ContainerTarget> = {
 };
 
 function createBaseContainerPlacement(): ContainerPlacement {
-  return { containerId: "", nodeId: "", networks: [], pendingReason: "", placedAtMs: 0, _unknownFields: {} };
+  return { containerId: "", nodeId: "", networks: [], pendingReason: "", placedAtMs: 0, epoch: 0, _unknownFields: {} };
 }
 
 export const ContainerPlacement: MessageFns<ContainerPlacement> = {
@@ -9320,6 +9454,9 @@ export const ContainerPlacement: MessageFns<ContainerPlacement> = {
     }
     if (message.placedAtMs !== 0) {
       writer.uint32(40).int64(message.placedAtMs);
+    }
+    if (message.epoch !== 0) {
+      writer.uint32(48).uint64(message.epoch);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -9385,6 +9522,14 @@ export const ContainerPlacement: MessageFns<ContainerPlacement> = {
             message.placedAtMs = longToNumber(reader.int64());
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.epoch = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -9430,6 +9575,7 @@ export const ContainerPlacement: MessageFns<ContainerPlacement> = {
         : isSet(object.placed_at_ms)
         ? globalThis.Number(object.placed_at_ms)
         : 0,
+      epoch: isSet(object.epoch) ? globalThis.Number(object.epoch) : 0,
     };
   },
 
@@ -9450,6 +9596,9 @@ export const ContainerPlacement: MessageFns<ContainerPlacement> = {
     if (message.placedAtMs !== 0) {
       obj.placedAtMs = Math.round(message.placedAtMs);
     }
+    if (message.epoch !== 0) {
+      obj.epoch = Math.round(message.epoch);
+    }
     return obj;
   },
 
@@ -9463,6 +9612,7 @@ export const ContainerPlacement: MessageFns<ContainerPlacement> = {
     message.networks = object.networks?.map((e) => NetworkAttachment.fromPartial(e)) || [];
     message.pendingReason = object.pendingReason ?? "";
     message.placedAtMs = object.placedAtMs ?? 0;
+    message.epoch = object.epoch ?? 0;
     return message;
   },
 };
@@ -9488,6 +9638,8 @@ function createBaseContainerState(): ContainerState {
     ports: [],
     health: undefined,
     sequence: 0,
+    events: [],
+    epoch: 0,
     _unknownFields: {},
   };
 }
@@ -9550,6 +9702,12 @@ export const ContainerState: MessageFns<ContainerState> = {
     }
     if (message.sequence !== 0) {
       writer.uint32(152).uint64(message.sequence);
+    }
+    for (const v of message.events) {
+      Event.encode(v!, writer.uint32(162).fork()).join();
+    }
+    if (message.epoch !== 0) {
+      writer.uint32(168).uint64(message.epoch);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -9727,6 +9885,22 @@ export const ContainerState: MessageFns<ContainerState> = {
             message.sequence = longToNumber(reader.uint64());
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.events.push(Event.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 21: {
+            if (tag !== 168) {
+              break;
+            }
+
+            message.epoch = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -9810,6 +9984,10 @@ export const ContainerState: MessageFns<ContainerState> = {
         : [],
       health: isSet(object.health) ? Health.fromJSON(object.health) : undefined,
       sequence: isSet(object.sequence) ? globalThis.Number(object.sequence) : 0,
+      events: globalThis.Array.isArray(object?.events)
+        ? object.events.map((e: any) => Event.fromJSON(e))
+        : [],
+      epoch: isSet(object.epoch) ? globalThis.Number(object.epoch) : 0,
     };
   },
 
@@ -9872,6 +10050,12 @@ export const ContainerState: MessageFns<ContainerState> = {
     if (message.sequence !== 0) {
       obj.sequence = Math.round(message.sequence);
     }
+    if (message.events?.length) {
+      obj.events = message.events.map((e) => Event.toJSON(e));
+    }
+    if (message.epoch !== 0) {
+      obj.epoch = Math.round(message.epoch);
+    }
     return obj;
   },
 
@@ -9901,6 +10085,417 @@ export const ContainerState: MessageFns<ContainerState> = {
       ? Health.fromPartial(object.health)
       : undefined;
     message.sequence = object.sequence ?? 0;
+    message.events = object.events?.map((e) => Event.fromPartial(e)) || [];
+    message.epoch = object.epoch ?? 0;
+    return message;
+  },
+};
+
+function createBaseEvent(): Event {
+  return { number: 0, type: "", action: "", actorId: "", attributes: {}, atMs: 0, _unknownFields: {} };
+}
+
+export const Event: MessageFns<Event> = {
+  encode(message: Event, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.number !== 0) {
+      writer.uint32(8).uint64(message.number);
+    }
+    if (message.type !== "") {
+      writer.uint32(18).string(message.type);
+    }
+    if (message.action !== "") {
+      writer.uint32(26).string(message.action);
+    }
+    if (message.actorId !== "") {
+      writer.uint32(34).string(message.actorId);
+    }
+    globalThis.Object.entries(message.attributes).forEach(([key, value]: [string, string]) => {
+      Event_AttributesEntry.encode({ key: key as any, value }, writer.uint32(42).fork()).join();
+    });
+    if (message.atMs !== 0) {
+      writer.uint32(48).int64(message.atMs);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Event {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEvent() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.number = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.type = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.action = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.actorId = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            const entry5 = Event_AttributesEntry.decode(reader, reader.uint32());
+            if (entry5.value !== undefined) {
+              message.attributes[entry5.key] = entry5.value;
+            }
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.atMs = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Event {
+    return {
+      number: isSet(object.number) ? globalThis.Number(object.number) : 0,
+      type: isSet(object.type) ? globalThis.String(object.type) : "",
+      action: isSet(object.action) ? globalThis.String(object.action) : "",
+      actorId: isSet(object.actorId)
+        ? globalThis.String(object.actorId)
+        : isSet(object.actor_id)
+        ? globalThis.String(object.actor_id)
+        : "",
+      attributes: isObject(object.attributes)
+        ? (globalThis.Object.entries(object.attributes) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+      atMs: isSet(object.atMs)
+        ? globalThis.Number(object.atMs)
+        : isSet(object.at_ms)
+        ? globalThis.Number(object.at_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: Event): unknown {
+    const obj: any = {};
+    if (message.number !== 0) {
+      obj.number = Math.round(message.number);
+    }
+    if (message.type !== "") {
+      obj.type = message.type;
+    }
+    if (message.action !== "") {
+      obj.action = message.action;
+    }
+    if (message.actorId !== "") {
+      obj.actorId = message.actorId;
+    }
+    if (message.attributes) {
+      const entries = globalThis.Object.entries(message.attributes) as [string, string][];
+      if (entries.length > 0) {
+        obj.attributes = {};
+        entries.forEach(([k, v]) => {
+          obj.attributes[k] = v;
+        });
+      }
+    }
+    if (message.atMs !== 0) {
+      obj.atMs = Math.round(message.atMs);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Event>): Event {
+    return Event.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Event>): Event {
+    const message = createBaseEvent() as any;
+    message.number = object.number ?? 0;
+    message.type = object.type ?? "";
+    message.action = object.action ?? "";
+    message.actorId = object.actorId ?? "";
+    message.attributes = (globalThis.Object.entries(object.attributes ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.atMs = object.atMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseEvent_AttributesEntry(): Event_AttributesEntry {
+  return { key: "", value: "", _unknownFields: {} };
+}
+
+export const Event_AttributesEntry: MessageFns<Event_AttributesEntry> = {
+  encode(message: Event_AttributesEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Event_AttributesEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEvent_AttributesEntry() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Event_AttributesEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: Event_AttributesEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Event_AttributesEntry>): Event_AttributesEntry {
+    return Event_AttributesEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Event_AttributesEntry>): Event_AttributesEntry {
+    const message = createBaseEvent_AttributesEntry() as any;
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseJournal(): Journal {
+  return { managerId: "", events: [], _unknownFields: {} };
+}
+
+export const Journal: MessageFns<Journal> = {
+  encode(message: Journal, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.managerId !== "") {
+      writer.uint32(10).string(message.managerId);
+    }
+    for (const v of message.events) {
+      Event.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Journal {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJournal() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.managerId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.events.push(Event.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Journal {
+    return {
+      managerId: isSet(object.managerId)
+        ? globalThis.String(object.managerId)
+        : isSet(object.manager_id)
+        ? globalThis.String(object.manager_id)
+        : "",
+      events: globalThis.Array.isArray(object?.events) ? object.events.map((e: any) => Event.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: Journal): unknown {
+    const obj: any = {};
+    if (message.managerId !== "") {
+      obj.managerId = message.managerId;
+    }
+    if (message.events?.length) {
+      obj.events = message.events.map((e) => Event.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Journal>): Journal {
+    return Journal.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Journal>): Journal {
+    const message = createBaseJournal() as any;
+    message.managerId = object.managerId ?? "";
+    message.events = object.events?.map((e) => Event.fromPartial(e)) || [];
     return message;
   },
 };
