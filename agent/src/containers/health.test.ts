@@ -1,11 +1,13 @@
 import { silentLogger } from '@tessera/shared/env';
-import { type Health, Healthcheck } from '@tessera/shared/model';
+import { type Health, Healthcheck, Probe } from '@tessera/shared/model';
 import { FakeClock, settle } from '@tessera/shared/testing';
 import type { ContainerAssignment } from '@tessera/shared/wire';
 import { expect, test } from 'vitest';
 import { healthPlan, monitorHealth, nextHealth, nextProbeMs, STARTING } from './health.js';
 import { FakeRuntime } from './testing/index.js';
 
+const probeOf = (exitCode: number) => Probe.create({ exitCode });
+const [WELL, ILL] = [probeOf(0), probeOf(1)];
 const check = (part: Partial<Healthcheck>) => Healthcheck.create({ test: ['CMD', 'probe'], ...part });
 
 test('a check is a command or a line for the shell, with Docker’s defaults; NONE is none', () => {
@@ -25,18 +27,25 @@ test('a check is a command or a line for the shell, with Docker’s defaults; NO
 
 test('it is unhealthy after so many failures in a row; while it starts, none count until it was well', () => {
   const plan = healthPlan(check({ startPeriodMs: 10_000, retries: 2, intervalMs: 20_000 }))!;
-  expect(nextHealth(STARTING, false, 9_999, plan)).toBe(STARTING);
-  const once = nextHealth(STARTING, false, 10_000, plan);
+  expect(nextHealth(STARTING, ILL, 9_999, plan)).toMatchObject({ status: 'starting', failingStreak: 0 });
+  const once = nextHealth(STARTING, ILL, 10_000, plan);
   expect(once).toMatchObject({ status: 'starting', failingStreak: 1 });
-  expect(nextHealth(once, false, 20_000, plan)).toMatchObject({ status: 'unhealthy', failingStreak: 2 });
-  const well = nextHealth(once, true, 20_000, plan);
+  expect(nextHealth(once, ILL, 20_000, plan)).toMatchObject({ status: 'unhealthy', failingStreak: 2 });
+  const well = nextHealth(once, WELL, 20_000, plan);
   expect(well).toMatchObject({ status: 'healthy', failingStreak: 0 });
   // It was well once: its start is over, however short it was.
-  const early = nextHealth(nextHealth(STARTING, true, 1, plan), false, 2, plan);
+  const early = nextHealth(nextHealth(STARTING, WELL, 1, plan), ILL, 2, plan);
   expect(early).toMatchObject({ status: 'healthy', failingStreak: 1 });
   expect(nextProbeMs(STARTING, 0, plan)).toBe(5_000);
   expect(nextProbeMs(STARTING, 10_000, plan)).toBe(20_000);
   expect(nextProbeMs(well, 0, plan)).toBe(20_000);
+});
+
+test('the last five probes are remembered', () => {
+  const plan = healthPlan(check({}))!;
+  const codes = [3, 4, 5, 6, 0, 7];
+  const health = codes.reduce((before, code) => nextHealth(before, probeOf(code), 0, plan), STARTING);
+  expect(health.log.map(({ exitCode }) => exitCode)).toEqual([4, 5, 6, 0, 7]);
 });
 
 test('probes come one after the other, each with its time; one that hangs is killed and counts as failed', async () => {

@@ -1,8 +1,8 @@
 import { type Clock, delay, type Logger } from '@tessera/shared/env';
 import { errorText, isCancelled } from '@tessera/shared/errors';
-import { Health, type Healthcheck } from '@tessera/shared/model';
+import { Health, type Healthcheck, Probe } from '@tessera/shared/model';
 import { StartError } from '../executor/executor.js';
-import type { RuntimeContainer } from './runtime.js';
+import type { AttachedClient, RuntimeContainer } from './runtime.js';
 
 // Whether a container does what it is there for, asked by a command of the user's. Source: moby, daemon/health.go.
 
@@ -11,6 +11,11 @@ const TIMEOUT_MS = 30_000;
 const START_INTERVAL_MS = 5_000;
 const RETRIES = 3;
 const SIGKILL = 9;
+/** Probes that are remembered, and bytes of what each one wrote. */
+const LOG_LENGTH = 5;
+const OUTPUT_MAX = 4_096;
+/** Of a probe that could not be run, or not to its end. */
+const UNKNOWN_CODE = -1;
 
 /** A check with Docker's defaults filled in. */
 export interface HealthPlan {
@@ -41,11 +46,13 @@ export function healthPlan(check: Healthcheck | undefined): HealthPlan | undefin
 export const STARTING: Health = Health.create({ status: 'starting', failingStreak: 0 });
 
 /** What a probe's outcome makes of it. Failures while it is still starting do not count, until it was well once. */
-export function nextHealth(before: Health, isWell: boolean, ranForMs: number, plan: HealthPlan): Health {
-  if (isWell) return { ...before, status: 'healthy', failingStreak: 0 };
-  if (before.status === 'starting' && ranForMs < plan.startPeriodMs) return before;
+export function nextHealth(before: Health, probe: Probe, ranForMs: number, plan: HealthPlan): Health {
+  const log = [...before.log, probe].slice(-LOG_LENGTH);
+  if (probe.exitCode === 0) return { ...before, log, status: 'healthy', failingStreak: 0 };
+  if (before.status === 'starting' && ranForMs < plan.startPeriodMs) return { ...before, log };
   const failingStreak = before.failingStreak + 1;
-  return { ...before, failingStreak, status: failingStreak >= plan.retries ? 'unhealthy' : before.status };
+  const status = failingStreak >= plan.retries ? 'unhealthy' : before.status;
+  return { ...before, log, failingStreak, status };
 }
 
 /** How long the next probe waits: less while it is starting. */
@@ -73,23 +80,23 @@ export async function monitorHealth(options: HealthMonitorOptions, signal: Abort
       // One that is paused says nothing, and is not to be blamed for it.
       if (runtime.life.kind !== 'running') continue;
       const probedAtMs = clock.now();
-      const isWell = await probe(options, signal);
+      const outcome = await probe(options, signal);
       signal.throwIfAborted();
-      const before = options.health();
-      const after = nextHealth(before, isWell, probedAtMs - startedAtMs, plan);
-      if (after !== before) options.onHealth(after);
+      const one = Probe.create({ startedAtMs: probedAtMs, endedAtMs: clock.now(), ...outcome });
+      options.onHealth(nextHealth(options.health(), one, probedAtMs - startedAtMs, plan));
     }
   } catch (error) {
     if (!signal.aborted) options.logger.error({ error }, 'the health of a container is no longer watched');
   }
 }
 
-async function probe(
-  { runtime, plan, clock, logger }: HealthMonitorOptions,
-  signal: AbortSignal,
-): Promise<boolean> {
+type Outcome = Pick<Probe, 'exitCode' | 'output'>;
+
+async function probe(options: HealthMonitorOptions, signal: AbortSignal): Promise<Outcome> {
+  const { runtime, plan, clock, logger } = options;
   const over = new AbortController();
   const either = AbortSignal.any([signal, over.signal]);
+  const output = new BoundedOutput();
   try {
     const exec = await runtime.createExec({
       args: plan.args,
@@ -100,21 +107,67 @@ async function probe(
       tty: false,
       stdin: false,
     });
-    await exec.start(undefined);
+    const client = await exec.start({ stdout: true, stderr: true });
+    const read = client ? output.read(client) : Promise.resolve();
     const late = delay(clock, plan.timeoutMs, either).then(
       () => 'late' as const,
       () => 'late' as const,
     );
-    const outcome = await Promise.race([exec.wait(signal), late]);
-    if (outcome !== 'late') return outcome === 0;
+    // All that it wrote before its end; what it left running may hold its output open for longer.
+    const exit = exec.wait(signal).then(async (code) => {
+      await Promise.race([read, late]);
+      return code;
+    });
+    const outcome = await Promise.race([exit, late]);
+    client?.close();
+    signal.throwIfAborted();
+    if (outcome !== 'late') return { exitCode: outcome, output: output.text() };
     await exec.signal(SIGKILL);
-    return false;
+    const text = output.text();
+    return { exitCode: UNKNOWN_CODE, output: exceeded(plan.timeoutMs) + (text ? `: ${text}` : '') };
   } catch (error) {
     if (isCancelled(error) || signal.aborted) throw error;
-    if (!(error instanceof StartError))
-      logger.debug({ reason: errorText(error) }, 'a container could not be asked for its health');
-    return false;
+    if (error instanceof StartError) return { exitCode: error.exitCode, output: errorText(error) };
+    logger.debug({ reason: errorText(error) }, 'a container could not be asked for its health');
+    return { exitCode: UNKNOWN_CODE, output: errorText(error) };
   } finally {
     over.abort();
+  }
+}
+
+/** Docker's words; the time as Go writes durations of so many milliseconds. */
+const exceeded = (ms: number): string => `Health check exceeded timeout (${goDuration(ms)})`;
+
+function goDuration(ms: number): string {
+  if (ms < 1_000) return `${ms}ms`;
+  const [hours, minutes] = [Math.floor(ms / 3_600_000), Math.floor(ms / 60_000) % 60];
+  const seconds = `${(ms % 60_000) / 1_000}s`;
+  return `${hours > 0 ? `${hours}h` : ''}${ms >= 60_000 ? `${minutes}m` : ''}${seconds}`;
+}
+
+/** The beginning of what a probe writes. */
+class BoundedOutput {
+  readonly #kept: Buffer[] = [];
+  #size = 0;
+  #isCut = false;
+
+  /** Resolves with the end of the stream, also one that broke. */
+  async read(client: AttachedClient): Promise<void> {
+    try {
+      for await (const { bytes } of client) this.#add(Buffer.from(bytes));
+    } catch {
+      // What has come counts.
+    }
+  }
+
+  #add(bytes: Buffer): void {
+    const room = OUTPUT_MAX - this.#size;
+    if (room > 0) this.#kept.push(bytes.subarray(0, room));
+    this.#size = Math.min(OUTPUT_MAX, this.#size + bytes.length);
+    this.#isCut ||= bytes.length > room;
+  }
+
+  text(): string {
+    return Buffer.concat(this.#kept).toString('utf8') + (this.#isCut ? '...' : '');
   }
 }

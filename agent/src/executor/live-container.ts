@@ -13,6 +13,10 @@ export interface ExecRequest {
   readonly tty: boolean;
   /** Whether it has a stdin to write to, or the null device. */
   readonly stdin: boolean;
+  /** Of its terminal, unless its start says another one. */
+  readonly size?: TerminalSize | undefined;
+  /** That let a client go from its terminal: kept for the manager that starts it. */
+  readonly detachKeys?: string | undefined;
 }
 
 export interface ExecStatus {

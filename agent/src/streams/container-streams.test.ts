@@ -198,6 +198,9 @@ const execCreate = (command: readonly string[], part: object = {}) =>
       attachStdout: true,
       attachStderr: true,
       privileged: false,
+      detachKeys: '',
+      rows: 0,
+      columns: 0,
       ...part,
     },
   });
@@ -218,7 +221,7 @@ async function created(command: readonly string[], part: object = {}): Promise<v
   manager.streams.length = 0;
 }
 const start = (detach = false) =>
-  open({ $case: 'execStart', value: { containerId: ID, execId: EXEC, detach } });
+  open({ $case: 'execStart', value: { containerId: ID, execId: EXEC, detach, rows: 0, columns: 0 } });
 
 describe('execs', () => {
   test('are made, run with a client of their own, and have ended when their stream has', async () => {

@@ -11,9 +11,9 @@ import {
   ExecState,
   type StreamRequest,
 } from '@tessera/shared/wire';
-import type { ContainerLoop, Containers } from '../containers/index.js';
+import type { ContainerLoop, Containers, TerminalSize } from '../containers/index.js';
 import { StartError } from '../executor/executor.js';
-import type { ExecStatus } from '../executor/live-container.js';
+import type { ExecRequest, ExecStatus } from '../executor/live-container.js';
 import { joinClient } from './attached-client.js';
 import type { FrameStream } from './frame-stream.js';
 import { statsFrame } from './stats-frame.js';
@@ -77,19 +77,20 @@ export class ContainerStreams {
 
   /** Its end is known, and can be asked for, before the stream ends. */
   async #exec(
-    { containerId, execId, detach }: ExecStartRequest,
+    { containerId, execId, detach, rows, columns }: ExecStartRequest,
     stream: FrameStream,
     stop: AbortController,
   ): Promise<void> {
     const exec = this.#containers.get(containerId).runtime.exec(execId);
+    const size = sizeOf(rows, columns);
     if (detach) {
-      await exec.start(undefined);
+      await exec.start(undefined, size);
       return stream.write({ $case: 'ready', value: true });
     }
     const { request, state } = exec.status();
     if (state !== 'created') throw new ClusterError('conflict', `exec command ${execId} has already run`);
     await stream.write({ $case: 'ready', value: true });
-    const client = await exec.start({ stdout: true, stderr: true }).catch(async (error: unknown) => {
+    const client = await exec.start({ stdout: true, stderr: true }, size).catch(async (error: unknown) => {
       if (!(error instanceof StartError)) throw error;
       // As Docker: the client reads why, and then asks for the exit code.
       const data = Buffer.from(`${error.message}\r\n`);
@@ -137,9 +138,7 @@ export class ContainerStreams {
         return { $case: 'top', value: topTable(await runtime.top(), call.value.psArgs, host) };
       }
       case 'execCreate': {
-        const { execId, command, env, user, dir, tty, attachStdin, privileged } = call.value;
-        const request = { args: command, env, user, workingDir: dir, privileged, tty, stdin: attachStdin };
-        await runtime.createExec(request, execId);
+        await runtime.createExec(execRequest(call.value), call.value.execId);
         return DONE;
       }
       case 'execInspect':
@@ -158,8 +157,18 @@ export class ContainerStreams {
   }
 }
 
+/** None where either side is 0, as programs take it. */
+const sizeOf = (rows: number, columns: number): TerminalSize | undefined =>
+  rows > 0 && columns > 0 ? { rows, columns } : undefined;
+
+function execRequest(call: ExecCreateCall): ExecRequest {
+  const { command: args, env, user, dir: workingDir, tty, attachStdin: stdin, privileged, detachKeys } = call;
+  const size = sizeOf(call.rows, call.columns);
+  return { args, env, user, workingDir, privileged, tty, stdin, size, detachKeys };
+}
+
 function execState({ id, request, state, pid, exitCode }: ExecStatus, containerId: string): ExecState {
-  const { args, env, user, workingDir, privileged, tty, stdin } = request;
+  const { args, env, user, workingDir, privileged, tty, stdin, detachKeys = '', size } = request;
   return ExecState.fromPartial({
     execId: id,
     containerId,
@@ -174,6 +183,8 @@ function execState({ id, request, state, pid, exitCode }: ExecStatus, containerI
       attachStdout: true,
       attachStderr: true,
       privileged,
+      detachKeys,
+      ...size,
     }),
     running: state === 'running',
     ...(exitCode === undefined ? {} : { exitCode }),

@@ -130,7 +130,12 @@ class ContainerExec implements Exec {
       const written = writeExecRequest(this.host.runDir, this.id, this.request);
       const options = { stdout: streams?.stdout ?? false, stderr: streams?.stderr ?? false, wait: true };
       const [started] = await Promise.all([
-        Attachment.exec(this.host.runDir, this.spec, options, this.request.tty ? size : undefined),
+        Attachment.exec(
+          this.host.runDir,
+          this.spec,
+          options,
+          this.request.tty ? (size ?? this.request.size) : undefined,
+        ),
         written,
       ]);
       attachment = started.attachment;

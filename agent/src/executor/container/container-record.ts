@@ -216,6 +216,8 @@ const execSchema = z.object({
   privileged: z.boolean(),
   tty: z.boolean(),
   stdin: z.boolean(),
+  size: z.object({ rows: z.number(), columns: z.number() }).optional(),
+  detachKeys: z.string().optional(),
 });
 
 /** Lines of "key value". */

@@ -42,9 +42,13 @@ export class ExecCalls {
   }
 
   /** A stream on which the command's output comes, and stdin goes. */
-  async start(execId: string, detach: boolean, signal: AbortSignal): Promise<SideStream> {
+  async start(
+    execId: string,
+    order: { readonly detach: boolean; readonly rows: number; readonly columns: number },
+    signal: AbortSignal,
+  ): Promise<SideStream> {
     const one = await this.#owner(execId, signal);
-    const value = { containerId: one.container.id, execId, detach };
+    const value = { containerId: one.container.id, execId, ...order };
     return this.calls.open(one, { $case: 'execStart', value }, signal);
   }
 

@@ -1,5 +1,12 @@
 import { ClusterError, errorText, invalid, notFound } from '@tessera/shared/errors';
-import { type Container, HostConfig, type Image, Placement, PortBinding } from '@tessera/shared/model';
+import {
+  type Container,
+  Healthcheck,
+  HostConfig,
+  type Image,
+  Placement,
+  PortBinding,
+} from '@tessera/shared/model';
 import { architectureNames } from '../../constraints/index.js';
 import type { Transaction, View } from '../../store/view.js';
 import { validateContainer, validateLogDriver } from '../container-validation.js';
@@ -49,7 +56,11 @@ function resolveImage(tx: Transaction, container: Container, platform: string): 
   const ports = container.host?.publishAllPorts ? randomPorts(container, exposed) : [];
   return {
     ...container,
-    spec: { ...spec, imageDigest: image.id },
+    spec: {
+      ...spec,
+      imageDigest: image.id,
+      healthcheck: effectiveHealthcheck(spec.healthcheck, configOf(image).config?.Healthcheck),
+    },
     host: {
       ...HostConfig.fromPartial({}),
       ...container.host,
@@ -61,10 +72,40 @@ function resolveImage(tx: Transaction, container: Container, platform: string): 
 /** Clients name images by a beginning of their id as well. */
 const isId = (image: string): boolean => /^(sha256:)?[0-9a-f]{4,64}$/.test(image);
 
+/** Field by field, what the user says over what the image says. Source: moby daemon/commit.go, merge. */
+function effectiveHealthcheck(
+  own: Healthcheck | undefined,
+  image: ImageHealthcheck | null | undefined,
+): Healthcheck | undefined {
+  const ms = (ns: number | undefined) => Math.ceil((ns ?? 0) / 1e6);
+  const merged = Healthcheck.fromPartial({
+    test: own?.test.length ? [...own.test] : [...(image?.Test ?? [])],
+    intervalMs: own?.intervalMs || ms(image?.Interval),
+    timeoutMs: own?.timeoutMs || ms(image?.Timeout),
+    startPeriodMs: own?.startPeriodMs || ms(image?.StartPeriod),
+    startIntervalMs: own?.startIntervalMs || ms(image?.StartInterval),
+    retries: own?.retries || (image?.Retries ?? 0),
+  });
+  return own || merged.test.length > 0 ? merged : undefined;
+}
+
+/** Durations in nanoseconds. */
+interface ImageHealthcheck {
+  readonly Test?: readonly string[] | null;
+  readonly Interval?: number;
+  readonly Timeout?: number;
+  readonly StartPeriod?: number;
+  readonly StartInterval?: number;
+  readonly Retries?: number;
+}
+
 interface ImageFacts {
   readonly os?: string;
   readonly architecture?: string;
-  readonly config?: { readonly ExposedPorts?: Readonly<Record<string, unknown>> | null };
+  readonly config?: {
+    readonly ExposedPorts?: Readonly<Record<string, unknown>> | null;
+    readonly Healthcheck?: ImageHealthcheck | null;
+  };
 }
 
 function configOf(image: Image): ImageFacts {

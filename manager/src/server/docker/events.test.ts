@@ -97,7 +97,7 @@ test('filters choose by type, event, name, label, image and node', async () => {
   await run('web', { Env: ['constraint:node==host2'], Labels: { tier: 'front' } });
   await run('db', { Env: ['constraint:node==host1'] });
   await agents.exit('db', 1);
-  await agents.report('web', { health: { status: 'healthy', failingStreak: 0 } });
+  await agents.report('web', { health: { status: 'healthy', failingStreak: 0, log: [] } });
 
   expect(await words({ event: ['die'] })).toEqual(['container die']);
   expect(await words({ event: ['health_status'] })).toEqual(['container health_status: healthy']);

@@ -7,7 +7,10 @@ import { parseDetachKeys } from './detach-keys.js';
 import { sizeOf } from './size.js';
 import { joined, ready } from './streams.js';
 
-const consoleSize = z.array(z.int()).nullish();
+/** The API version that made something of it. */
+const CONSOLE_SIZE_SINCE = 142;
+const SIDE_MAX = 65_535;
+const consoleSize = z.array(z.int().min(0).max(SIDE_MAX)).nullish();
 
 const createBody = strictObject({
   User: text,
@@ -29,7 +32,7 @@ const startBody = strictObject({ Detach: flag, Tty: flag, ConsoleSize: consoleSi
 /** `/containers/:id/exec` and `/exec`. */
 export function execRoutes(execs: ExecCalls): Route[] {
   return [
-    route('POST', '/containers/:id/exec', async ({ params, body, signal }) => {
+    route('POST', '/containers/:id/exec', async ({ params, body, version, signal }) => {
       const asked = parseBody('exec', createBody, body);
       if (!asked.Cmd?.length) throw invalid('No exec command specified');
       parseDetachKeys(asked.DetachKeys ?? '');
@@ -45,6 +48,8 @@ export function execRoutes(execs: ExecCalls): Route[] {
           attachStdout: asked.AttachStdout ?? false,
           attachStderr: asked.AttachStderr ?? false,
           privileged: asked.Privileged ?? false,
+          detachKeys: asked.DetachKeys ?? '',
+          ...consoleSizeOf(asked, version),
         },
         signal,
       );
@@ -83,7 +88,7 @@ export function execRoutes(execs: ExecCalls): Route[] {
         OpenStdout: spec?.attachStdout ?? false,
         CanRemove: !state.running && state.exitCode !== undefined,
         ContainerID: container.id,
-        DetachKeys: '',
+        DetachKeys: spec?.detachKeys ?? '',
         Pid: state.pid,
       });
     }),
@@ -96,10 +101,11 @@ async function start(
 ): Promise<Hijack | Reply> {
   const asked = parseBody('exec start', startBody, body);
   const detach = asked.Detach ?? false;
-  const stream = await execs.start(params.id!, detach, signal);
+  const tty = asked.Tty ?? false;
+  const detachKeys = parseDetachKeys(tty && !detach ? await detachKeysOf(execs, params.id!, signal) : '');
+  const stream = await execs.start(params.id!, { detach, ...consoleSizeOf(asked, version) }, signal);
   if (!detach) {
-    const tty = asked.Tty ?? false;
-    const hijack = await joined(stream, { version, tty, stdin: true, detachKeys: parseDetachKeys('') });
+    const hijack = await joined(stream, { version, tty, stdin: true, detachKeys });
     return { ...hijack, ...(tty ? { onError: lineOfTerminal } : {}) };
   }
   try {
@@ -111,6 +117,24 @@ async function start(
     stream.close();
   }
   return empty(200);
+}
+
+/** Said when it was created, perhaps to another manager. */
+async function detachKeysOf(execs: ExecCalls, execId: string, signal: AbortSignal): Promise<string> {
+  const { state } = await execs.inspect(execId, signal);
+  return state.spec?.detachKeys ?? '';
+}
+
+/** Height and width, of a terminal alone. Source: moby api/server/router/container/exec.go. */
+function consoleSizeOf(
+  {
+    Tty,
+    ConsoleSize,
+  }: { readonly Tty?: unknown; readonly ConsoleSize?: readonly number[] | null | undefined },
+  version: number,
+): { readonly rows: number; readonly columns: number } {
+  const [rows = 0, columns = 0] = Tty && version >= CONSOLE_SIZE_SINCE ? (ConsoleSize ?? []) : [];
+  return { rows, columns };
 }
 
 /** As dockerd says to a terminal why a command could not be run. */

@@ -80,7 +80,7 @@ function specFromDocker(json: CreateBody, host: HostConfigBody): ContainerSpec {
     ulimits: (host.Ulimits ?? []).map(({ Name, Soft, Hard }) => ({ name: Name, soft: Soft, hard: Hard })),
     capAdd: host.CapAdd ?? [],
     capDrop: host.CapDrop ?? [],
-    ...(json.Healthcheck?.Test?.length ? { healthcheck: healthcheckFromDocker(json.Healthcheck) } : {}),
+    ...(json.Healthcheck ? { healthcheck: healthcheckFromDocker(json.Healthcheck) } : {}),
     init: host.Init ?? false,
     privileged: host.Privileged ?? false,
     oomScoreAdj: host.OomScoreAdj ?? 0,
@@ -109,7 +109,15 @@ function extraHost(text: string): string {
   return `${address.replace(/^\[(.*)\]$/, '$1')} ${name}`;
 }
 
+const MS_IN_NS = 1_000_000;
+
+/** What it leaves out is the image's to say. Source: moby daemon/container.go, validateHealthCheck. */
 function healthcheckFromDocker(json: NonNullable<CreateBody['Healthcheck']>): Healthcheck {
+  for (const field of ['Interval', 'Timeout', 'StartPeriod', 'StartInterval'] as const) {
+    const value = json[field] ?? 0;
+    if (value !== 0 && value < MS_IN_NS) throw invalid(`${field} in Healthcheck cannot be less than 1ms`);
+  }
+  if ((json.Retries ?? 0) < 0) throw invalid('Retries in Healthcheck cannot be negative');
   return Healthcheck.fromPartial({
     test: json.Test ?? [],
     intervalMs: msFromNs(json.Interval ?? 0),

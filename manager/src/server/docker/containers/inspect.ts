@@ -1,4 +1,4 @@
-import type { Node } from '@tessera/shared/model';
+import type { Health, Node } from '@tessera/shared/model';
 import { isRunning, type KnownContainer } from '../../../controlapi/containers/index.js';
 import { nodeName } from '../../../controlapi/index.js';
 import type { View } from '../../../store/view.js';
@@ -59,11 +59,20 @@ function stateToDocker({ container, state }: KnownContainer): object {
     Error: state.error,
     StartedAt: timeJson(state.startedAtMs),
     FinishedAt: timeJson(state.finishedAtMs),
-    ...(health === 'none'
-      ? {}
-      : { Health: { Status: health, FailingStreak: state.health?.failingStreak ?? 0, Log: [] } }),
+    ...(state.health && health !== 'none' ? { Health: healthToDocker(state.health, health) } : {}),
   };
 }
+
+const healthToDocker = ({ failingStreak, log }: Health, status: string): object => ({
+  Status: status,
+  FailingStreak: failingStreak,
+  Log: log.map((probe) => ({
+    Start: timeJson(probe.startedAtMs),
+    End: timeJson(probe.endedAtMs),
+    ExitCode: probe.exitCode,
+    Output: probe.output,
+  })),
+});
 
 /** Where it runs, as the stand-alone Swarm showed it. Source: docker/swarm api/handlers.go, getContainerJSON. */
 function nodeToDocker({ view, placement }: KnownContainer): object {

@@ -35,7 +35,7 @@ beforeAll(async () => {
   await agents.exit('worker', 3);
   await agents.report('web', {
     ports: [{ protocol: 'tcp', containerPort: 80, hostIp: '0.0.0.0', hostPort: 8080 }],
-    health: { status: 'healthy', failingStreak: 0 },
+    health: { status: 'healthy', failingStreak: 0, log: [] },
   });
 });
 afterAll(async () => {

@@ -302,6 +302,49 @@ describe('exec', () => {
     expect(created.at(-1)).toMatchObject({ execId: id, rows: 24, columns: 80 });
   });
 
+  test('its terminal has the first size and the detach keys that its create said, whoever starts it', async () => {
+    const containerId = await start('web');
+    const asked: StreamKind[] = [];
+    let spec: unknown;
+    agents.onStream = async function* (kind) {
+      asked.push(kind);
+      if (kind.$case === 'execStart') {
+        yield READY;
+        yield { body: { $case: 'output', value: { stderr: false, data: Buffer.from('$ ') } } };
+        return;
+      }
+      const call = kind.$case === 'containerCall' ? kind.value.call : undefined;
+      if (call?.$case === 'execCreate') spec = call.value;
+      const state = {
+        execId: '',
+        containerId,
+        spec: spec as never,
+        running: false,
+        exitCode: undefined,
+        pid: 0,
+      };
+      const result =
+        call?.$case === 'execInspect'
+          ? ({ $case: 'exec', value: state } as const)
+          : ({ $case: 'done', value: {} } as const);
+      yield { body: { $case: 'callResult', value: { result } } };
+    };
+    const { body } = await api.call('POST', '/containers/web/exec', {
+      Cmd: ['sh'],
+      Tty: true,
+      DetachKeys: 'ctrl-x',
+      ConsoleSize: [24, 80],
+    });
+    const { Id } = body as { Id: string };
+    expect(spec).toMatchObject({ detachKeys: 'ctrl-x', rows: 24, columns: 80 });
+
+    client.ask('POST', `/exec/${Id}/start`, { body: '{"Detach":false,"Tty":true,"ConsoleSize":[30,90]}' });
+    await client.rest();
+
+    expect(asked.at(-1)).toMatchObject({ $case: 'execStart', value: { rows: 30, columns: 90 } });
+    expect((await api.call('GET', `/exec/${Id}/json`)).body).toMatchObject({ DetachKeys: 'ctrl-x' });
+  });
+
   test('a detached one is answered once it has begun', async () => {
     await start('web');
     const asked: StreamKind[] = [];

@@ -489,6 +489,10 @@ export interface ExecCreateCall {
   readonly attachStdout: boolean;
   readonly attachStderr: boolean;
   readonly privileged: boolean;
+  /** Kept for the start, which any manager may serve: the keys as the user named them, the first size of its terminal. */
+  readonly detachKeys: string;
+  readonly rows: number;
+  readonly columns: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -636,6 +640,9 @@ export interface ExecStartRequest {
   readonly containerId: string;
   readonly execId: string;
   readonly detach: boolean;
+  /** Of its terminal; 0: as its create said. */
+  readonly rows: number;
+  readonly columns: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -5624,6 +5631,9 @@ function createBaseExecCreateCall(): ExecCreateCall {
     attachStdout: false,
     attachStderr: false,
     privileged: false,
+    detachKeys: "",
+    rows: 0,
+    columns: 0,
     _unknownFields: {},
   };
 }
@@ -5659,6 +5669,15 @@ export const ExecCreateCall: MessageFns<ExecCreateCall> = {
     }
     if (message.privileged !== false) {
       writer.uint32(80).bool(message.privileged);
+    }
+    if (message.detachKeys !== "") {
+      writer.uint32(90).string(message.detachKeys);
+    }
+    if (message.rows !== 0) {
+      writer.uint32(96).uint32(message.rows);
+    }
+    if (message.columns !== 0) {
+      writer.uint32(104).uint32(message.columns);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -5764,6 +5783,30 @@ export const ExecCreateCall: MessageFns<ExecCreateCall> = {
             message.privileged = reader.bool();
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.detachKeys = reader.string();
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.rows = reader.uint32();
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.columns = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5812,6 +5855,13 @@ export const ExecCreateCall: MessageFns<ExecCreateCall> = {
         ? globalThis.Boolean(object.attach_stderr)
         : false,
       privileged: isSet(object.privileged) ? globalThis.Boolean(object.privileged) : false,
+      detachKeys: isSet(object.detachKeys)
+        ? globalThis.String(object.detachKeys)
+        : isSet(object.detach_keys)
+        ? globalThis.String(object.detach_keys)
+        : "",
+      rows: isSet(object.rows) ? globalThis.Number(object.rows) : 0,
+      columns: isSet(object.columns) ? globalThis.Number(object.columns) : 0,
     };
   },
 
@@ -5847,6 +5897,15 @@ export const ExecCreateCall: MessageFns<ExecCreateCall> = {
     if (message.privileged !== false) {
       obj.privileged = message.privileged;
     }
+    if (message.detachKeys !== "") {
+      obj.detachKeys = message.detachKeys;
+    }
+    if (message.rows !== 0) {
+      obj.rows = Math.round(message.rows);
+    }
+    if (message.columns !== 0) {
+      obj.columns = Math.round(message.columns);
+    }
     return obj;
   },
 
@@ -5865,6 +5924,9 @@ export const ExecCreateCall: MessageFns<ExecCreateCall> = {
     message.attachStdout = object.attachStdout ?? false;
     message.attachStderr = object.attachStderr ?? false;
     message.privileged = object.privileged ?? false;
+    message.detachKeys = object.detachKeys ?? "";
+    message.rows = object.rows ?? 0;
+    message.columns = object.columns ?? 0;
     return message;
   },
 };
@@ -7273,7 +7335,7 @@ export const PathStat: MessageFns<PathStat> = {
 };
 
 function createBaseExecStartRequest(): ExecStartRequest {
-  return { containerId: "", execId: "", detach: false, _unknownFields: {} };
+  return { containerId: "", execId: "", detach: false, rows: 0, columns: 0, _unknownFields: {} };
 }
 
 export const ExecStartRequest: MessageFns<ExecStartRequest> = {
@@ -7286,6 +7348,12 @@ export const ExecStartRequest: MessageFns<ExecStartRequest> = {
     }
     if (message.detach !== false) {
       writer.uint32(24).bool(message.detach);
+    }
+    if (message.rows !== 0) {
+      writer.uint32(32).uint32(message.rows);
+    }
+    if (message.columns !== 0) {
+      writer.uint32(40).uint32(message.columns);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -7335,6 +7403,22 @@ export const ExecStartRequest: MessageFns<ExecStartRequest> = {
             message.detach = reader.bool();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.rows = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.columns = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -7368,6 +7452,8 @@ export const ExecStartRequest: MessageFns<ExecStartRequest> = {
         ? globalThis.String(object.exec_id)
         : "",
       detach: isSet(object.detach) ? globalThis.Boolean(object.detach) : false,
+      rows: isSet(object.rows) ? globalThis.Number(object.rows) : 0,
+      columns: isSet(object.columns) ? globalThis.Number(object.columns) : 0,
     };
   },
 
@@ -7382,6 +7468,12 @@ export const ExecStartRequest: MessageFns<ExecStartRequest> = {
     if (message.detach !== false) {
       obj.detach = message.detach;
     }
+    if (message.rows !== 0) {
+      obj.rows = Math.round(message.rows);
+    }
+    if (message.columns !== 0) {
+      obj.columns = Math.round(message.columns);
+    }
     return obj;
   },
 
@@ -7393,6 +7485,8 @@ export const ExecStartRequest: MessageFns<ExecStartRequest> = {
     message.containerId = object.containerId ?? "";
     message.execId = object.execId ?? "";
     message.detach = object.detach ?? false;
+    message.rows = object.rows ?? 0;
+    message.columns = object.columns ?? 0;
     return message;
   },
 };

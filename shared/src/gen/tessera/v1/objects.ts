@@ -1329,6 +1329,8 @@ export interface ContainerState {
     | undefined;
   /** Numbered by the agent: an older one never replaces a newer one. */
   readonly sequence: number;
+  /** What of the last create or update this host's kernel cannot do, and what became of it, in Docker's words. */
+  readonly warnings: readonly string[];
   /** What happened to it that no manager has acknowledged yet, in order: its journal's end. */
   readonly events: readonly Event[];
   /** The placement it speaks of. */
@@ -1462,6 +1464,8 @@ export interface Journal {
 export interface Health {
   readonly status: Health_Status;
   readonly failingStreak: number;
+  /** The last five probes, oldest first. */
+  readonly log: readonly Probe[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -1528,6 +1532,15 @@ export function health_StatusToNumber(object: Health_Status): number {
   }
 }
 
+export interface Probe {
+  readonly startedAtMs: number;
+  readonly endedAtMs: number;
+  readonly exitCode: number;
+  /** What it wrote, at most 4096 bytes of it. */
+  readonly output: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
 /** Docker's HostConfig, as far as it is not in ContainerSpec. */
 export interface HostConfig {
   readonly resources: ContainerResources | undefined;
@@ -1547,6 +1560,18 @@ export interface HostConfig {
   readonly domainname: string;
   readonly maskedPaths: readonly string[];
   readonly readonlyPaths: readonly string[];
+  /** Empty or `host`. */
+  readonly usernsMode: string;
+  /** Kept for inspect and for whoever reads it: the runtime makes nothing of them. */
+  readonly annotations: { [key: string]: string };
+  /** Of TCP buffers, on cgroup v1. */
+  readonly kernelMemoryTcpBytes: number;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface HostConfig_AnnotationsEntry {
+  readonly key: string;
+  readonly value: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -9638,6 +9663,7 @@ function createBaseContainerState(): ContainerState {
     ports: [],
     health: undefined,
     sequence: 0,
+    warnings: [],
     events: [],
     epoch: 0,
     _unknownFields: {},
@@ -9702,6 +9728,9 @@ export const ContainerState: MessageFns<ContainerState> = {
     }
     if (message.sequence !== 0) {
       writer.uint32(152).uint64(message.sequence);
+    }
+    for (const v of message.warnings) {
+      writer.uint32(194).string(v!);
     }
     for (const v of message.events) {
       Event.encode(v!, writer.uint32(162).fork()).join();
@@ -9885,6 +9914,14 @@ export const ContainerState: MessageFns<ContainerState> = {
             message.sequence = longToNumber(reader.uint64());
             continue;
           }
+          case 24: {
+            if (tag !== 194) {
+              break;
+            }
+
+            message.warnings.push(reader.string());
+            continue;
+          }
           case 20: {
             if (tag !== 162) {
               break;
@@ -9984,6 +10021,9 @@ export const ContainerState: MessageFns<ContainerState> = {
         : [],
       health: isSet(object.health) ? Health.fromJSON(object.health) : undefined,
       sequence: isSet(object.sequence) ? globalThis.Number(object.sequence) : 0,
+      warnings: globalThis.Array.isArray(object?.warnings)
+        ? object.warnings.map((e: any) => globalThis.String(e))
+        : [],
       events: globalThis.Array.isArray(object?.events)
         ? object.events.map((e: any) => Event.fromJSON(e))
         : [],
@@ -10050,6 +10090,9 @@ export const ContainerState: MessageFns<ContainerState> = {
     if (message.sequence !== 0) {
       obj.sequence = Math.round(message.sequence);
     }
+    if (message.warnings?.length) {
+      obj.warnings = message.warnings;
+    }
     if (message.events?.length) {
       obj.events = message.events.map((e) => Event.toJSON(e));
     }
@@ -10085,6 +10128,7 @@ export const ContainerState: MessageFns<ContainerState> = {
       ? Health.fromPartial(object.health)
       : undefined;
     message.sequence = object.sequence ?? 0;
+    message.warnings = object.warnings?.map((e) => e) || [];
     message.events = object.events?.map((e) => Event.fromPartial(e)) || [];
     message.epoch = object.epoch ?? 0;
     return message;
@@ -10501,7 +10545,7 @@ export const Journal: MessageFns<Journal> = {
 };
 
 function createBaseHealth(): Health {
-  return { status: Health_Status.none, failingStreak: 0, _unknownFields: {} };
+  return { status: Health_Status.none, failingStreak: 0, log: [], _unknownFields: {} };
 }
 
 export const Health: MessageFns<Health> = {
@@ -10511,6 +10555,9 @@ export const Health: MessageFns<Health> = {
     }
     if (message.failingStreak !== 0) {
       writer.uint32(16).uint32(message.failingStreak);
+    }
+    for (const v of message.log) {
+      Probe.encode(v!, writer.uint32(26).fork()).join();
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -10552,6 +10599,14 @@ export const Health: MessageFns<Health> = {
             message.failingStreak = reader.uint32();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.log.push(Probe.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -10580,6 +10635,7 @@ export const Health: MessageFns<Health> = {
         : isSet(object.failing_streak)
         ? globalThis.Number(object.failing_streak)
         : 0,
+      log: globalThis.Array.isArray(object?.log) ? object.log.map((e: any) => Probe.fromJSON(e)) : [],
     };
   },
 
@@ -10591,6 +10647,9 @@ export const Health: MessageFns<Health> = {
     if (message.failingStreak !== 0) {
       obj.failingStreak = Math.round(message.failingStreak);
     }
+    if (message.log?.length) {
+      obj.log = message.log.map((e) => Probe.toJSON(e));
+    }
     return obj;
   },
 
@@ -10601,6 +10660,152 @@ export const Health: MessageFns<Health> = {
     const message = createBaseHealth() as any;
     message.status = object.status ?? Health_Status.none;
     message.failingStreak = object.failingStreak ?? 0;
+    message.log = object.log?.map((e) => Probe.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseProbe(): Probe {
+  return { startedAtMs: 0, endedAtMs: 0, exitCode: 0, output: "", _unknownFields: {} };
+}
+
+export const Probe: MessageFns<Probe> = {
+  encode(message: Probe, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.startedAtMs !== 0) {
+      writer.uint32(8).int64(message.startedAtMs);
+    }
+    if (message.endedAtMs !== 0) {
+      writer.uint32(16).int64(message.endedAtMs);
+    }
+    if (message.exitCode !== 0) {
+      writer.uint32(24).int32(message.exitCode);
+    }
+    if (message.output !== "") {
+      writer.uint32(34).string(message.output);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Probe {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProbe() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.startedAtMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.endedAtMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.exitCode = reader.int32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.output = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Probe {
+    return {
+      startedAtMs: isSet(object.startedAtMs)
+        ? globalThis.Number(object.startedAtMs)
+        : isSet(object.started_at_ms)
+        ? globalThis.Number(object.started_at_ms)
+        : 0,
+      endedAtMs: isSet(object.endedAtMs)
+        ? globalThis.Number(object.endedAtMs)
+        : isSet(object.ended_at_ms)
+        ? globalThis.Number(object.ended_at_ms)
+        : 0,
+      exitCode: isSet(object.exitCode)
+        ? globalThis.Number(object.exitCode)
+        : isSet(object.exit_code)
+        ? globalThis.Number(object.exit_code)
+        : 0,
+      output: isSet(object.output) ? globalThis.String(object.output) : "",
+    };
+  },
+
+  toJSON(message: Probe): unknown {
+    const obj: any = {};
+    if (message.startedAtMs !== 0) {
+      obj.startedAtMs = Math.round(message.startedAtMs);
+    }
+    if (message.endedAtMs !== 0) {
+      obj.endedAtMs = Math.round(message.endedAtMs);
+    }
+    if (message.exitCode !== 0) {
+      obj.exitCode = Math.round(message.exitCode);
+    }
+    if (message.output !== "") {
+      obj.output = message.output;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Probe>): Probe {
+    return Probe.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Probe>): Probe {
+    const message = createBaseProbe() as any;
+    message.startedAtMs = object.startedAtMs ?? 0;
+    message.endedAtMs = object.endedAtMs ?? 0;
+    message.exitCode = object.exitCode ?? 0;
+    message.output = object.output ?? "";
     return message;
   },
 };
@@ -10623,6 +10828,9 @@ function createBaseHostConfig(): HostConfig {
     domainname: "",
     maskedPaths: [],
     readonlyPaths: [],
+    usernsMode: "",
+    annotations: {},
+    kernelMemoryTcpBytes: 0,
     _unknownFields: {},
   };
 }
@@ -10676,6 +10884,15 @@ export const HostConfig: MessageFns<HostConfig> = {
     }
     for (const v of message.readonlyPaths) {
       writer.uint32(130).string(v!);
+    }
+    if (message.usernsMode !== "") {
+      writer.uint32(162).string(message.usernsMode);
+    }
+    globalThis.Object.entries(message.annotations).forEach(([key, value]: [string, string]) => {
+      HostConfig_AnnotationsEntry.encode({ key: key as any, value }, writer.uint32(170).fork()).join();
+    });
+    if (message.kernelMemoryTcpBytes !== 0) {
+      writer.uint32(176).int64(message.kernelMemoryTcpBytes);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -10829,6 +11046,33 @@ export const HostConfig: MessageFns<HostConfig> = {
             message.readonlyPaths.push(reader.string());
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.usernsMode = reader.string();
+            continue;
+          }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            const entry21 = HostConfig_AnnotationsEntry.decode(reader, reader.uint32());
+            if (entry21.value !== undefined) {
+              message.annotations[entry21.key] = entry21.value;
+            }
+            continue;
+          }
+          case 22: {
+            if (tag !== 176) {
+              break;
+            }
+
+            message.kernelMemoryTcpBytes = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -10915,6 +11159,30 @@ export const HostConfig: MessageFns<HostConfig> = {
         : globalThis.Array.isArray(object?.readonly_paths)
         ? object.readonly_paths.map((e: any) => globalThis.String(e))
         : [],
+      usernsMode: isSet(object.usernsMode)
+        ? globalThis.String(object.usernsMode)
+        : isSet(object.userns_mode)
+        ? globalThis.String(object.userns_mode)
+        : "",
+      annotations: isObject(object.annotations)
+        ? (globalThis.Object.entries(object.annotations) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+      kernelMemoryTcpBytes: isSet(object.kernelMemoryTcpBytes)
+        ? globalThis.Number(object.kernelMemoryTcpBytes)
+        : isSet(object.kernel_memory_tcp_bytes)
+        ? globalThis.Number(object.kernel_memory_tcp_bytes)
+        : 0,
     };
   },
 
@@ -10968,6 +11236,21 @@ export const HostConfig: MessageFns<HostConfig> = {
     if (message.readonlyPaths?.length) {
       obj.readonlyPaths = message.readonlyPaths;
     }
+    if (message.usernsMode !== "") {
+      obj.usernsMode = message.usernsMode;
+    }
+    if (message.annotations) {
+      const entries = globalThis.Object.entries(message.annotations) as [string, string][];
+      if (entries.length > 0) {
+        obj.annotations = {};
+        entries.forEach(([k, v]) => {
+          obj.annotations[k] = v;
+        });
+      }
+    }
+    if (message.kernelMemoryTcpBytes !== 0) {
+      obj.kernelMemoryTcpBytes = Math.round(message.kernelMemoryTcpBytes);
+    }
     return obj;
   },
 
@@ -10998,6 +11281,118 @@ export const HostConfig: MessageFns<HostConfig> = {
     message.domainname = object.domainname ?? "";
     message.maskedPaths = object.maskedPaths?.map((e) => e) || [];
     message.readonlyPaths = object.readonlyPaths?.map((e) => e) || [];
+    message.usernsMode = object.usernsMode ?? "";
+    message.annotations = (globalThis.Object.entries(object.annotations ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.kernelMemoryTcpBytes = object.kernelMemoryTcpBytes ?? 0;
+    return message;
+  },
+};
+
+function createBaseHostConfig_AnnotationsEntry(): HostConfig_AnnotationsEntry {
+  return { key: "", value: "", _unknownFields: {} };
+}
+
+export const HostConfig_AnnotationsEntry: MessageFns<HostConfig_AnnotationsEntry> = {
+  encode(message: HostConfig_AnnotationsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HostConfig_AnnotationsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHostConfig_AnnotationsEntry() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HostConfig_AnnotationsEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: HostConfig_AnnotationsEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<HostConfig_AnnotationsEntry>): HostConfig_AnnotationsEntry {
+    return HostConfig_AnnotationsEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<HostConfig_AnnotationsEntry>): HostConfig_AnnotationsEntry {
+    const message = createBaseHostConfig_AnnotationsEntry() as any;
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
     return message;
   },
 };
