@@ -35,6 +35,16 @@ export default defineConfig({
         resolve,
         ssr,
         test: {
+          // At length, by `npm run fuzz`; each has a short run among the unit tests.
+          name: 'fuzz',
+          include: ['{shared,native,agent,manager,cli}/src/**/*.fuzz.test.ts'],
+          hookTimeout: 180_000,
+        },
+      },
+      {
+        resolve,
+        ssr,
+        test: {
           // What faces the kernel; run by `npm run test:vm` in a machine with pure cgroup v2 and a stock kernel.
           name: 'vm',
           include: [

@@ -8,7 +8,7 @@ import { authorize } from './access.js';
 import { serveRaw, serveWebSocket } from './hijacked.js';
 import { BODY_BYTES_MAX, parseJsonBody, readBodyOf, tooLarge } from './request-body.js';
 import type { ApiRequest, Reply, Route, StreamReply } from './route.js';
-import { type Match, Router } from './router.js';
+import { decoded, type Match, Router } from './router.js';
 import { takeOver } from './take-over.js';
 
 const VERSION_PREFIX = /^\/v(\d+)\.(\d+)(?=\/)/;
@@ -72,7 +72,7 @@ function admit(
   }
   return {
     found,
-    common: { method, path, version, params: found.params, query, headers: request.headers },
+    common: { method, path, version, params: decoded(found.params), query, headers: request.headers },
   };
 }
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { parseTarget } from './api-server.js';
 import { empty, route } from './route.js';
-import { Router } from './router.js';
+import { decoded, Router } from './router.js';
 
 const router = new Router([
   route('GET', '/images/json', () => empty()),
@@ -14,7 +14,7 @@ const router = new Router([
 
 const find = (method: string, path: string) => {
   const found = router.find(method, path);
-  return found.route ? [found.route.pattern, found.params] : found.methods;
+  return found.route ? [found.route.pattern, decoded(found.params)] : found.methods;
 };
 
 describe('the router', () => {
@@ -34,6 +34,10 @@ describe('the router', () => {
 
   test('parameters are decoded once', () => {
     expect(find('GET', '/services/a%2520b')).toEqual(['/services/:id', { id: 'a%20b' }]);
+  });
+
+  test('an escape that is none is the fault of who asks', () => {
+    expect(() => find('GET', '/services/100%')).toThrow('invalid URL escape in "100%"');
   });
 
   test('a path that exists for other methods only names them', () => {

@@ -1,8 +1,25 @@
+import { ClusterError } from '@tessera/shared/errors';
 import type { Route } from './route.js';
 
 export interface Match {
   readonly route: Route;
+  /** As they stand in the path: see `decoded`. */
   readonly params: Readonly<Record<string, string>>;
+}
+
+/** The parameters of a match, without escapes. @throws ClusterError `invalidArgument` for an escape that is none */
+export function decoded(params: Match['params']): Match['params'] {
+  return Object.fromEntries(
+    Object.entries(params).map(([name, value]) => {
+      try {
+        return [name, decodeURIComponent(value)];
+      } catch (cause) {
+        throw new ClusterError('invalidArgument', `invalid URL escape in ${JSON.stringify(value)}`, {
+          cause,
+        });
+      }
+    }),
+  );
 }
 
 interface Compiled {
@@ -37,7 +54,7 @@ export class Router {
         methods.push(route.method);
         continue;
       }
-      return { route, params: param === undefined ? {} : { [param]: decodeURIComponent(value) } };
+      return { route, params: param === undefined ? {} : { [param]: value } };
     }
     return { route: undefined, methods };
   }

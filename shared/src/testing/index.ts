@@ -1,3 +1,4 @@
 export * from './builders.js';
 export * from './fake-clock.js';
+export * from './fuzz.js';
 export * from './seeded-random.js';

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, request, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Clock, silentLogger, systemClock, systemRandom } from '@tessera/shared/env';
+import { type Clock, type Logger, silentLogger, systemClock, systemRandom } from '@tessera/shared/env';
 import { ClusterError } from '@tessera/shared/errors';
 import { type Cluster, Cluster as ClusterMessage, Image, type Service, Task } from '@tessera/shared/model';
 import { aNode, aNodeStatus, SeededRandom } from '@tessera/shared/testing';
@@ -42,7 +42,9 @@ export class ApiFixture {
     readonly deps: ApiServerDeps,
   ) {}
 
-  static async start(options: { readonly clock?: Clock; readonly nodes?: number } = {}): Promise<ApiFixture> {
+  static async start(
+    options: { readonly clock?: Clock; readonly nodes?: number; readonly logger?: Logger } = {},
+  ): Promise<ApiFixture> {
     const clock = options.clock ?? systemClock;
     const store = await openMemoryStore(clock);
     await seed(store, options.nodes ?? 3, await createAuthority('cluster-1', systemClock, systemRandom));
@@ -53,7 +55,7 @@ export class ApiFixture {
       store,
       clock,
       random: new SeededRandom(7),
-      logger: silentLogger,
+      logger: options.logger ?? silentLogger,
       nodeId: 'node-1',
       managerAddr: '10.0.0.1:2377',
       leaderId: () => 'node-1',

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DEFAULT_UNPACK_BOUNDS, unpackArchive } from '@tessera/native';
 import { ClusterError } from '@tessera/shared/errors';
+import { FUZZ_TIMEOUT_MS, fuzzed } from '@tessera/shared/testing';
 import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { compress, type LayerEntry, makeArchive, makeLayer } from './testing/index.js';
@@ -44,7 +45,9 @@ const entry: fc.Arbitrary<LayerEntry> = fc.oneof(
     .map(([name, linkname]) => ({ name, type: 'symlink' as const, linkname })),
 );
 
-test('whatever names and links a layer has, nothing is made outside it', { timeout: 120_000 }, async () => {
+test('whatever names and links a layer has, nothing is made outside it', {
+  timeout: FUZZ_TIMEOUT_MS,
+}, async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(entry, { maxLength: 12 }), async (entries) => {
       const host = mkdtempSync(join(directory, 'host-'));
@@ -56,12 +59,12 @@ test('whatever names and links a layer has, nothing is made outside it', { timeo
       expect(readdirSync(host).sort()).toEqual(['outside', 'root']);
       expect(readdirSync(join(host, 'outside'))).toEqual([]);
     }),
-    { numRuns: 150 },
+    fuzzed(150),
   );
 });
 
 test('a damaged archive is refused or taken whole, and leaves the store as it was', {
-  timeout: 120_000,
+  timeout: FUZZ_TIMEOUT_MS,
 }, async () => {
   const fixture = new StoreFixture();
   const store = await fixture.open('images', { bounds });
@@ -104,7 +107,7 @@ test('a damaged archive is refused or taken whole, and leaves the store as it wa
         expect(fixture.count()).toEqual(NOTHING);
       },
     ),
-    { numRuns: 120 },
+    fuzzed(120),
   );
   fixture.remove();
 });
