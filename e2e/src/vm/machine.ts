@@ -7,66 +7,54 @@ import { must } from '../lab/command.js';
 import { ROOT } from '../lab/paths.js';
 import type { VmImage } from './image.js';
 
-/**
- * Boots a machine under QEMU's emulator (no KVM needed), runs the command on its second disk and gives that
- * command's exit code. The command finds `share`, such as `1/2`, in $SHARE. The console goes to `print`, line by line.
- *
- * @throws ClusterError `deadlineExceeded` when it is not done in time, `internal` when it ends without a code
- */
-export async function boot(
-  image: VmImage,
-  repository: string,
-  options: {
-    readonly share: string;
-    readonly timeoutMs: number;
-    readonly memoryMiB: number;
-    readonly print: (line: string) => void;
-  },
-): Promise<number> {
-  const overlay = `${ROOT}.cache/vm/run-${process.pid}-${options.share.replace('/', '-')}.qcow2`;
-  await must(['qemu-img', 'create', '-q', '-f', 'qcow2', '-b', image.disk, '-F', 'raw', overlay]);
-  try {
-    // q35 and NVMe: `microvm` hangs at boot now and then, and the cloud kernel has NVMe and ext4 built in.
-    const machine = spawn(
-      'qemu-system-x86_64',
-      [
-        '-nodefaults',
-        '-display',
-        'none',
-        '-no-reboot',
-        '-serial',
-        'stdio',
-        '-machine',
-        'q35',
-        '-accel',
-        'tcg,thread=multi,tb-size=512',
-        '-cpu',
-        'Haswell,-pcid,-x2apic,-tsc-deadline,-hle,-invpcid,-rtm',
-        // One processor: with more, translated code that a guest's JIT rewrites is now and then run stale by
-        // another processor's thread, and node dies of SIGSEGV or SIGILL in 5 of 12 starts.
-        '-smp',
-        '1',
-        '-m',
-        String(options.memoryMiB),
-        '-kernel',
-        image.kernel,
-        '-append',
-        `root=/dev/nvme0n1 console=ttyS0 rw quiet net.ifnames=0 panic=-1 init=/sbin/lab-init share=${options.share}`,
-        '-drive',
-        `file=${overlay},if=none,id=d0,cache=unsafe`,
-        '-device',
-        'nvme,drive=d0,serial=root',
-        '-drive',
-        `file=${repository},if=none,id=d1,format=raw,readonly=on,file.locking=off`,
-        '-device',
-        'nvme,drive=d1,serial=repo',
-      ],
-      { stdio: ['ignore', 'pipe', 'inherit'] },
-    );
+export interface BootOptions {
+  /** The kernel's command line, beyond what every boot has. */
+  readonly arguments: readonly string[];
+  readonly timeoutMs: number;
+  readonly memoryMiB: number;
+  /** Takes the console, line by line. */
+  readonly print: (line: string) => void;
+}
+
+/** What a machine says as the last it does for its test. */
+const EXIT = /^LAB-EXIT (\d+)/;
+/** By this line it asks for its power to be cut, at once. */
+const CUT = /^LAB-CUT-POWER/;
+
+/** A machine under QEMU's emulator (no KVM needed), with a disk of its own that lasts from boot to boot. */
+export class Machine {
+  private constructor(
+    private readonly image: VmImage,
+    private readonly repository: string,
+    private readonly disk: string,
+  ) {}
+
+  /** @param name tells machines that are there at the same time apart */
+  static async create(image: VmImage, repository: string, name: string): Promise<Machine> {
+    const disk = `${ROOT}.cache/vm/run-${process.pid}-${name}.qcow2`;
+    await must(['qemu-img', 'create', '-q', '-f', 'qcow2', '-b', image.disk, '-F', 'raw', disk]);
+    return new Machine(image, repository, disk);
+  }
+
+  remove(): void {
+    rmSync(this.disk, { force: true });
+  }
+
+  /**
+   * Boots it, and waits until it is off: by its own will, by a reboot, or since it has asked for a power cut.
+   *
+   * @returns the exit code it has told
+   * @throws ClusterError `deadlineExceeded` when it is not done in time, `internal` when it ends without a code
+   */
+  async boot(options: BootOptions): Promise<number> {
+    const machine = spawn('qemu-system-x86_64', this.#arguments(options), {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     let code: number | undefined;
     createInterface({ input: machine.stdout }).on('line', (line) => {
-      const exit = /^LAB-EXIT (\d+)/.exec(line);
+      const exit = EXIT.exec(line);
       if (exit) code = Number(exit[1]);
+      else if (CUT.test(line)) machine.kill('SIGKILL');
       else options.print(line);
     });
     let timedOut = false;
@@ -86,7 +74,30 @@ export async function boot(
       );
     if (code === undefined) throw new ClusterError('internal', 'the machine ended without saying how');
     return code;
-  } finally {
-    rmSync(overlay, { force: true });
+  }
+
+  #arguments({ memoryMiB, arguments: words }: BootOptions): string[] {
+    // q35 and NVMe: `microvm` hangs at boot now and then, and the cloud kernel has NVMe and ext4 built in.
+    return [
+      '-nodefaults',
+      ...['-display', 'none'],
+      '-no-reboot',
+      ...['-serial', 'stdio'],
+      ...['-machine', 'q35'],
+      ...['-accel', 'tcg,thread=multi,tb-size=512'],
+      ...['-cpu', 'Haswell,-pcid,-x2apic,-tsc-deadline,-hle,-invpcid,-rtm'],
+      // One processor: with more, translated code that a guest's JIT rewrites is now and then run stale by
+      // another processor's thread, and node dies of SIGSEGV or SIGILL in 5 of 12 starts.
+      ...['-smp', '1'],
+      ...['-m', String(memoryMiB)],
+      ...['-kernel', this.image.kernel],
+      '-append',
+      `root=/dev/nvme0n1 console=ttyS0 rw quiet net.ifnames=0 panic=-1 ${words.join(' ')}`,
+      // What the guest has flushed is on the disk, and nothing else need be: a power cut loses what a real one may.
+      ...['-drive', `file=${this.disk},if=none,id=d0,cache=writeback`],
+      ...['-device', 'nvme,drive=d0,serial=root'],
+      ...['-drive', `file=${this.repository},if=none,id=d1,format=raw,readonly=on,file.locking=off`],
+      ...['-device', 'nvme,drive=d1,serial=repo'],
+    ];
   }
 }
