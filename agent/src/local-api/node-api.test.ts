@@ -49,6 +49,7 @@ const backend: NodeBackend = {
     memoryBytes: 1024,
     cgroupMode: 'v2',
     dataDir: dir,
+    operatingSystem: 'Debian GNU/Linux 12 (bookworm)',
   }),
   counts: () => ({ containersRunning: 3, containersStopped: 0, images: 1 }),
 };

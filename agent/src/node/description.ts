@@ -40,6 +40,7 @@ export function describeNode(
     dataPathAddr: settings.dataPathAddr,
     bootId: bootId(),
     cgroupMode: cgroupMode(),
+    operatingSystem: operatingSystem(),
   };
 }
 
@@ -53,7 +54,22 @@ export function hostFacts({ hostname, dataDir, capacity }: DescriptionSources): 
     memoryBytes: capacity.memoryBytes || totalmem(),
     cgroupMode: cgroupMode(),
     dataDir,
+    operatingSystem: operatingSystem(),
   };
 }
 
 const cgroupMode = (): string => cgroupModeOf(readFileSync('/proc/self/mountinfo', 'utf8'));
+
+/** Source: os-release(5). */
+function operatingSystem(): string {
+  for (const path of ['/etc/os-release', '/usr/lib/os-release']) {
+    try {
+      const [, quoted = ''] = /^PRETTY_NAME=(.*)$/m.exec(readFileSync(path, 'utf8')) ?? [];
+      const name = quoted.replace(/^(["'])(.*)\1$/, '$2').trim();
+      if (name !== '') return name;
+    } catch {
+      // A host without that file is still a Linux.
+    }
+  }
+  return 'Linux';
+}

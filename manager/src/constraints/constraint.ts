@@ -66,30 +66,35 @@ export function meetsConstraints(
 }
 
 function meets(constraint: Constraint, node: Node, status: NodeStatus | undefined): boolean {
-  const key = constraint.key.toLowerCase();
+  const { key, operator, value } = constraint;
+  if (!isConstraintKey(key)) return false;
+  if (key.toLowerCase() === 'node.ip') return isAddressIn(value, status?.addr ?? '') === (operator === '==');
+  return compare(constraint, ...nodeValues(key, node, status));
+}
+
+/** What a node is by one of the keys, under each of its names; an absent label counts as empty. */
+export function nodeValues(key: string, node: Node, status: NodeStatus | undefined): readonly string[] {
+  const lower = key.toLowerCase();
   const description = status?.description;
-  switch (key) {
+  switch (lower) {
     case 'node.id':
-      return compare(constraint, node.id);
+      return [node.id];
     case 'node.hostname':
-      return compare(constraint, description?.hostname ?? '');
+      return [description?.hostname ?? ''];
     case 'node.role':
-      return compare(constraint, node.role);
+      return [node.role];
     case 'node.platform.os':
-      return compare(constraint, description?.os ?? '');
+      return [description?.os ?? ''];
     case 'node.platform.arch':
-      return compare(constraint, ...architectureNames(description?.architecture ?? ''));
+      return architectureNames(description?.architecture ?? '');
     case 'node.ip':
-      return isAddressIn(constraint.value, status?.addr ?? '') === (constraint.operator === '==');
+      return [status?.addr ?? ''];
   }
   // The label's own name keeps its case; only the prefix does not matter.
-  if (key.startsWith(NODE_LABELS) && key.length > NODE_LABELS.length) {
-    return compare(constraint, node.labels[constraint.key.slice(NODE_LABELS.length)] ?? '');
-  }
-  if (key.startsWith(ENGINE_LABELS) && key.length > ENGINE_LABELS.length) {
-    return compare(constraint, description?.engineLabels[constraint.key.slice(ENGINE_LABELS.length)] ?? '');
-  }
-  return false;
+  const labels = lower.startsWith(NODE_LABELS) ? node.labels : description?.engineLabels;
+  return [
+    labels?.[key.slice(lower.startsWith(NODE_LABELS) ? NODE_LABELS.length : ENGINE_LABELS.length)] ?? '',
+  ];
 }
 
 /** Values are compared without regard to case, as Swarm does. */

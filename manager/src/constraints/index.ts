@@ -1,1 +1,3 @@
 export * from './constraint.js';
+export * from './expression.js';
+export * from './node-facts.js';

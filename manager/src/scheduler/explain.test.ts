@@ -10,7 +10,7 @@ test('every node is explained: who refused it, or how good it is', async () => {
   const { nodes, summary } = explain(store.view(), task!, 0);
 
   expect(nodes).toEqual([
-    { nodeId: 'a', score: { failing: 0, serviceTasks: 0, tasks: 2, imageMissing: 1 } },
+    { nodeId: 'a', score: { unmet: 0, failing: 0, serviceTasks: 0, tasks: 2, imageMissing: 1 } },
     { nodeId: 'b', refusedBy: 'resources', reason: 'insufficient resources on 1 node' },
     { nodeId: 'c', refusedBy: 'ready', reason: '1 node not available for new tasks' },
   ]);

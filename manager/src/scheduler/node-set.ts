@@ -43,6 +43,8 @@ export class NodeSet {
   readonly #shares = new Map<string, Share>();
   /** Tasks per service on each node, by index. */
   readonly #perService = new Map<string, Map<number, number>>();
+  /** Ids of the containers on each node, by index. */
+  readonly #containers = new Map<number, Set<string>>();
   #nanoCpus = new Float64Array(GROWTH);
   #memoryBytes = new Float64Array(GROWTH);
   #pids = new Float64Array(GROWTH);
@@ -110,6 +112,9 @@ export class NodeSet {
 
   taskCountOf = (serviceId: string, { index }: NodeEntry): number =>
     this.#perService.get(serviceId)?.get(index) ?? 0;
+
+  /** The containers there, by id; tasks' are not among them. */
+  containersOn = ({ index }: NodeEntry): readonly string[] => [...(this.#containers.get(index) ?? [])];
 
   /** Counts a task onto a node ahead of the store, which will say the same, or take it back by `refresh`. */
   place(task: Task, entry: NodeEntry, view: View): void {
@@ -221,7 +226,10 @@ export class NodeSet {
 
   #setShare(taskId: string, share: Share | undefined): void {
     const before = this.#shares.get(taskId);
+    const containerId = containerOf(taskId);
     if (before) this.#add(before, -1);
+    if (before && containerId !== undefined) this.#containers.get(before.node)?.delete(containerId);
+    if (share && containerId !== undefined) setIn(this.#containers, share.node).add(containerId);
     if (share) {
       this.#shares.set(taskId, share);
       this.#add(share, 1);
@@ -276,4 +284,12 @@ function shareOf(task: Task, node: number, view: View): Share {
     pids: reservations?.pids ?? 0,
     serviceId: isWanted(task) ? task.serviceId : '',
   };
+}
+
+function setIn(sets: Map<number, Set<string>>, index: number): Set<string> {
+  const known = sets.get(index);
+  if (known) return known;
+  const made = new Set<string>();
+  sets.set(index, made);
+  return made;
 }

@@ -1,10 +1,13 @@
 import { Heap } from '@tessera/shared/collections';
 import type { Task, TaskSpec } from '@tessera/shared/model';
 import type { View } from '../store/view.js';
+import { wishesOf } from './filters/index.js';
 import type { NodeEntry, NodeSet } from './node-set.js';
 
 /** How good a node is for a task of one service: compared from the first part to the last, smaller is better. */
 export interface Score {
+  /** Soft constraints and affinities that the node does not meet. */
+  readonly unmet: number;
   /** 1 where the service has kept failing lately. */
   readonly failing: number;
   readonly serviceTasks: number;
@@ -25,10 +28,14 @@ const compareCandidates = (a: Candidate, b: Candidate): number => a.rank - b.ran
 /** More tasks than one node can run; keeps the parts of a rank apart, and the whole below 2^53. */
 const TASKS_MAX = 2 ** 20;
 
+/** More wishes than these count as this many. */
+const UNMET_MAX = 2 ** 8;
+
 /** The score as one number, in the same order: millions of them are compared. */
-export function rankOf({ failing, serviceTasks, tasks, imageMissing }: Score): number {
+export function rankOf({ unmet, failing, serviceTasks, tasks, imageMissing }: Score): number {
   const counts = Math.min(serviceTasks, TASKS_MAX - 1) * TASKS_MAX + Math.min(tasks, TASKS_MAX - 1);
-  return failing * 2 ** 42 + counts * 2 + imageMissing;
+  const first = Math.min(unmet, UNMET_MAX - 1) * 2 + failing;
+  return first * 2 ** 42 + counts * 2 + imageMissing;
 }
 
 export interface ScoreContext {
@@ -41,8 +48,10 @@ export function scorer(task: Task, spec: TaskSpec, context: ScoreContext): (entr
   const { nodes, view, nowMs } = context;
   const container = spec.container;
   const digest = container?.imageDigest || (container && view.images.byName(container.image)?.id) || '';
+  const wishes = wishesOf(spec.placement, context).filter(({ expression }) => expression.isSoft);
   const avoided = nodes.failures.nodesAvoidedBy(task.serviceId, nowMs);
   return (entry) => ({
+    unmet: wishes.filter((wish) => !wish.isMetBy(entry)).length,
     failing: avoided.size > 0 && avoided.has(entry.node.id) ? 1 : 0,
     serviceTasks: nodes.taskCountOf(task.serviceId, entry),
     tasks: nodes.taskCount(entry),

@@ -33,6 +33,8 @@ export interface HostFacts {
   /** "v1", "v2" or "hybrid". */
   readonly cgroupMode: string;
   readonly dataDir: string;
+  /** As its distribution calls itself. */
+  readonly operatingSystem: string;
 }
 
 const ARCHITECTURES: Readonly<Record<string, string>> = { x86_64: 'amd64', aarch64: 'arm64', armv7l: 'arm' };
@@ -122,7 +124,7 @@ export function infoDocument(
     CgroupDriver: 'cgroupfs',
     CgroupVersion: host.cgroupMode === 'v2' ? '2' : '1',
     KernelVersion: host.kernel,
-    OperatingSystem: 'Linux',
+    OperatingSystem: host.operatingSystem,
     OSType: 'linux',
     OSVersion: '',
     Architecture: host.machine,

@@ -3,8 +3,11 @@ import { architectureNames, meetsConstraints, parseConstraints } from '../../con
 import type { View } from '../../store/view.js';
 import type { NodeEntry } from '../node-set.js';
 import { coLocationFilter } from './co-location.js';
+import { expressionFilter } from './expressions.js';
 import { type Filter, onNodes } from './filter.js';
+import { hostPortFilter } from './host-ports.js';
 
+export { wishesOf } from './expressions.js';
 export type { Check, Filter, FilterContext } from './filter.js';
 
 // The texts are Swarm's, so that what users know to look for is found here too.
@@ -104,6 +107,8 @@ export const FILTERS: readonly Filter[] = [
   platformFilter,
   maxReplicasFilter,
   coLocationFilter,
+  expressionFilter,
+  hostPortFilter,
 ];
 
 interface Platform {

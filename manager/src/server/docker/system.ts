@@ -36,6 +36,7 @@ export function systemRoutes(context: ControlContext, dataDir: string): Route[] 
             memoryBytes: description?.capacity?.memoryBytes ?? 0,
             cgroupMode: description?.cgroupMode ?? '',
             dataDir,
+            operatingSystem: description?.operatingSystem || 'Linux',
           },
           swarmInfo(view, context),
           countTasks(view, context.nodeId),

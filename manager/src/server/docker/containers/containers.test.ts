@@ -80,7 +80,7 @@ describe('create', () => {
 
     expect(answer).toMatchObject({
       status: 409,
-      body: { message: 'no suitable node (scheduling constraints not satisfied on 3 nodes)' },
+      body: { message: 'no suitable node (constraint node==host9 not satisfied on 3 nodes)' },
     });
     await expect.poll(() => api.store.view().containers.size, PATIENT).toBe(0);
     expect(api.store.view().claim('name/container/web')).toBeUndefined();
@@ -97,11 +97,30 @@ describe('create', () => {
   });
 
   test('constraints in environment or labels decide the node, as the stand-alone Swarm has it', async () => {
-    await create('ca', { Env: ['constraint:node==host3', 'A=b'] });
+    await create('ca', { Env: ['constraint:node==*3', 'A=b', 'reschedule:on-node-failure'] });
     await create('cb', { Labels: { 'com.docker.swarm.constraints': '["node==host2"]' } });
+    await create('cc', { Env: ['affinity:container==cb', 'constraint:node!=~host2'] });
 
-    expect(await inspect('ca')).toMatchObject({ Node: { Name: 'host3' }, Config: { Env: ['A=b'] } });
+    expect(await inspect('ca')).toMatchObject({
+      Node: { Name: 'host3' },
+      Config: {
+        Env: ['A=b'],
+        Labels: {
+          'com.docker.swarm.constraints': '["node==*3"]',
+          'com.docker.swarm.reschedule-policies': '["on-node-failure"]',
+        },
+      },
+    });
     expect((await inspect('cb')).Node.Name).toBe('host2');
+    expect(await inspect('cc')).toMatchObject({
+      Node: { Name: 'host2' },
+      Config: {
+        Labels: {
+          'com.docker.swarm.affinities': '["container==cb"]',
+          'com.docker.swarm.constraints': '["node!=~host2"]',
+        },
+      },
+    });
   });
 
   test('fields that are not honoured are refused by name', async () => {
@@ -114,7 +133,13 @@ describe('create', () => {
       ],
       [{ HostConfig: { Runtime: 'runc' } }, 'HostConfig.Runtime: '],
       [{ HostConfig: { Nonsense: 1 } }, 'HostConfig.Nonsense: is not a field Tessera knows'],
-      [{ Env: ['affinity:container==x'] }, "Env: affinity:container==x: 'affinity' is not supported yet"],
+      [
+        { Env: ['affinity:container=x'] },
+        "Env: affinity:container=x: One of operator ==, != is expected in 'container=x'",
+      ],
+      [{ Env: ['constraint:node==/(/'] }, "Env: constraint:node==/(/: Value '/(/' is invalid: "],
+      [{ Env: ['reschedule:now'] }, 'Env: reschedule:now: invalid reschedule policy: now'],
+      [{ Labels: { 'com.docker.swarm.affinities': 'web' } }, 'Labels.com.docker.swarm.affinities: '],
       [{ WorkingDir: 'etc' }, "WorkingDir: the working directory 'etc' must be an absolute path"],
       [
         { NetworkingConfig: { EndpointsConfig: { bridge: { IPAMConfig: { IPv4Address: '1.2.3.4' } } } } },

@@ -36,8 +36,9 @@ export function containerFromDocker(body: unknown, version: number): Container {
   if (body === undefined) throw invalid('config cannot be empty in order to create a container');
   const json = parseBody('container', createBody, body);
   const host = json.HostConfig ?? {};
-  const labels = sortedMap(json.Labels);
-  const { constraints, env } = placingFromDocker(json.Env ?? [], labels);
+  const placing = placingFromDocker(json.Env ?? [], sortedMap(json.Labels));
+  const { env, placement, rescheduleOnNodeFailure } = placing;
+  const labels = sortedMap(placing.labels);
   const exposed = Object.keys(json.ExposedPorts ?? {}).map((text) => formatPort(parsePort(text)));
   return Container.fromPartial({
     spec: { ...specFromDocker(json, host), env, labels },
@@ -45,7 +46,8 @@ export function containerFromDocker(body: unknown, version: number): Container {
       ...hostFromDocker(json, host),
       autoRemove: version >= AUTO_REMOVE_SINCE && (host.AutoRemove ?? false),
     },
-    placement: { constraints },
+    placement,
+    rescheduleOnNodeFailure,
     networks: networksFromDocker(json, host.NetworkMode ?? ''),
     attachStdin: json.AttachStdin ?? false,
     attachStdout: json.AttachStdout ?? false,

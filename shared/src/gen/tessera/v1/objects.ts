@@ -291,6 +291,8 @@ export interface NodeDescription {
   readonly bootId: string;
   /** "v1", "v2" or "hybrid". */
   readonly cgroupMode: string;
+  /** As its distribution calls itself: "Debian GNU/Linux 12 (bookworm)". */
+  readonly operatingSystem: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -3187,6 +3189,7 @@ function createBaseNodeDescription(): NodeDescription {
     dataPathAddr: "",
     bootId: "",
     cgroupMode: "",
+    operatingSystem: "",
     _unknownFields: {},
   };
 }
@@ -3225,6 +3228,9 @@ export const NodeDescription: MessageFns<NodeDescription> = {
     }
     if (message.cgroupMode !== "") {
       writer.uint32(90).string(message.cgroupMode);
+    }
+    if (message.operatingSystem !== "") {
+      writer.uint32(98).string(message.operatingSystem);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -3341,6 +3347,14 @@ export const NodeDescription: MessageFns<NodeDescription> = {
             message.cgroupMode = reader.string();
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.operatingSystem = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3420,6 +3434,11 @@ export const NodeDescription: MessageFns<NodeDescription> = {
         : isSet(object.cgroup_mode)
         ? globalThis.String(object.cgroup_mode)
         : "",
+      operatingSystem: isSet(object.operatingSystem)
+        ? globalThis.String(object.operatingSystem)
+        : isSet(object.operating_system)
+        ? globalThis.String(object.operating_system)
+        : "",
     };
   },
 
@@ -3464,6 +3483,9 @@ export const NodeDescription: MessageFns<NodeDescription> = {
     if (message.cgroupMode !== "") {
       obj.cgroupMode = message.cgroupMode;
     }
+    if (message.operatingSystem !== "") {
+      obj.operatingSystem = message.operatingSystem;
+    }
     return obj;
   },
 
@@ -3493,6 +3515,7 @@ export const NodeDescription: MessageFns<NodeDescription> = {
     message.dataPathAddr = object.dataPathAddr ?? "";
     message.bootId = object.bootId ?? "";
     message.cgroupMode = object.cgroupMode ?? "";
+    message.operatingSystem = object.operatingSystem ?? "";
     return message;
   },
 };
