@@ -1,10 +1,11 @@
 import { type UnpackBounds, unpackArchive } from '@tessera/native';
 import type { Clock } from '@tessera/shared/env';
-import { Image } from '@tessera/shared/model';
+import type { Image } from '@tessera/shared/model';
 import { ArchiveDirectory } from './archive-directory.js';
 import type { BlobStore } from './blob-store.js';
 import { chainIds } from './digest.js';
 import { type MeasuredImage, measureImage, readArchive } from './image-archive.js';
+import { imageRecord } from './image-record.js';
 import type { ScratchSpace } from './scratch-space.js';
 import type { LayerSource, SnapshotStore } from './snapshot-store.js';
 
@@ -55,7 +56,7 @@ export class ArchiveLoader {
     for (const layer of measured.layers) await blobs.adopt(layer.path, layer.digest);
     await blobs.put(measured.manifest);
     await blobs.put(measured.config);
-    return this.#describe(measured, chain);
+    return this.#describe(measured);
   }
 
   /** A layer that was unpacked from another blob has been taken by its diff id: ours may still differ. */
@@ -66,21 +67,14 @@ export class ArchiveLoader {
     await snapshots.verify(source, signal);
   }
 
-  async #describe(measured: MeasuredImage, chain: readonly string[]): Promise<Image> {
+  #describe(measured: MeasuredImage): Promise<Image> {
     const { snapshots, clock } = this.parts;
-    const facts = await Promise.all(chain.map((chainId) => snapshots.facts(chainId)));
-    const layerBytes = measured.layers.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-    const nowMs = clock.now();
-    return Image.fromPartial({
-      id: measured.id,
-      meta: { createdAtMs: nowMs, updatedAtMs: nowMs },
-      configDigest: measured.configDigest,
-      names: measured.names,
-      manifest: measured.manifest,
-      config: measured.config,
-      sizeBytes: facts.reduce((sum, { bytes }) => sum + bytes, 0),
-      blobBytes: layerBytes + measured.config.length + measured.manifest.length,
-      layerDigests: measured.layers.map(({ digest }) => digest),
-    });
+    const { parsed, layers } = measured;
+    const described = {
+      ...measured,
+      diffIds: parsed.diffIds,
+      layers: layers.map(({ digest, sizeBytes }) => ({ digest, size: sizeBytes })),
+    };
+    return imageRecord(described, snapshots, clock.now());
   }
 }

@@ -1,12 +1,24 @@
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
+import { createReadStream, createWriteStream } from 'node:fs';
 import { type FileHandle, link, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { ClusterError } from '@tessera/shared/errors';
 import { digestOf, digestOfHash, hexOf, isDigest } from './digest.js';
+import { type LayerFormat, layerFormat } from './image-manifest.js';
 import type { ScratchSpace } from './scratch-space.js';
 
 const PIECE_BYTES = 256 * 1024;
+/** So many bytes tell how a layer is compressed. */
+const FORMAT_HEAD_BYTES = 6;
+
+/** Content that is whole, in a file of the scratch space. */
+export interface ReceivedBlob {
+  readonly path: string;
+  readonly digest: string;
+  readonly sizeBytes: number;
+  readonly format: LayerFormat;
+}
 
 /** Manifests, configurations and layers, each in a file named by its SHA-256. What is here is whole. */
 export class BlobStore {
@@ -45,6 +57,39 @@ export class BlobStore {
       await link(path, this.path(digest));
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    }
+  }
+
+  /**
+   * Runs `work` with a file of content whose digest nobody knows beforehand. `adopt` keeps it; else it goes.
+   * @throws ClusterError `resourceExhausted` when more than `bytesMax` comes
+   */
+  async withReceived<T>(
+    content: AsyncIterable<Uint8Array>,
+    bytesMax: number,
+    signal: AbortSignal,
+    work: (blob: ReceivedBlob) => Promise<T>,
+  ): Promise<T> {
+    const path = this.scratch.newPath('blob');
+    const hash = createHash('sha256');
+    let sizeBytes = 0;
+    let head: Buffer = Buffer.alloc(0);
+    const counted = async function* () {
+      for await (const piece of content) {
+        sizeBytes += piece.length;
+        if (sizeBytes > bytesMax)
+          throw new ClusterError('resourceExhausted', `more than ${bytesMax} bytes came`);
+        if (head.length < FORMAT_HEAD_BYTES)
+          head = Buffer.concat([head, piece.subarray(0, FORMAT_HEAD_BYTES)]);
+        hash.update(piece);
+        yield piece;
+      }
+    };
+    try {
+      await pipeline(counted, createWriteStream(path, { mode: 0o600, flags: 'wx' }), { signal });
+      return await work({ path, digest: digestOfHash(hash), sizeBytes, format: layerFormat(head) });
+    } finally {
+      await rm(path, { force: true });
     }
   }
 

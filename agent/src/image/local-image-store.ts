@@ -13,6 +13,7 @@ import { parseConfig } from './image-config.js';
 import { parseManifest } from './image-manifest.js';
 import { blobsOf, ImageRecords } from './image-records.js';
 import { hasHealthcheck, type ImageFetcher, type ImageStore, type LocalImage } from './image-store.js';
+import { type ImportedImage, LayerImporter } from './layer-importer.js';
 import { HostRegistries, type ImageIntake, type Registries, type RegistryImages } from './registry/index.js';
 import { ScratchSpace } from './scratch-space.js';
 import { GroupCommit, SharedWork } from './shared-work.js';
@@ -155,6 +156,12 @@ export class LocalImageStore implements ImageStore {
         );
     }
     return images;
+  }
+
+  /** Makes an image of a tar, and keeps it. */
+  import(wanted: ImportedImage, content: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<Image> {
+    const parts = { blobs: this.blobs, snapshots: this.#snapshots, clock: this.options.clock };
+    return this.bring(() => new LayerImporter(parts).import(wanted, content, signal));
   }
 
   /**

@@ -93,9 +93,27 @@ export class SnapshotStore {
 
   /** Unpacks the layer only to see that its diff id is right. */
   async verify(layer: LayerSource, signal: AbortSignal): Promise<void> {
-    await this.#slots.use(signal, () =>
-      this.parts.scratch.withDirectory('verify', (root) => this.#unpackInto(root, layer, signal)),
-    );
+    await this.#unpackBlob(layer, signal, async (_, { diffId }) => {
+      if (diffId !== layer.diffId) throw wrongDiffId(layer, diffId);
+    });
+  }
+
+  /**
+   * Unpacks a bottom layer that nobody has described: what it holds says what its diff id is.
+   * @returns its diff id, which is its chain id as well
+   */
+  async register(
+    { path: blobPath, digest: blobDigest }: { readonly path: string; readonly digest: string },
+    signal: AbortSignal,
+  ): Promise<string> {
+    return this.#unpackBlob({ blobPath }, signal, async (path, { diffId, bytes }) => {
+      await this.#unpacking.run(
+        diffId,
+        signal,
+        async () => this.#known.get(diffId) ?? this.#place(path, diffId, { diffId, blobDigest, bytes }),
+      );
+      return diffId;
+    });
   }
 
   /** Nothing may have it mounted. May be repeated. */
@@ -115,36 +133,46 @@ export class SnapshotStore {
   }
 
   async #unpack(layer: LayerSource, signal: AbortSignal): Promise<Snapshot> {
-    return this.parts.scratch.withDirectory('layer', async (path) => {
-      const root = join(path, 'fs');
-      await mkdir(root, { mode: 0o755 });
-      const report = await this.#slots.use(signal, () => this.#unpackInto(root, layer, signal));
-      const facts: SnapshotFacts = {
-        diffId: layer.diffId,
-        blobDigest: layer.blobDigest,
-        bytes: report.bytes,
-      };
-      await writeFile(join(path, 'layer.json'), JSON.stringify(facts));
-      await this.parts.sync.run();
-      signal.throwIfAborted();
-      await rename(path, this.#path(layer.chainId));
-      return this.#found(layer.chainId);
+    return this.#unpackBlob(layer, signal, async (path, { diffId, bytes }) => {
+      if (diffId !== layer.diffId) throw wrongDiffId(layer, diffId);
+      return this.#place(path, layer.chainId, { diffId, blobDigest: layer.blobDigest, bytes });
     });
   }
 
-  async #unpackInto(root: string, layer: LayerSource, signal: AbortSignal): Promise<UnpackReport> {
-    const blob = await open(layer.blobPath, 'r');
+  /** Unpacks into a directory that is gone afterwards, unless `keep` has moved it to its place. */
+  #unpackBlob<T>(
+    blob: Pick<LayerSource, 'blobPath'> & { readonly diffId?: string },
+    signal: AbortSignal,
+    keep: (path: string, report: UnpackReport) => Promise<T>,
+  ): Promise<T> {
+    return this.parts.scratch.withDirectory('layer', async (path) => {
+      const root = join(path, 'fs');
+      await mkdir(root, { mode: 0o755 });
+      const report = await this.#slots.use(signal, () => this.#unpackInto(root, blob, signal));
+      signal.throwIfAborted();
+      return keep(path, report);
+    });
+  }
+
+  async #place(path: string, chainId: string, facts: SnapshotFacts): Promise<Snapshot> {
+    await writeFile(join(path, 'layer.json'), JSON.stringify(facts));
+    await this.parts.sync.run();
+    await rename(path, this.#path(chainId));
+    return this.#found(chainId);
+  }
+
+  async #unpackInto(
+    root: string,
+    { blobPath, diffId }: Pick<LayerSource, 'blobPath'> & { readonly diffId?: string },
+    signal: AbortSignal,
+  ): Promise<UnpackReport> {
+    const blob = await open(blobPath, 'r');
     try {
       const request = { mode: 'layer', root, input: blob.fd, bounds: this.parts.bounds } as const;
-      const report = await unpackArchive(request, signal).catch((error: unknown) => {
-        if (!(error instanceof ClusterError)) throw error;
-        throw new ClusterError(error.kind, `layer ${layer.diffId}: ${error.message}`, { cause: error.cause });
+      return await unpackArchive(request, signal).catch((error: unknown) => {
+        if (!(error instanceof ClusterError) || diffId === undefined) throw error;
+        throw new ClusterError(error.kind, `layer ${diffId}: ${error.message}`, { cause: error.cause });
       });
-      if (report.diffId === layer.diffId) return report;
-      throw new ClusterError(
-        'invalidArgument',
-        `layer ${layer.diffId}: its content has the digest ${report.diffId} instead`,
-      );
     } finally {
       await blob.close();
     }
@@ -176,3 +204,6 @@ export class SnapshotStore {
     return join(this.parts.directory, hexOf(chainId));
   }
 }
+
+const wrongDiffId = ({ diffId }: LayerSource, found: string) =>
+  new ClusterError('invalidArgument', `layer ${diffId}: its content has the digest ${found} instead`);

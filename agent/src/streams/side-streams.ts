@@ -1,6 +1,7 @@
 import type { Clock, Logger } from '@tessera/shared/env';
 import { ClusterError, errorText } from '@tessera/shared/errors';
-import type { StreamRequest } from '@tessera/shared/wire';
+import type { Image } from '@tessera/shared/model';
+import type { ImageImportRequest, StreamRequest } from '@tessera/shared/wire';
 import type { TaskLogs } from '../executor/task-logs.js';
 import type { ImageStore } from '../image/image-store.js';
 import type { RegistryImages, SavedName } from '../image/index.js';
@@ -19,6 +20,12 @@ const PROGRESS_WAITING_MAX = 100;
 
 /** Images, as far as side streams move them. */
 export type StreamedImages = Pick<ImageStore, 'load' | 'remove'> & {
+  /** Makes an image of one layer's tar, where this node can. */
+  import?(
+    wanted: ImageImportRequest,
+    content: AsyncIterable<Uint8Array>,
+    signal: AbortSignal,
+  ): Promise<Image>;
   /** An archive of these images, as Docker writes it. */
   save(images: readonly SavedName[], signal: AbortSignal): AsyncIterable<Uint8Array>;
   /** The way to registries, where this host has one. */
@@ -102,6 +109,10 @@ export class SideStreams {
       }
       case 'imageLoad':
         return this.#loadImages(stream, kind.value.quiet, stop.signal);
+      case 'imageImport': {
+        const image = await this.options.images.import?.(kind.value, stream.data(), stop.signal);
+        return stream.write({ $case: 'imageLoaded', value: { image } });
+      }
       case 'imageRemove':
         return this.options.images.remove(kind.value.imageId);
       case 'imageSave': {

@@ -31,10 +31,10 @@ export class Images {
   /** Gives an image another name; a name that meant another image moves. */
   async tag(reference: string, name: string): Promise<void> {
     const target = normalizeName(name);
-    const { id } = getImage(await this.#context.store.read(), reference);
-    await this.#context.store.update((tx) => {
-      const image = getImage(tx, id);
-      addNames(tx, image, [target]);
+    const { store, clock } = this.#context;
+    const { id } = getImage(await store.read(), reference);
+    await store.update((tx) => {
+      addNames(tx, { ...getImage(tx, id), lastTaggedAtMs: clock.now() }, [target]);
     });
   }
 
@@ -177,6 +177,12 @@ export function addNames(tx: Transaction, image: Image, names: readonly string[]
     ...Image.fromPartial(image),
     names: [...new Set([...(known?.names ?? []), ...names])].sort(),
     repoDigests: [...new Set([...image.repoDigests, ...(known?.repoDigests ?? [])])],
+    // One that is only described now may have been unpacked before.
+    ...(image.layerBytes.length === 0 && known
+      ? { layerBytes: known.layerBytes, sizeBytes: known.sizeBytes }
+      : {}),
+    lastTaggedAtMs: Math.max(image.lastTaggedAtMs, known?.lastTaggedAtMs ?? 0),
+    parentId: image.parentId || (known?.parentId ?? ''),
     registryAuth:
       image.registryAuth.length > 0 ? image.registryAuth : (known?.registryAuth ?? Buffer.alloc(0)),
   });

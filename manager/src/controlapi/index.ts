@@ -1,4 +1,5 @@
 export * from './image-changes/index.js';
+export * from './image-import.js';
 export * from './image-load.js';
 export * from './image-reference.js';
 export * from './images.js';

@@ -1,7 +1,7 @@
 import type { Image } from '@tessera/shared/model';
+import { parsePlatform } from '@tessera/shared/platform';
 import type { ImagePullRequest, ImagePushRequest, RegistryRequest } from '@tessera/shared/wire';
 import type { BlobStore } from '../blob-store.js';
-import { parsePlatform } from './platform.js';
 import type { Progress } from './progress.js';
 import type { ImageIntake } from './puller.js';
 import type { Registries } from './registries.js';

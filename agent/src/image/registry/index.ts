@@ -1,5 +1,4 @@
 export { HostRegistries, type RegistryImages } from './host-registries.js';
-export { hostPlatform, type Platform, parsePlatform } from './platform.js';
 export * from './progress.js';
 export { type ImageIntake, Puller, type PullRequest } from './puller.js';
 export type { PushRequest } from './pusher.js';

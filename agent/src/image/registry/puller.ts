@@ -1,14 +1,15 @@
 import { DEFAULT_UNPACK_BOUNDS } from '@tessera/native';
 import type { Clock, Logger, Random } from '@tessera/shared/env';
 import { invalid } from '@tessera/shared/errors';
-import { Image } from '@tessera/shared/model';
+import type { Image } from '@tessera/shared/model';
+import type { Platform } from '@tessera/shared/platform';
 import type { BlobStore } from '../blob-store.js';
 import { chainIds } from '../digest.js';
 import type { Descriptor } from '../image-manifest.js';
+import { imageRecord } from '../image-record.js';
 import { allOrNone, SharedWork, Slots } from '../shared-work.js';
 import type { LayerSource, SnapshotStore } from '../snapshot-store.js';
 import { downloadLayer } from './layer-download.js';
-import type { Platform } from './platform.js';
 import { bar, type Progress, shortId, step } from './progress.js';
 import { type RegistryAccess, type RemoteReference, remoteReference } from './registry-access.js';
 import type { RegistryAuth } from './registry-auth.js';
@@ -217,25 +218,18 @@ export class Puller {
     });
   }
 
-  async #describe(reference: RemoteReference, remote: RemoteImage, into?: ImageIntake): Promise<Image> {
-    const { manifest, manifestBytes, configBytes, config } = remote;
-    const layerBytes = manifest.layers.reduce((sum, { size }) => sum + size, 0);
-    const facts = into
-      ? await Promise.all(chainIds(config.diffIds).map((chainId) => into.snapshots.facts(chainId)))
-      : undefined;
-    const nowMs = this.options.clock.now();
-    const repository = `${reference.host}/${reference.repository}`;
-    return Image.fromPartial({
+  #describe(reference: RemoteReference, remote: RemoteImage, into?: ImageIntake): Promise<Image> {
+    const { manifest } = remote;
+    const described = {
       id: remote.manifestDigest,
-      meta: { createdAtMs: nowMs, updatedAtMs: nowMs },
-      configDigest: manifest.config.digest,
       names: reference.name ? [reference.name] : [],
-      manifest: manifestBytes,
-      config: configBytes,
-      sizeBytes: facts ? facts.reduce((sum, { bytes }) => sum + bytes, 0) : layerBytes,
-      blobBytes: layerBytes + configBytes.length + manifestBytes.length,
-      layerDigests: manifest.layers.map(({ digest }) => digest),
-      repoDigests: [`${repository}@${remote.digest}`],
-    });
+      manifest: remote.manifestBytes,
+      config: remote.configBytes,
+      configDigest: manifest.config.digest,
+      diffIds: remote.config.diffIds,
+      layers: manifest.layers,
+      repoDigests: [`${reference.host}/${reference.repository}@${remote.digest}`],
+    };
+    return imageRecord(described, into?.snapshots, this.options.clock.now());
   }
 }

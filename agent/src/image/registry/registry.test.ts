@@ -1,12 +1,12 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { hostPlatform } from '@tessera/shared/platform';
 import { TestAuthority } from '@tessera/shared/testing/certificates';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { digestOf } from '../digest.js';
 import { MEDIA_TYPES } from '../image-manifest.js';
 import { compress, makeLayer } from '../testing/make-layer.js';
-import { hostPlatform } from './platform.js';
 import { shortId } from './progress.js';
 import { ALICE, DockerRegistry } from './testing/docker-registry.js';
 import { imageOf, RegistryFixture } from './testing/fixture.js';

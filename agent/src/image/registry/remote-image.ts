@@ -1,4 +1,5 @@
 import { ClusterError } from '@tessera/shared/errors';
+import { type Platform, platformFit, platformText } from '@tessera/shared/platform';
 import { z } from 'zod';
 import { isDigest } from '../digest.js';
 import {
@@ -9,7 +10,6 @@ import {
   parseJson,
 } from '../image-config.js';
 import { descriptorSchema, type Manifest, MEDIA_TYPES, parseManifest } from '../image-manifest.js';
-import { type Platform, platformFit, platformText } from './platform.js';
 import type { FetchedManifest, Repository } from './repository.js';
 
 /** Indexes may name indexes; real ones do not. */

@@ -1,4 +1,5 @@
 import { history } from './history.js';
+import { importImage } from './import.js';
 import { inspect } from './inspect.js';
 import { load } from './load.js';
 import { ls } from './ls.js';
@@ -8,4 +9,4 @@ import { rm } from './rm.js';
 import { save } from './save.js';
 import { tag } from './tag.js';
 
-export const verbs = [pull, push, load, save, ls, inspect, history, tag, rm];
+export const verbs = [pull, push, load, importImage, save, ls, inspect, history, tag, rm];

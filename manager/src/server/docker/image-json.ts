@@ -28,6 +28,9 @@ export function imageConfig(image: Image): ImageConfigJson {
   }
 }
 
+/** Go's zero time: no name was ever given to it here. */
+const NEVER = '0001-01-01T00:00:00Z';
+
 /** The body of `GET /images/:name/json`. */
 export function inspectToDocker(image: Image): object {
   const config = imageConfig(image);
@@ -47,7 +50,7 @@ export function inspectToDocker(image: Image): object {
     Config: config.config ?? {},
     GraphDriver: { Name: 'overlayfs', Data: null },
     RootFS: { Type: 'layers', Layers: config.rootfs?.diff_ids ?? [] },
-    Metadata: { LastTagTime: timeJson(image.meta?.updatedAtMs ?? 0) },
+    Metadata: { LastTagTime: image.lastTaggedAtMs ? timeJson(image.lastTaggedAtMs) : NEVER },
   };
 }
 

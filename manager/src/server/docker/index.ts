@@ -51,7 +51,7 @@ export function dockerRoutes(context: ControlContext, dataDir: string): Route[] 
     ...networkRoutes(new Networks(context)),
     ...imageRoutes(images, context),
     ...diskUsageRoutes(containers, calls, images, context),
-    ...registryRoutes(new RegistryImages(context)),
+    ...registryRoutes(new RegistryImages(context), context),
     ...swarmRoutes(new Swarm(context)),
     ...notYetRoutes(),
   ];

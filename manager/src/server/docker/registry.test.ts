@@ -103,7 +103,7 @@ test('a refused pull answers a status, one that breaks off says so at the end', 
     errorDetail: { message: 'the registry went away' },
     error: 'the registry went away',
   });
-  expect((await api.call('POST', '/images/create?fromSrc=-')).status).toBe(501);
+  expect((await api.call('POST', '/images/create?fromSrc=http://x/y')).status).toBe(501);
   expect((await api.call('POST', '/images/create?fromImage=a')).status).toBe(501);
 });
 

@@ -1,7 +1,14 @@
 import type { ProgressJson } from '@tessera/shared/docker-api';
 import { ClusterError, invalid } from '@tessera/shared/errors';
 import { z } from 'zod';
-import { type ProgressReport, parseReference, type RegistryImages } from '../../controlapi/index.js';
+import {
+  type ControlContext,
+  type ImageImport,
+  importImage,
+  type ProgressReport,
+  parseReference,
+  type RegistryImages,
+} from '../../controlapi/index.js';
 import { type ApiRequest, json, type Route, route, type StreamReply } from '../route.js';
 import { lines } from './line-queue.js';
 
@@ -21,14 +28,23 @@ const authSchema = z.object({
 /** What clients call docker.io when they log in. Source: moby registry/config.go, IndexServer. */
 const DOCKER_HUB_INDEXES = ['index.docker.io', 'registry-1.docker.io', ''];
 
-/** Pull, push, save, `/distribution` and `/auth`, Docker Engine API v1.24 and later. */
-export function registryRoutes(registry: RegistryImages): Route[] {
+/** Pull, import, push, save, `/distribution` and `/auth`, Docker Engine API v1.24 and later. */
+export function registryRoutes(registry: RegistryImages, context: ControlContext): Route[] {
   return [
     {
-      kind: 'stream',
+      // Pulls, or makes an image of the body.
+      kind: 'upload',
       method: 'POST',
       pattern: '/images/create',
-      handle: async ({ query, headers, signal }) => {
+      handle: async ({ query, headers, content, signal }) => {
+        if (!query.get('fromImage')) {
+          const wanted = importOf(query);
+          return progressReply(async (report) => {
+            const warn = (line: string) => report({ status: line });
+            const image = await importImage(context, wanted, content, warn, signal);
+            report({ status: image.configDigest });
+          });
+        }
         const reference = pulledReference(query);
         const platform = query.get('platform') ?? '';
         const registryAuth = authOf(headers);
@@ -85,12 +101,7 @@ export function registryRoutes(registry: RegistryImages): Route[] {
 export const authOf = (headers: ApiRequest['headers']): string => String(headers['x-registry-auth'] ?? '');
 
 function pulledReference(query: URLSearchParams): string {
-  for (const name of ['fromSrc', 'repo', 'message', 'changes']) {
-    if (query.get(name))
-      throw new ClusterError('unimplemented', `${name}: importing images is not supported yet`);
-  }
   const from = query.get('fromImage') ?? '';
-  if (from === '') throw invalid('fromImage: name the image to pull');
   const tag = query.get('tag') ?? '';
   if (tag === '') {
     const { tag: inName, digest } = parseReference(from);
@@ -103,6 +114,25 @@ function pulledReference(query: URLSearchParams): string {
   // As dockerd: a tag beside the name replaces the one in it; a digest may stand in its place.
   const { repository } = parseReference(from);
   return tag.startsWith('sha256:') ? `${repository}@${tag}` : `${repository}:${tag}`;
+}
+
+function importOf(query: URLSearchParams): ImageImport {
+  const source = query.get('fromSrc') ?? '';
+  if (source === '') throw invalid('fromImage: name the image to pull, or give fromSrc=- and send its files');
+  if (source !== '-') {
+    throw new ClusterError(
+      'unimplemented',
+      `fromSrc: a manager fetches nothing from '${source}'; fetch it yourself and send it: curl -L URL | docker import -`,
+    );
+  }
+  const repository = query.get('repo') ?? '';
+  const tag = query.get('tag') ?? '';
+  return {
+    name: repository && tag ? `${repository}:${tag}` : repository,
+    changes: query.getAll('changes'),
+    message: query.get('message') || `Imported from ${source}`,
+    platform: query.get('platform') ?? '',
+  };
 }
 
 function registryHost(address: string): string {

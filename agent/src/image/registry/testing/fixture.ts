@@ -3,10 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Clock, silentLogger, systemClock, systemRandom } from '@tessera/shared/env';
 import type { Image } from '@tessera/shared/model';
+import { parsePlatform } from '@tessera/shared/platform';
 import type { LocalImageStore } from '../../local-image-store.js';
 import { type ArchiveOptions, type ImageContent, makeArchive, makeLayer } from '../../testing/index.js';
 import { inPieces, StoreFixture } from '../../testing/store-fixture.js';
-import { NO_AUTH, type ProgressMessage, parsePlatform, Registries, type RegistryAuth } from '../index.js';
+import { NO_AUTH, type ProgressMessage, Registries, type RegistryAuth } from '../index.js';
 import type { RegistriesOptions } from '../registries.js';
 
 /** Waits between attempts shrink to nothing; what bounds a silence stays. */

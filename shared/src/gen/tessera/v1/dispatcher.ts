@@ -333,6 +333,7 @@ export interface StreamRequest {
     | { readonly $case: "imagePull"; readonly value: ImagePullRequest }
     | { readonly $case: "imagePush"; readonly value: ImagePushRequest }
     | { readonly $case: "registry"; readonly value: RegistryRequest }
+    | { readonly $case: "imageImport"; readonly value: ImageImportRequest }
     | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -787,6 +788,18 @@ export interface LogsRequest {
  */
 export interface ImageLoadRequest {
   readonly quiet: boolean;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/**
+ * The manager sends the tar of one layer (perhaps compressed) down the stream; the agent makes an image of it and answers
+ * one ImageLoaded.
+ */
+export interface ImageImportRequest {
+  /** The image's configuration as OCI has it, without `rootfs`, which the agent adds. */
+  readonly config: Buffer;
+  /** Normalised, with tag. */
+  readonly names: readonly string[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -4002,6 +4015,9 @@ export const StreamRequest: MessageFns<StreamRequest> = {
       case "registry":
         RegistryRequest.encode(message.kind.value, writer.uint32(114).fork()).join();
         break;
+      case "imageImport":
+        ImageImportRequest.encode(message.kind.value, writer.uint32(162).fork()).join();
+        break;
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -4139,6 +4155,14 @@ export const StreamRequest: MessageFns<StreamRequest> = {
             message.kind = { $case: "registry", value: RegistryRequest.decode(reader, reader.uint32()) };
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.kind = { $case: "imageImport", value: ImageImportRequest.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4213,6 +4237,10 @@ export const StreamRequest: MessageFns<StreamRequest> = {
         ? { $case: "imagePush", value: ImagePushRequest.fromJSON(object.image_push) }
         : isSet(object.registry)
         ? { $case: "registry", value: RegistryRequest.fromJSON(object.registry) }
+        : isSet(object.imageImport)
+        ? { $case: "imageImport", value: ImageImportRequest.fromJSON(object.imageImport) }
+        : isSet(object.image_import)
+        ? { $case: "imageImport", value: ImageImportRequest.fromJSON(object.image_import) }
         : undefined,
     };
   },
@@ -4249,6 +4277,8 @@ export const StreamRequest: MessageFns<StreamRequest> = {
       obj.imagePush = ImagePushRequest.toJSON(message.kind.value);
     } else if (message.kind?.$case === "registry") {
       obj.registry = RegistryRequest.toJSON(message.kind.value);
+    } else if (message.kind?.$case === "imageImport") {
+      obj.imageImport = ImageImportRequest.toJSON(message.kind.value);
     }
     return obj;
   },
@@ -4330,6 +4360,12 @@ export const StreamRequest: MessageFns<StreamRequest> = {
       case "registry": {
         if (object.kind?.value !== undefined && object.kind?.value !== null) {
           message.kind = { $case: "registry", value: RegistryRequest.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "imageImport": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "imageImport", value: ImageImportRequest.fromPartial(object.kind.value) };
         }
         break;
       }
@@ -9048,6 +9084,107 @@ export const ImageLoadRequest: MessageFns<ImageLoadRequest> = {
   fromPartial(object: DeepPartial<ImageLoadRequest>): ImageLoadRequest {
     const message = createBaseImageLoadRequest() as any;
     message.quiet = object.quiet ?? false;
+    return message;
+  },
+};
+
+function createBaseImageImportRequest(): ImageImportRequest {
+  return { config: Buffer.alloc(0), names: [], _unknownFields: {} };
+}
+
+export const ImageImportRequest: MessageFns<ImageImportRequest> = {
+  encode(message: ImageImportRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.config.length !== 0) {
+      writer.uint32(10).bytes(message.config);
+    }
+    for (const v of message.names) {
+      writer.uint32(18).string(v!);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ImageImportRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseImageImportRequest() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.config = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.names.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ImageImportRequest {
+    return {
+      config: isSet(object.config) ? Buffer.from(bytesFromBase64(object.config)) : Buffer.alloc(0),
+      names: globalThis.Array.isArray(object?.names) ? object.names.map((e: any) => globalThis.String(e)) : [],
+    };
+  },
+
+  toJSON(message: ImageImportRequest): unknown {
+    const obj: any = {};
+    if (message.config.length !== 0) {
+      obj.config = base64FromBytes(message.config);
+    }
+    if (message.names?.length) {
+      obj.names = message.names;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ImageImportRequest>): ImageImportRequest {
+    return ImageImportRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ImageImportRequest>): ImageImportRequest {
+    const message = createBaseImageImportRequest() as any;
+    message.config = object.config ?? Buffer.alloc(0);
+    message.names = object.names?.map((e) => e) || [];
     return message;
   },
 };

@@ -1837,6 +1837,12 @@ export interface Image {
   readonly repoDigests: readonly string[];
   /** With which it was pulled, sealed (Cluster.seal_key). Never sent to agents. Empty: none were needed. */
   readonly registryAuth: Buffer;
+  /** Unpacked size of each layer, bottom first. Empty while no node has unpacked it. */
+  readonly layerBytes: readonly number[];
+  /** When a name was last given to it by tag, import or commit; 0: never. */
+  readonly lastTaggedAtMs: number;
+  /** Docker's image ID of the image it was committed from; empty: none. */
+  readonly parentId: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -13212,6 +13218,9 @@ function createBaseImage(): Image {
     layerDigests: [],
     repoDigests: [],
     registryAuth: Buffer.alloc(0),
+    layerBytes: [],
+    lastTaggedAtMs: 0,
+    parentId: "",
     _unknownFields: {},
   };
 }
@@ -13250,6 +13259,19 @@ export const Image: MessageFns<Image> = {
     }
     if (message.registryAuth.length !== 0) {
       writer.uint32(90).bytes(message.registryAuth);
+    }
+    if (message.layerBytes.length !== 0) {
+      writer.uint32(98).fork();
+      for (const v of message.layerBytes) {
+        writer.int64(v);
+      }
+      writer.join();
+    }
+    if (message.lastTaggedAtMs !== 0) {
+      writer.uint32(104).int64(message.lastTaggedAtMs);
+    }
+    if (message.parentId !== "") {
+      writer.uint32(114).string(message.parentId);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -13363,6 +13385,40 @@ export const Image: MessageFns<Image> = {
             message.registryAuth = Buffer.from(reader.bytes());
             continue;
           }
+          case 12: {
+            if (tag === 96) {
+              message.layerBytes.push(longToNumber(reader.int64()));
+
+              continue;
+            }
+
+            if (tag === 98) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.layerBytes.push(longToNumber(reader.int64()));
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.lastTaggedAtMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.parentId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -13420,6 +13476,21 @@ export const Image: MessageFns<Image> = {
         : isSet(object.registry_auth)
         ? Buffer.from(bytesFromBase64(object.registry_auth))
         : Buffer.alloc(0),
+      layerBytes: globalThis.Array.isArray(object?.layerBytes)
+        ? object.layerBytes.map((e: any) => globalThis.Number(e))
+        : globalThis.Array.isArray(object?.layer_bytes)
+        ? object.layer_bytes.map((e: any) => globalThis.Number(e))
+        : [],
+      lastTaggedAtMs: isSet(object.lastTaggedAtMs)
+        ? globalThis.Number(object.lastTaggedAtMs)
+        : isSet(object.last_tagged_at_ms)
+        ? globalThis.Number(object.last_tagged_at_ms)
+        : 0,
+      parentId: isSet(object.parentId)
+        ? globalThis.String(object.parentId)
+        : isSet(object.parent_id)
+        ? globalThis.String(object.parent_id)
+        : "",
     };
   },
 
@@ -13458,6 +13529,15 @@ export const Image: MessageFns<Image> = {
     if (message.registryAuth.length !== 0) {
       obj.registryAuth = base64FromBytes(message.registryAuth);
     }
+    if (message.layerBytes?.length) {
+      obj.layerBytes = message.layerBytes.map((e) => Math.round(e));
+    }
+    if (message.lastTaggedAtMs !== 0) {
+      obj.lastTaggedAtMs = Math.round(message.lastTaggedAtMs);
+    }
+    if (message.parentId !== "") {
+      obj.parentId = message.parentId;
+    }
     return obj;
   },
 
@@ -13477,6 +13557,9 @@ export const Image: MessageFns<Image> = {
     message.layerDigests = object.layerDigests?.map((e) => e) || [];
     message.repoDigests = object.repoDigests?.map((e) => e) || [];
     message.registryAuth = object.registryAuth ?? Buffer.alloc(0);
+    message.layerBytes = object.layerBytes?.map((e) => e) || [];
+    message.lastTaggedAtMs = object.lastTaggedAtMs ?? 0;
+    message.parentId = object.parentId ?? "";
     return message;
   },
 };

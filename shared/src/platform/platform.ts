@@ -1,4 +1,4 @@
-import { invalid } from '@tessera/shared/errors';
+import { invalid } from '../errors/index.js';
 
 /** What a manifest is for. */
 export interface Platform {
