@@ -3,7 +3,7 @@
 # is nothing to do. Installs packages only on a plain apt system, and says what is missing elsewhere.
 #
 #   setup.sh [--quiet] [--test] [--vm] [--bench]
-#     --test   also what the tests need (the docker client, a registry, curl, ping)
+#     --test   also what the tests need (the docker client and engine, a registry, curl, ping)
 #     --vm     also what the virtual machine tests need (QEMU)
 #     --bench  also the peers that benchmarks compare with
 set -euo pipefail
@@ -15,7 +15,8 @@ for flag in "$@"; do
     --quiet) quiet=1 ;;
     --test)
       command -v docker >/dev/null || extra+=(docker-cli)
-      extra+=(curl iputils-ping docker-registry)
+      # An engine of Docker's, which answers are compared with.
+      extra+=(docker.io curl iputils-ping docker-registry)
       ;;
     --vm) extra+=(qemu-system-x86 qemu-utils mmdebstrap e2fsprogs) ;;
     --bench) extra+=(docker.io containerd runc crun iperf3 curl) ;;
@@ -75,6 +76,7 @@ if [ ${#missing[@]} -gt 0 ]; then
       case $package in
         etcd-server) systemctl disable --now etcd.service >/dev/null 2>&1 || true ;;
         docker-registry) systemctl disable --now docker-registry.service >/dev/null 2>&1 || true ;;
+        docker.io) systemctl disable --now docker.socket docker.service containerd.service >/dev/null 2>&1 || true ;;
       esac
     done
   fi

@@ -135,10 +135,10 @@ describe('verbs', () => {
       return `${last()?.generationErrorKind}: ${last()?.generationError}`;
     };
     expect(await ask('start', 3)).toMatch(/^notModified: /);
-    expect(await ask('unpause', 4)).toBe('conflict: container c1 is not paused');
+    expect(await ask('unpause', 4)).toBe('conflict: Container c1 is not paused');
     expect(await ask('pause', 5)).toBe(': ');
     expect(last()?.state).toBe('paused');
-    expect(await ask('pause', 6)).toBe('conflict: container c1 is already paused');
+    expect(await ask('pause', 6)).toBe('conflict: Container c1 is already paused');
     expect(await ask('start', 7)).toBe('conflict: cannot start a paused container, try unpause instead');
     expect(await ask('unpause', 8)).toBe(': ');
     expect(last()?.state).toBe('running');

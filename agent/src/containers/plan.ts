@@ -122,13 +122,12 @@ function answering(view: View, target: ContainerTarget): Step {
       return { kind: 'start', byPolicy: false };
     case 'pause':
       if (life.kind === 'paused')
-        return begun ? DONE : refused('conflict', `container ${id} is already paused`);
+        return begun ? DONE : refused('conflict', `Container ${id} is already paused`);
       if (life.kind !== 'running') return refused('conflict', `container ${id} is not running`);
       return begun ? { kind: 'pause' } : { kind: 'begin' };
     case 'unpause':
-      if (life.kind !== 'running' && life.kind !== 'paused')
-        return refused('conflict', `container ${id} is not running`);
-      if (life.kind === 'running') return begun ? DONE : refused('conflict', `container ${id} is not paused`);
+      if (life.kind !== 'paused')
+        return begun && life.kind === 'running' ? DONE : refused('conflict', `Container ${id} is not paused`);
       return begun ? { kind: 'unpause' } : { kind: 'begin' };
     case 'update':
       return { kind: 'update' };

@@ -70,7 +70,7 @@ try {
   await docker('push', '-q', name);
   await docker('rmi', name);
 
-  peer = await startDockerHost(lab, ['--insecure-registry', '10.0.0.0/8']);
+  peer = await startDockerHost(lab, { args: ['--insecure-registry', '10.0.0.0/8'] });
   const oursMs: number[] = [];
   const peerMs: number[] = [];
   // In turn, so that a noisy machine is as noisy for both.

@@ -42,7 +42,9 @@ export function validateContainer(spec: ContainerSpec): void {
     );
   }
   if (spec.dir !== '' && !spec.dir.startsWith('/')) {
-    throw invalid(`ContainerSpec.Dir: the working directory '${spec.dir}' must be an absolute path`);
+    throw invalid(
+      `ContainerSpec.Dir: the working directory '${spec.dir}' is invalid, it needs to be an absolute path`,
+    );
   }
   if (!isSignal(spec.stopSignal)) {
     throw invalid(

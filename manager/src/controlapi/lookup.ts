@@ -62,7 +62,13 @@ export const taskName = (task: Task): string => `${task.serviceName}.${task.slot
 export function getImage(view: View, reference: string): Image {
   const found = findImage(view, reference);
   if (found) return found;
-  throw new ClusterError('notFound', `No such image: ${reference}`);
+  throw noSuchImage(reference);
+}
+
+/** In Docker's words, which name the tag that was meant. */
+function noSuchImage(reference: string): ClusterError {
+  const name = reference.startsWith('sha256:') ? reference : familiarName(normalizeName(reference));
+  return new ClusterError('notFound', `No such image: ${name}`);
 }
 
 export function findImage(view: View, reference: string): Image | undefined {

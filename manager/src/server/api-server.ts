@@ -64,12 +64,7 @@ function admit(
   const { path, query, version } = parseTarget(request.url ?? '/');
   const method = request.method ?? 'GET';
   const found = router.find(method, path);
-  if (!found.route) {
-    throw new ClusterError(
-      'notFound',
-      found.methods.length > 0 ? `${path} cannot be asked for by ${method}` : 'page not found',
-    );
-  }
+  if (!found.route) throw new ClusterError('notFound', 'page not found');
   return {
     found,
     common: { method, path, version, params: decoded(found.params), query, headers: request.headers },

@@ -20,7 +20,7 @@ export function parseJsonBody(bytes: Uint8Array, headers: IncomingHttpHeaders): 
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new ClusterError('invalidArgument', `the request's body is not JSON: ${errorText(error)}`);
+    throw new ClusterError('invalidArgument', `invalid JSON: ${errorText(error)}`);
   }
 }
 

@@ -38,25 +38,15 @@ export class Router {
     this.#routes = routes.map(compile).sort(bySpecificity);
   }
 
-  /**
-   * @param path without query and version
-   * @returns `methods` that would do when only the method is wrong
-   */
-  find(
-    method: string,
-    path: string,
-  ): Match | { readonly route: undefined; readonly methods: readonly string[] } {
-    const methods: string[] = [];
+  /** @param path without query and version */
+  find(method: string, path: string): Match | { readonly route: undefined } {
     for (const { route, prefix, param, suffix } of this.#routes) {
       const value = match(path, prefix, param, suffix);
       if (value === undefined) continue;
-      if (route.method !== method) {
-        methods.push(route.method);
-        continue;
-      }
+      if (route.method !== method) continue;
       return { route, params: param === undefined ? {} : { [param]: value } };
     }
-    return { route: undefined, methods };
+    return { route: undefined };
   }
 }
 

@@ -1,4 +1,5 @@
 // Shapes and constants of the Docker Engine API that servers and clients share. It imports nothing, so that a
 // client starts fast.
+export * from './protected-paths.js';
 export * from './system.js';
 export * from './types.js';

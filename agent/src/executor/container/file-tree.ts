@@ -1,4 +1,5 @@
 import { SPEC_FLAGS, type SpecRecord } from '@tessera/native';
+import { MASKED_PATHS_DEFAULT, READONLY_PATHS_DEFAULT } from '@tessera/shared/docker-api';
 import type { DeviceRule } from './cgroups/index.js';
 import { MOUNT_ATTR, PROPAGATION } from './mount-flags.js';
 
@@ -61,25 +62,11 @@ const HOST_SHM: SpecRecord = {
   strings: ['dev/shm', '/dev/shm'],
 };
 
-const MASKED = [
-  'proc/asound',
-  'proc/acpi',
-  'proc/interrupts',
-  'proc/kcore',
-  'proc/keys',
-  'proc/latency_stats',
-  'proc/timer_list',
-  'proc/timer_stats',
-  'proc/sched_debug',
-  'proc/scsi',
-  'sys/firmware',
-  'sys/devices/virtual/powercap',
-];
-const READONLY = ['proc/bus', 'proc/fs', 'proc/irq', 'proc/sys', 'proc/sysrq-trigger'];
+const withoutRoot = (path: string): string => path.slice(1);
 
 /** Of a host with this many processors: their throttling counters give away what other containers do (GHSA-6fw5-f8r9-fgfm). */
 const maskedByDefault = (cpus: number): string[] => [
-  ...MASKED,
+  ...MASKED_PATHS_DEFAULT.map(withoutRoot),
   ...Array.from({ length: cpus }, (_, cpu) => `sys/devices/system/cpu/cpu${cpu}/thermal_throttle`),
 ];
 
@@ -92,7 +79,9 @@ export const protectedPaths = (options: {
   ...(options.maskedPaths ?? maskedByDefault(options.cpus)).map(
     (path): SpecRecord => ({ name: 'MASK', strings: [path] }),
   ),
-  ...(options.readonlyPaths ?? READONLY).map((path): SpecRecord => ({ name: 'READONLY', strings: [path] })),
+  ...(options.readonlyPaths ?? READONLY_PATHS_DEFAULT.map(withoutRoot)).map(
+    (path): SpecRecord => ({ name: 'READONLY', strings: [path] }),
+  ),
 ];
 
 /** Devices any container may use; nodes may be made of all. Source: moby, oci/defaults.go. */

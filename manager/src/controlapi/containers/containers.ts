@@ -171,9 +171,8 @@ export class Containers {
       const container = getContainer(tx, id);
       if (container.name === name)
         throw invalid(`Renaming a container with the same name as its current name`);
-      assertName(name);
       if (container.removing) throw inRemoval(id);
-      takeName(tx, name, id);
+      allocateName(tx, name, id);
       releaseName(tx, container);
       tx.put('containers', { ...container, name });
     });
@@ -303,12 +302,23 @@ function takeName(tx: Transaction, name: string, id: string): void {
   tx.takeClaim(claim, containerOwner(id));
 }
 
+/** As dockerd tells of it where a container that there is takes another name. */
+function allocateName(tx: Transaction, name: string, id: string): void {
+  try {
+    assertName(name, '/');
+    takeName(tx, name, id);
+  } catch (error) {
+    if (!(error instanceof ClusterError)) throw error;
+    throw new ClusterError(error.kind, `Error when allocating new name: ${error.message}`);
+  }
+}
+
 function releaseName(tx: Transaction, { id, name }: Container): void {
   const claim = `name/container/${name}`;
   if (tx.claim(claim) === containerOwner(id)) tx.releaseClaim(claim);
 }
 
-function assertName(name: string): void {
+function assertName(name: string, before = ''): void {
   if (!NAME.test(name))
-    throw invalid(`Invalid container name (${name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`);
+    throw invalid(`Invalid container name (${before}${name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`);
 }

@@ -34,7 +34,7 @@ export class ExecCalls {
     const { store, random } = this.#context;
     const view = await store.read(signal);
     const one = known(view, getContainer(view, reference));
-    assertRunning(one);
+    assertRunning(one, reference);
     const { id } = one.container;
     const execId = id.slice(0, CONTAINER_DIGITS) + random.bytes(CHANCE_BYTES).toString('hex');
     await this.calls.call(one, { $case: 'execCreate', value: { execId, ...spec } }, 'done', signal);
@@ -84,10 +84,9 @@ export class ExecCalls {
 }
 
 /** Source: moby daemon/exec.go. */
-function assertRunning({ container, state }: KnownContainer): void {
-  const { id } = container;
+function assertRunning({ container: { id }, state }: KnownContainer, reference: string): void {
   if (state.state === 'paused')
-    throw new ClusterError('conflict', `Container ${id} is paused, unpause the container before exec`);
+    throw new ClusterError('conflict', `Container ${reference} is paused, unpause the container before exec`);
   if (state.state === 'restarting')
     throw new ClusterError('conflict', `Container ${id} is restarting, wait until the container is running`);
   if (state.state !== 'running') throw new ClusterError('conflict', `container ${id} is not running`);

@@ -165,7 +165,7 @@ describe('an image', () => {
     }
     expect(await api.call('GET', '/images/nginx/json')).toMatchObject({
       status: 404,
-      body: { message: 'No such image: nginx' },
+      body: { message: 'No such image: nginx:latest' },
     });
   });
 

@@ -140,7 +140,10 @@ describe('create', () => {
       [{ Env: ['constraint:node==/(/'] }, "Env: constraint:node==/(/: Value '/(/' is invalid: "],
       [{ Env: ['reschedule:now'] }, 'Env: reschedule:now: invalid reschedule policy: now'],
       [{ Labels: { 'com.docker.swarm.affinities': 'web' } }, 'Labels.com.docker.swarm.affinities: '],
-      [{ WorkingDir: 'etc' }, "WorkingDir: the working directory 'etc' must be an absolute path"],
+      [
+        { WorkingDir: 'etc' },
+        "WorkingDir: the working directory 'etc' is invalid, it needs to be an absolute path",
+      ],
       [
         { NetworkingConfig: { EndpointsConfig: { bridge: { IPAMConfig: { IPv4Address: '1.2.3.4' } } } } },
         'NetworkingConfig.EndpointsConfig.bridge.IPAMConfig: ',

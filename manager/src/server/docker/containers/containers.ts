@@ -1,8 +1,9 @@
-import { ClusterError, invalid } from '@tessera/shared/errors';
+import { ClusterError, errorText, invalid } from '@tessera/shared/errors';
 import {
   type ContainerCalls,
   type Containers,
   isRunning,
+  type KnownContainer,
   sizesOf,
   type WaitCondition,
 } from '../../../controlapi/containers/index.js';
@@ -91,8 +92,7 @@ export function containerRoutes(
     verb('unpause'),
 
     route('POST', '/containers/:id/kill', async ({ params, query, signal }) => {
-      const number = signalNumber(query.get('signal') || 'SIGKILL');
-      await kill(containers, calls, params.id!, number, signal);
+      await kill(containers, calls, params.id!, query.get('signal') || 'SIGKILL', signal);
       return empty(204);
     }),
 
@@ -139,20 +139,32 @@ async function kill(
   containers: Containers,
   calls: ContainerCalls,
   reference: string,
-  number: number,
+  word: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const one = await containers.inspect(reference);
+  const number = signalOf(reference, word);
+  let one: KnownContainer;
   try {
+    one = await containers.inspect(reference);
     await calls.call(one, { $case: 'kill', value: { signal: number } }, 'done', signal);
   } catch (error) {
     // As dockerd: the rest of the sentence is the cause's.
-    if (error instanceof ClusterError && error.kind !== 'notFound')
+    if (error instanceof ClusterError)
       throw new ClusterError(error.kind, `cannot kill container: ${reference}: ${error.message}`);
     throw error;
   }
   if (number === SIGKILL && isRunning(one.state))
     await containers.ended(one.container.id, one.state.exits, signal);
+}
+
+/** As dockerd: what is no word for a signal is told alone, a number that is none as what became of the kill. */
+function signalOf(reference: string, word: string): number {
+  try {
+    return signalNumber(word);
+  } catch (error) {
+    if (!/^\d+$/.test(word) || Number(word) === 0) throw error;
+    throw invalid(`cannot kill container: ${reference}: ${errorText(error)}`);
+  }
 }
 
 /** Its head is sent once the wait has been registered: a client starts the container only then. */

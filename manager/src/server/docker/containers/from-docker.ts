@@ -10,7 +10,7 @@ import {
   ContainerResources as Resources,
 } from '@tessera/shared/model';
 import { parseReference } from '../../../controlapi/image-reference.js';
-import { msFromNs, parseBody, sortedMap } from '../json-edge.js';
+import { isEmpty, msFromNs, parseBody, sortedMap } from '../json-edge.js';
 import { mountsFromDocker } from './mounts-from-docker.js';
 import { placingFromDocker } from './placement-from-docker.js';
 import { formatPort, parsePort, portsFromDocker } from './ports-from-docker.js';
@@ -33,7 +33,9 @@ const NOT_GIVEN = -1;
  * @throws ClusterError `invalidArgument` for whatever is not valid, or not honoured
  */
 export function containerFromDocker(body: unknown, version: number): Container {
-  if (body === undefined) throw invalid('config cannot be empty in order to create a container');
+  if (body === undefined) throw invalid('invalid JSON: got EOF while reading request body');
+  if (isEmpty(body) && !Array.isArray(body))
+    throw invalid('config cannot be empty in order to create a container');
   const json = parseBody('container', createBody, body);
   const host = json.HostConfig ?? {};
   const placing = placingFromDocker(json.Env ?? [], sortedMap(json.Labels));

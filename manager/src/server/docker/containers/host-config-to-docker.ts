@@ -1,3 +1,4 @@
+import { MASKED_PATHS_DEFAULT, READONLY_PATHS_DEFAULT } from '@tessera/shared/docker-api';
 import {
   type BlkioLimit,
   type Container,
@@ -60,8 +61,7 @@ export function hostConfigToDocker(view: View, container: Container): object {
       host.resources ?? ContainerResources.fromPartial({ memorySwappiness: -1 }),
       spec.ulimits,
     ),
-    MaskedPaths: host.maskedPaths,
-    ReadonlyPaths: host.readonlyPaths,
+    ...protectedPaths(host, spec.privileged),
   };
 }
 
@@ -109,6 +109,16 @@ function resourcesToDocker(
     CpuPercent: 0,
     IOMaximumIOps: 0,
     IOMaximumBandwidth: 0,
+  };
+}
+
+/** What is hidden from it and what it cannot change: what the user said, or what nobody needs to say. */
+function protectedPaths({ securityOptions, maskedPaths, readonlyPaths }: HostConfig, isPrivileged: boolean) {
+  if (isPrivileged || securityOptions.includes('systempaths=unconfined'))
+    return { MaskedPaths: null, ReadonlyPaths: null };
+  return {
+    MaskedPaths: maskedPaths.length > 0 ? maskedPaths : MASKED_PATHS_DEFAULT,
+    ReadonlyPaths: readonlyPaths.length > 0 ? readonlyPaths : READONLY_PATHS_DEFAULT,
   };
 }
 

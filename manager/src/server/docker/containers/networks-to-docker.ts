@@ -37,7 +37,12 @@ export function networksToDocker(one: KnownContainer): Record<string, EndpointJs
   if (container.networks.length === 0) {
     const name = mode === '' || mode === 'default' ? 'bridge' : mode;
     const local = state.localNetworks.find(({ networkId }) => networkId === name) ?? state.localNetworks[0];
-    found[name] = endpoint(one, local ?? withoutAddress({ networkId: name, aliases: [] }), '', []);
+    found[name] = endpoint(
+      one,
+      local ?? withoutAddress({ networkId: name, aliases: [] }),
+      local ? firstAddress(local.addr) : '',
+      [],
+    );
   }
   return found;
 }
@@ -74,6 +79,17 @@ function endpoint(
     GlobalIPv6PrefixLen: 0,
     DNSNames: names.length > 0 ? [...new Set([...names, ...aliases])] : null,
   };
+}
+
+/** Of the subnet that an address such as `10.214.0.7/20` is in: the bridge's own, which is the way out. */
+function firstAddress(addr: string): string {
+  const [address = '', prefix = '32'] = addr.split('/');
+  const bytes = address.split('.').map(Number);
+  if (bytes.length !== 4) return '';
+  const number = bytes.reduce((sum, byte) => sum * 256 + byte, 0);
+  const size = 2 ** (32 - Number(prefix));
+  const first = Math.floor(number / size) * size + 1;
+  return [24, 16, 8, 0].map((shift) => Math.floor(first / 2 ** shift) % 256).join('.');
 }
 
 type HostPorts = readonly { readonly HostIp: string; readonly HostPort: string }[];
