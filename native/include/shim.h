@@ -36,7 +36,8 @@
   X(EXEC_STARTED, 73) /* u32 process, u32 pid, i64 seconds, u32 nanoseconds */               \
   X(EXEC_FAILED, 74)  /* u32 process, u32 stage, i32 errno, path or detail */                \
   X(EXEC_EXITED, 75)  /* u32 process, u32 exit code, i64 seconds, u32 nanoseconds */         \
-  X(DETACHED, 76)     /* i32 errno, text: the last frame of an attached connection */
+  X(DETACHED, 76)     /* i32 errno, text: the last frame of an attached connection */        \
+  X(RESUME, 77)       /* u64 record, u32 bytes of stdout, u32 of stderr: before DETACHED, where the log has the rest */
 
 enum shim_frame {
 #define X(name, type) FRAME_##name = type,
@@ -49,6 +50,9 @@ enum shim_frame {
 #define ATTACH_STDERR 2u
 #define ATTACH_WAIT 4u   /* the process waits while this connection is full, as it would for a pipe's reader */
 #define ATTACH_LINE 8u   /* begin with what the log does not have yet of an unfinished line */
+/* With ATTACH_WAIT, in the upper bits: for how long it may take nothing while the process waits; 0: no bound */
+#define ATTACH_PATIENCE_SHIFT 16u
+#define ATTACH_PATIENCE_UNIT_MS 100u
 #define EXEC_OWN 0xffffffffu /* in place of a number: the exec that this connection has brought */
 #define STDIN_WINDOW 16u /* STDIN frames that may be on their way to the shim, unanswered */
 #define EXECS_MAX 64u    /* at once, in one container */
@@ -95,6 +99,7 @@ enum shim_stage {
 #define LOG_STDERR 2u
 #define LOG_PARTIAL 1u    /* the line goes on in the next record of the stream */
 #define LOG_GAP 2u        /* payload: u64 count of records lost here (disk full) */
+#define LOG_OPEN 4u       /* the stream ended here, without a newline */
 
 struct log_record {
   uint16_t magic;

@@ -68,10 +68,25 @@ void attach_close_stdin(struct shim *shim, struct client *client, const struct f
   client_send(client, FRAME_OK, frame->id, 0, 0);
 }
 
+/* A container's log has what one that is behind is not sent: it is told from where on. */
+static void detach(struct shim *shim, struct client *client) {
+  uint64_t position[3];
+  log_flush(&shim->log);
+  log_position(&shim->log, position);
+  struct {
+    uint64_t record;
+    uint32_t out, err; /* of unfinished lines, which are yet to become records */
+  } resume = {position[2], shim->out.used, shim->err.used};
+  if (client->process == 0) client_send(client, FRAME_RESUME, 0, &resume, sizeof resume);
+  if (client->fd >= 0) client_detach(client);
+}
+
 static void pass_on(struct shim *shim, uint32_t process, uint8_t stream, const uint8_t *bytes, uint32_t count, int last) {
-  for (uint32_t i = 0; i < CLIENTS_MAX; i++)
-    if (is_attached(&shim->clients[i], process) && (shim->clients[i].flags & stream))
-      client_output(&shim->clients[i], stream, bytes, count, last);
+  for (uint32_t i = 0; i < CLIENTS_MAX; i++) {
+    struct client *client = &shim->clients[i];
+    if (is_attached(client, process) && (client->flags & stream) && client_output(client, stream, bytes, count, last))
+      detach(shim, client);
+  }
 }
 
 static void end_stream(struct shim *shim, struct process *process, int *fd, struct log_stream *log) {
@@ -89,8 +104,9 @@ static int read_piece(struct shim *shim, struct process *process, int fd, struct
   if (got < 0 && errno == EAGAIN) return 0;
   if (got <= 0) return -1;
   struct timespec now = wall_time();
-  if (process->number == 0) log_bytes(&shim->log, log, bytes, (uint32_t)got, nanoseconds(&now));
+  /* Before the log has it: whoever is detached by it has been given just what the log has. */
   pass_on(shim, process->number, log->stream, bytes, (uint32_t)got, last);
+  if (process->number == 0) log_bytes(&shim->log, log, bytes, (uint32_t)got, nanoseconds(&now));
   return 1;
 }
 
@@ -136,13 +152,46 @@ void attach_read(struct shim *shim, struct process *process, int last) {
   if (streams->error_output >= 0) read_stream(shim, process, &streams->error_output, err);
 }
 
-int attach_holds(const struct shim *shim, uint32_t process) {
+static uint64_t monotonic_ms(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static int holds(const struct client *client) {
+  return client->fd >= 0 && client->attached && (client->flags & ATTACH_WAIT) && !client->leaving &&
+         client_is_full(client);
+}
+
+/* Of one that holds: how long it may still go on taking nothing, in ms; -1: for ever. */
+static int patience_left(struct client *client) {
+  uint64_t most = (uint64_t)(client->flags >> ATTACH_PATIENCE_SHIFT) * ATTACH_PATIENCE_UNIT_MS, now = monotonic_ms();
+  if (!client->full_since) client->full_since = now;
+  if (!most) return -1;
+  uint64_t spent = now - client->full_since;
+  return spent < most ? (int)(most - spent) : 0;
+}
+
+int attach_holds(struct shim *shim, uint32_t process) {
+  int held = 0;
   for (uint32_t i = 0; i < CLIENTS_MAX; i++) {
-    const struct client *client = &shim->clients[i];
-    if (is_attached(client, process) && (client->flags & ATTACH_WAIT) && !client->leaving && client_is_full(client))
-      return 1;
+    struct client *client = &shim->clients[i];
+    if (client->process != process || !holds(client)) continue;
+    /* From now on it is in nobody's way: what comes next detaches it. */
+    if (patience_left(client) == 0) client->flags &= ~ATTACH_WAIT;
+    else held = 1;
   }
-  return 0;
+  return held;
+}
+
+int attach_patience(struct shim *shim) {
+  int least = -1;
+  for (uint32_t i = 0; i < CLIENTS_MAX; i++) {
+    if (!holds(&shim->clients[i])) continue;
+    int left = patience_left(&shim->clients[i]);
+    if (left >= 0 && (least < 0 || left < least)) least = left;
+  }
+  return least;
 }
 
 int attach_wants_input(const struct shim *shim, uint32_t process) {

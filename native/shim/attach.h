@@ -15,8 +15,10 @@ void attach_close_stdin(struct shim *shim, struct client *client, const struct f
  * nobody else waits. `last`: it has ended, and everything is read that is still there.
  */
 void attach_read(struct shim *shim, struct process *process, int last);
-/* Whether somebody it waits for is full. */
-int attach_holds(const struct shim *shim, uint32_t process);
+/* Whether somebody it waits for is full. It waits no longer for one whose patience is over. */
+int attach_holds(struct shim *shim, uint32_t process);
+/* When to look again, for somebody's patience will be over then: in ms from now, -1 when there is nobody. */
+int attach_patience(struct shim *shim);
 /* Whether somebody's bytes wait to be taken by it. */
 int attach_wants_input(const struct shim *shim, uint32_t process);
 /* An event to those attached to the process, behind its output, and to those subscribed. */

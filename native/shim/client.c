@@ -14,6 +14,7 @@ void client_take(struct client *client, int fd) {
   client->fd = fd;
   client->subscribed = client->attached = client->leaving = client->blocked = 0;
   client->used = client->stdin_done = 0;
+  client->full_since = 0;
   client->exec = EXEC_OWN;
 }
 
@@ -60,7 +61,7 @@ void client_error(struct client *client, uint16_t id, int error, const char *tex
   client_send(client, FRAME_ERROR, id, payload, 4 + (uint32_t)length);
 }
 
-static void detach(struct client *client) {
+void client_detach(struct client *client) {
   static const char text[] = "the output was not read fast enough";
   uint8_t payload[4 + sizeof text - 1];
   int32_t number = ENOBUFS;
@@ -70,15 +71,16 @@ static void detach(struct client *client) {
   client_send(client, FRAME_DETACHED, 0, payload, sizeof payload);
 }
 
-void client_output(struct client *client, uint8_t stream, const uint8_t *bytes, uint32_t count, int last) {
+int client_output(struct client *client, uint8_t stream, const uint8_t *bytes, uint32_t count, int last) {
   uint8_t header[FRAME_HEADER + 1];
-  if (client->leaving) return;
+  if (client->leaving) return 0;
   uint32_t most = last ? QUEUE_SIZE - EVENTS_ROOM : OUTPUT_MAX;
-  if (queue_used(&client->queue) + sizeof header + count > most) return detach(client);
+  if (queue_used(&client->queue) + sizeof header + count > most) return -1;
   frame_header(header, FRAME_OUTPUT, 0, 1 + count);
   header[FRAME_HEADER] = stream;
   struct iovec part[] = {{header, sizeof header}, {(void *)(uintptr_t)bytes, count}};
   send_parts(client, part, 2);
+  return 0;
 }
 
 int client_is_full(const struct client *client) {
@@ -93,6 +95,7 @@ void client_flush(struct client *client) {
     if (sent < 0 && errno == EAGAIN) return;
     if (sent < 0) return client_drop(client);
     queue_take(queue, (uint32_t)sent);
+    client->full_since = 0;
   }
   if (client->fd >= 0 && client->leaving) client_drop(client);
 }

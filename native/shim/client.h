@@ -26,6 +26,7 @@ struct client {
   int attached;
   uint32_t process, flags; /* attached: to what, ATTACH_* */
   int leaving;             /* closed as soon as it has taken what is in its queue */
+  uint64_t full_since;     /* monotonic ms: has been full since, and taken nothing; 0: it takes */
   int blocked;             /* the frame at the front of `input` is a STDIN that has not been taken whole */
   uint32_t stdin_done;     /* bytes of it that have */
   uint32_t exec;           /* EXEC_OWN: the number of the exec it has brought; EXEC_OWN itself when there is none */
@@ -41,10 +42,12 @@ void client_drop(struct client *client);
 void client_send(struct client *client, uint16_t type, uint16_t id, const void *payload, uint32_t size);
 void client_error(struct client *client, uint16_t id, int error, const char *text);
 /*
- * Sends output. A connection that has too much of it waiting is told that it is detached, and closed once it has
- * taken the rest. `last`: there is no more to come, and what is over the bound still has room.
+ * Sends output. 0, or -1 when so much of it waits already that it was not sent. `last`: there is no more to come, and
+ * what is over the bound still has room.
  */
-void client_output(struct client *client, uint8_t stream, const uint8_t *bytes, uint32_t count, int last);
+int client_output(struct client *client, uint8_t stream, const uint8_t *bytes, uint32_t count, int last);
+/* Tells it that it reads too slowly; it is closed once it has taken what is there. */
+void client_detach(struct client *client);
 /* Whether no more output should be made for it now. */
 int client_is_full(const struct client *client);
 /* Sends what waits, as far as the connection takes it. */

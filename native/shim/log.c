@@ -198,7 +198,7 @@ void log_bytes(struct log *log, struct log_stream *stream, const uint8_t *bytes,
 }
 
 void log_end(struct log *log, struct log_stream *stream, uint64_t time_ns) {
-  if (stream->used > 0) stage(log, stream->stream, 0, stream->line, stream->used, stream->line, 0, time_ns);
+  if (stream->used > 0) stage(log, stream->stream, LOG_OPEN, stream->line, stream->used, stream->line, 0, time_ns);
   stream->used = 0;
   log_flush(log);
 }

@@ -197,7 +197,7 @@ _Noreturn static void run(void) {
   static struct watch watch;
   for (;;) {
     look(&watch);
-    if (poll(watch.fds, watch.count, -1) < 0) continue;
+    if (poll(watch.fds, watch.count, attach_patience(&shim)) < 0) continue;
     int logged = 0;
     for (nfds_t i = 0; i < watch.count; i++) {
       if (!watch.fds[i].revents) continue;

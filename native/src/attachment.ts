@@ -1,7 +1,16 @@
 import { closeSync } from 'node:fs';
 import { ClusterError } from '@tessera/shared/errors';
 import { connectShim } from './container-calls.js';
-import { ATTACH, EXEC_OWN, FRAME_PAYLOAD_MAX, FRAMES, type Frame, STDIN_WINDOW } from './frames.js';
+import {
+  ATTACH,
+  EXEC_OWN,
+  FRAME_PAYLOAD_MAX,
+  FRAMES,
+  type Frame,
+  PATIENCE_SHIFT,
+  PATIENCE_UNIT_MS,
+  STDIN_WINDOW,
+} from './frames.js';
 import { lost, ShimConnection, shimError } from './shim-connection.js';
 import {
   decodeExecExit,
@@ -17,6 +26,8 @@ export interface AttachOptions {
   readonly stderr?: boolean;
   /** Output waits for this reader, as it would in a pipe; else a slow one is detached. */
   readonly wait?: boolean;
+  /** With `wait`: how long it may take nothing at all before the process goes on without it; absent: for ever. */
+  readonly patienceMs?: number;
   /** Begin with what the log does not have yet of an unfinished line. */
   readonly line?: boolean;
 }
@@ -29,6 +40,13 @@ export interface OutputChunk {
 /** Where the output of an attachment begins in the container's log: everything before is there. */
 export interface LogPosition {
   readonly nextRecord: bigint;
+}
+
+/** Where in the container's log the rest of its output is, for a reader that was detached. */
+export interface LogRest {
+  readonly record: number;
+  /** What of each stream, from that record on, it has been given already. */
+  readonly given: { readonly stdout: number; readonly stderr: number };
 }
 
 /** What became of an exec's start. */
@@ -46,13 +64,16 @@ const QUEUE_MAX = 256 * 1024;
 /**
  * A connection attached to one process of a container: its output as it comes, and its stdin.
  *
- * Iterated over at most once. The iteration ends with the process, and throws when the shim has detached a reader
- * that was too slow (`resourceExhausted`), or when the connection has ended without word (`unavailable`).
+ * Iterated over at most once. The iteration ends with the process, or before the rest of what a reader that was too
+ * slow finds in the log; it throws where there is no log (`resourceExhausted`), or when the connection has ended without
+ * word (`unavailable`).
  */
 export class Attachment implements AsyncIterable<OutputChunk> {
   readonly #connection: ShimConnection;
   readonly #chunks: OutputChunk[] = [];
   #queued = 0;
+  #takesAll = false;
+  #rest: LogRest | undefined;
   #wake: (() => void) | undefined;
   #error: Error | undefined;
   #isOver = false;
@@ -172,6 +193,17 @@ export class Attachment implements AsyncIterable<OutputChunk> {
     await this.#connection.ask(FRAMES.STDIN_CLOSE);
   }
 
+  /** Where the output goes on that a slow reader was not given; once the iteration is over. */
+  get rest(): LogRest | undefined {
+    return this.#rest;
+  }
+
+  /** The process has ended, and its shim waits for nobody long: takes what is there, which is bounded by its queue. */
+  takeAll(): void {
+    this.#takesAll = true;
+    this.#connection.resume();
+  }
+
   /** Detaches. The process goes on, its stdin stays open. */
   close(): void {
     this.#over(undefined);
@@ -223,8 +255,14 @@ export class Attachment implements AsyncIterable<OutputChunk> {
       case FRAMES.FAILED:
         this.#over(undefined);
         break;
+      case FRAMES.RESUME:
+        this.#rest = {
+          record: Number(payload.readBigUInt64LE(0)),
+          given: { stdout: payload.readUInt32LE(8), stderr: payload.readUInt32LE(12) },
+        };
+        break;
       case FRAMES.DETACHED:
-        this.#over(shimError(payload));
+        this.#over(this.#rest ? undefined : shimError(payload));
         break;
     }
   }
@@ -234,7 +272,7 @@ export class Attachment implements AsyncIterable<OutputChunk> {
     const bytes = payload.subarray(1);
     this.#chunks.push({ stream: payload[0] === ATTACH.STDERR ? 'stderr' : 'stdout', bytes });
     this.#queued += bytes.length;
-    if (this.#queued >= QUEUE_MAX) this.#connection.pause();
+    if (this.#queued >= QUEUE_MAX && !this.#takesAll) this.#connection.pause();
     this.#wakeUp();
   }
 
@@ -259,14 +297,16 @@ export class Attachment implements AsyncIterable<OutputChunk> {
   }
 }
 
-function attachPayload(process: number, { stdout, stderr, wait, line }: AttachOptions): Buffer {
+function attachPayload(process: number, options: AttachOptions): Buffer {
+  const { stdout, stderr, wait, line, patienceMs = 0 } = options;
+  const patience = Math.min(Math.ceil(patienceMs / PATIENCE_UNIT_MS), 0xffff);
   const payload = Buffer.alloc(8);
   payload.writeUInt32LE(process, 0);
   payload.writeUInt32LE(
     (stdout ? ATTACH.STDOUT : 0) |
       (stderr ? ATTACH.STDERR : 0) |
       (wait ? ATTACH.WAIT : 0) |
-      (line ? ATTACH.LINE : 0),
+      ((line ? ATTACH.LINE : 0) + patience * 2 ** PATIENCE_SHIFT),
     4,
   );
   return payload;

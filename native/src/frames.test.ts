@@ -9,6 +9,8 @@ import {
   FRAME_PAYLOAD_MAX,
   FRAMES,
   FrameDecoder,
+  PATIENCE_SHIFT,
+  PATIENCE_UNIT_MS,
   SHIM_PROTOCOL,
   SHIM_STATES,
   STAGES,
@@ -33,6 +35,8 @@ test('both sides have the same frames, stages and states', () => {
   expect(header).toContain(`#define EXEC_OWN 0x${EXEC_OWN.toString(16)}u`);
   expect(header).toContain(`#define STDIN_WINDOW ${STDIN_WINDOW}u`);
   expect(header).toContain(`#define EXECS_MAX ${EXECS_MAX}u`);
+  expect(header).toContain(`#define ATTACH_PATIENCE_SHIFT ${PATIENCE_SHIFT}u`);
+  expect(header).toContain(`#define ATTACH_PATIENCE_UNIT_MS ${PATIENCE_UNIT_MS}u`);
   for (const [name, number] of Object.entries(ATTACH))
     expect(header).toContain(`#define ATTACH_${name} ${number}u`);
   for (const [name, number] of Object.entries(SHIM_STATES))

@@ -30,6 +30,7 @@ export const FRAMES = {
   EXEC_FAILED: 74,
   EXEC_EXITED: 75,
   DETACHED: 76,
+  RESUME: 77,
 } as const;
 
 /** Where a start failed. */
@@ -61,6 +62,9 @@ export const STAGES = {
 export type Stage = keyof typeof STAGES;
 
 export const ATTACH = { STDOUT: 1, STDERR: 2, WAIT: 4, LINE: 8 } as const;
+/** Where in an attachment's flags its patience begins, and what it is counted in. */
+export const PATIENCE_SHIFT = 16;
+export const PATIENCE_UNIT_MS = 100;
 /** In place of a process's number: the exec that this connection has brought. */
 export const EXEC_OWN = 0xffffffff;
 /** STDIN frames that may be unanswered at once. */

@@ -19,6 +19,7 @@ const EVENTS = new Set<number>([
   FRAMES.EXEC_FAILED,
   FRAMES.EXEC_EXITED,
   FRAMES.DETACHED,
+  FRAMES.RESUME,
 ]);
 
 /** One connection to a shim: requests with their answers, and events. */

@@ -45,15 +45,17 @@ export interface AttachOrder {
   readonly history: boolean;
   /**
    * The container waits for this reader, as a program does for the reader of its pipe. Without it the container never
-   * waits, and a reader that is too slow is detached.
+   * waits, and a reader that is too slow is given the rest from the log.
    */
   readonly wait?: boolean;
+  /** With `wait`: the container goes on without a reader that has taken nothing at all for so long. */
+  readonly patienceMs?: number;
 }
 
 /**
  * A client's hold on the standard streams of a container or an exec. Iterated over once; that ends with the run it is
- * attached to, and throws ClusterError `resourceExhausted` when the reader was too slow and has been detached,
- * `unavailable` when the shim was lost.
+ * attached to, and throws ClusterError `resourceExhausted` when the reader was so slow that the log has lost what was to
+ * come next, `unavailable` when the shim was lost.
  */
 export interface AttachedClient extends AsyncIterable<OutputPiece> {
   /** Resolves when more may be written. @throws ClusterError when the container's stdin is closed */

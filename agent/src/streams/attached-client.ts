@@ -10,6 +10,8 @@ export interface ClientInput {
   /** Whether what it sends is for stdin. */
   readonly stdin: boolean;
   readonly resize: (size: TerminalSize) => Promise<void>;
+  /** Called whenever it has taken a piece of the output. */
+  readonly onTaken?: () => void;
 }
 
 /** Joins a side stream to the standard streams of a process. Resolves when the process's output has been sent. */
@@ -28,6 +30,7 @@ export async function joinClient(
       for (let at = 0; at < length; at += PIECE_BYTES) {
         const data = Buffer.from(buffer, byteOffset + at, Math.min(PIECE_BYTES, length - at));
         await stream.write({ $case: 'output', value: { stderr: piece.stream === 'stderr', data } });
+        input.onTaken?.();
       }
     }
   } finally {

@@ -1,7 +1,7 @@
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import { silentLogger, systemClock } from '@tessera/shared/env';
 import { ContainerPlacement, type ContainerState } from '@tessera/shared/model';
-import { aContainer } from '@tessera/shared/testing';
+import { aContainer, FakeClock } from '@tessera/shared/testing';
 import { TestAuthority } from '@tessera/shared/testing/certificates';
 import type { ContainerCallRequest, Frame, StreamRequest } from '@tessera/shared/wire';
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -27,6 +27,8 @@ let containers: Containers;
 let container: FakeRuntimeContainer;
 let streams: SideStreams;
 let states: ContainerState[];
+/** Of the streams alone. */
+let clock: FakeClock;
 beforeEach(async () => {
   manager = new FakeManager();
   await manager.listen(managerCredentials);
@@ -34,6 +36,7 @@ beforeEach(async () => {
   container = runtime.container(ID);
   const stored = new Map<string, StoredContainer>();
   states = [];
+  clock = new FakeClock();
   containers = new Containers({
     runtime,
     storage: {
@@ -59,7 +62,7 @@ beforeEach(async () => {
     logger: silentLogger,
     logs: { read: async function* () {} },
     images: { load: async () => [], remove: async () => {}, save: async function* () {} },
-    containers: new ContainerStreams({ containers, clock: systemClock, logger: silentLogger }),
+    containers: new ContainerStreams({ containers, clock, logger: silentLogger }),
   });
 });
 afterEach(async () => {
@@ -145,6 +148,34 @@ describe('attach', () => {
     await until(() => expect(container.clients.size).toBe(0));
     expect(client).toMatchObject({ input: '', isInputEnded: false });
     expect(container.life.kind).toBe('running');
+  });
+
+  test('a container waits for whoever has attached before its start, and for nobody else', async () => {
+    await assign('create');
+    await attach();
+    await until(() => expect(container.attachOrders).toHaveLength(1));
+    await assign('start');
+    manager.streams.length = 0;
+    await attach();
+    await until(() => expect(container.attachOrders).toHaveLength(2));
+    expect(container.attachOrders[0]).toMatchObject({ wait: true, patienceMs: 30_000 });
+    expect(container.attachOrders[1]).not.toHaveProperty('wait');
+  });
+
+  test('a client that takes nothing does not keep a container of --rm for ever', async () => {
+    await assign('create', { autoRemove: true });
+    const { stream, kinds } = await attach();
+    await until(() => expect(kinds()).toContain('ready'));
+    await assign('start', { autoRemove: true });
+    stream.pause();
+    const [client] = container.clients;
+    client!.output('x'.repeat(8_000_000));
+    container.exit(7);
+    await until(() => expect(states.at(-1)?.state).toBe('exited'));
+    await until(() => {
+      clock.advance(60_000);
+      expect(states.at(-1)?.state).toBe('removing');
+    });
   });
 
   test('holds a container of --rm until its client has been served, or has gone', async () => {
@@ -291,9 +322,15 @@ describe('what it uses', () => {
     await until(() => expect(once.kinds()).toEqual(['open', 'stats', 'end']));
     manager.streams.length = 0;
     const on = await stats(true);
-    await until(() => expect(on.kinds().filter((kind) => kind === 'stats').length).toBeGreaterThan(1));
+    await until(() => {
+      clock.advance(1_000);
+      expect(on.kinds().filter((kind) => kind === 'stats').length).toBeGreaterThan(1);
+    });
     container.exit(0);
-    await until(() => expect(on.kinds().at(-1)).toBe('end'));
+    await until(() => {
+      clock.advance(1_000);
+      expect(on.kinds().at(-1)).toBe('end');
+    });
   });
 
   test('top shows its processes', async () => {

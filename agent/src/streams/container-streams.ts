@@ -11,7 +11,7 @@ import {
   ExecState,
   type StreamRequest,
 } from '@tessera/shared/wire';
-import type { ContainerLoop, Containers, TerminalSize } from '../containers/index.js';
+import type { ContainerLoop, Containers, RuntimeContainer, TerminalSize } from '../containers/index.js';
 import { StartError } from '../executor/executor.js';
 import type { ExecRequest, ExecStatus } from '../executor/live-container.js';
 import { joinClient } from './attached-client.js';
@@ -24,6 +24,8 @@ type Result = NonNullable<ContainerCallResult['result']>;
 
 /** Between two readings of counters; Docker's. */
 const STATS_MS = 1_000;
+/** How long a container waits for a foreground client, and its removal for any, that takes nothing at all. */
+const PATIENCE_MS = 30_000;
 const SIGKILL = 9;
 const DONE: Result = { $case: 'done', value: {} };
 
@@ -68,11 +70,39 @@ export class ContainerStreams {
     const { containerId, stdin, stdout, stderr, logs } = request;
     const { runtime } = this.#containers.get(containerId);
     // A container of --rm stays until the client has been served to the end of its stream, or has gone.
-    stop.signal.addEventListener('abort', this.#containers.attach(containerId), { once: true });
-    const client = await runtime.attach({ stdout, stderr, history: logs });
+    const release = this.#containers.attach(containerId);
+    stop.signal.addEventListener('abort', release, { once: true });
+    // Who attaches before the start runs it in the foreground: its output is theirs as a pipe's is its reader's.
+    const isForeground = runtime.life.kind === 'created' || runtime.life.kind === 'exited';
+    const patience = isForeground ? { wait: true, patienceMs: PATIENCE_MS } : {};
+    const client = await runtime.attach({ stdout, stderr, history: logs, ...patience });
     await stream.write({ $case: 'ready', value: true });
-    const input = { stdin, resize: (size: { rows: number; columns: number }) => runtime.resize(size) };
+    let taken = 0;
+    void this.#releaseWhenStalled(runtime, () => taken, release, stop.signal);
+    const input = {
+      stdin,
+      resize: (size: TerminalSize) => runtime.resize(size),
+      onTaken: () => {
+        taken++;
+      },
+    };
     await joinClient(client, stream, input, stop, this.options.logger);
+  }
+
+  /** Whoever takes nothing of what an ended container left does not keep it here for ever. */
+  async #releaseWhenStalled(
+    runtime: RuntimeContainer,
+    taken: () => number,
+    release: () => void,
+    signal: AbortSignal,
+  ): Promise<void> {
+    let before: number | undefined;
+    while (!signal.aborted) {
+      await delay(this.options.clock, PATIENCE_MS, signal).catch(() => undefined);
+      const now = runtime.life.kind === 'exited' ? taken() : undefined;
+      if (now !== undefined && now === before) return release();
+      before = now;
+    }
   }
 
   /** Its end is known, and can be asked for, before the stream ends. */
@@ -99,7 +129,7 @@ export class ContainerStreams {
     if (!client) return;
     const input = {
       stdin: request.stdin,
-      resize: (size: { rows: number; columns: number }) => exec.resize(size),
+      resize: (size: TerminalSize) => exec.resize(size),
     };
     await joinClient(client, stream, input, stop, this.options.logger);
     await exec.wait(stop.signal);

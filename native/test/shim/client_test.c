@@ -65,7 +65,7 @@ static void send_output(uint32_t pieces, uint32_t size, int last) {
   next = 0;
   for (uint32_t i = 0; i < pieces && client.fd >= 0; i++) {
     for (uint32_t at = 0; at < size; at++) piece[at] = next++;
-    client_output(&client, 1, piece, size, last);
+    if (client_output(&client, 1, piece, size, last)) client_detach(&client);
   }
 }
 

@@ -68,7 +68,7 @@ static void test_lines(void) {
   const char *lines[] = {"one", "error", "two", "", "last"};
   for (int i = 0; i < 5; i++) {
     const uint8_t *payload = next(bytes, &at, &record);
-    CHECK(record.magic == LOG_MAGIC && record.flags == 0 && record.stream == (i == 1 ? LOG_STDERR : LOG_STDOUT));
+    CHECK(record.magic == LOG_MAGIC && record.flags == (i == 4 ? LOG_OPEN : 0) && record.stream == (i == 1 ? LOG_STDERR : LOG_STDOUT));
     CHECK(record.length == strlen(lines[i]) && !memcmp(payload, lines[i], record.length));
   }
   CHECK(at == size && record.time_ns == 13 && logs.next == 5);

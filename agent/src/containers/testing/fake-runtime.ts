@@ -12,6 +12,7 @@ import type {
 import { Condition } from '../../task/condition.js';
 import type {
   AttachedClient,
+  AttachOrder,
   ContainerLife,
   ContainerRuntime,
   OutputPiece,
@@ -61,6 +62,7 @@ export class FakeRuntimeContainer implements RuntimeContainer {
   readonly facts = { networks: [], ports: [] };
   readonly stopSignal = 15;
   readonly clients = new Set<FakeClient>();
+  readonly attachOrders: AttachOrder[] = [];
   readonly #execs = new Map<string, FakeExec>();
   readings = 0;
   /** What was asked of it, in order. */
@@ -128,7 +130,8 @@ export class FakeRuntimeContainer implements RuntimeContainer {
     this.calls.push('update');
   }
 
-  async attach(): Promise<FakeClient> {
+  async attach(order: AttachOrder): Promise<FakeClient> {
+    this.attachOrders.push(order);
     const client = new FakeClient(this.clients);
     this.clients.add(client);
     return client;

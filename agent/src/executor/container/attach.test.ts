@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { delay, systemClock } from '@tessera/shared/env';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openRig, type Rig, readAll, readLog } from './testing/rig.js';
@@ -157,6 +158,54 @@ test('a container never waits for a reader that did not ask for it', async () =>
   expect(await container.exit()).toMatchObject({ exitCode: 0 });
   expect(readLog(`${rig.options.dataDir}/containers/${container.id}`).stderr).toBe('finished\n');
   slow.close();
+  await container.remove();
+});
+
+test('what a reader is too slow for it finds in the log, byte for byte, when all is over too', async () => {
+  const size = 12_000_001;
+  const container = await rig.create(['sh', '-c', `yes 0123456789abcde | head -c ${size}; echo err >&2`]);
+  const slow = await container.attach();
+  await container.start();
+  await container.exit();
+  const { stdout, stderr } = await readAll(slow);
+
+  expect({ size: stdout.length, stderr }).toEqual({ size, stderr: 'err\n' });
+  expect(stdout === '0123456789abcde\n'.repeat(size / 16 + 1).slice(0, size)).toBe(true);
+  await container.remove();
+});
+
+test('a reader that was too slow catches up with what runs, in the middle of a line, and its input still arrives', async () => {
+  const size = 5_000_000;
+  const container = await rig.create(
+    [
+      'sh',
+      '-c',
+      `yes 0123456789abcde | head -c ${size}; touch /written; printf 'go on? '; read a; echo "$a it is"`,
+    ],
+    { openStdin: true },
+  );
+  const streams = await container.attach();
+  await container.start();
+  const written = `${rig.options.dataDir}/containers/${container.id}/upper/written`;
+  await expect.poll(() => existsSync(written), { timeout: 20_000 }).toBe(true);
+  const output = await readAll(streams, ({ stdout }) => {
+    if (stdout.endsWith('go on? ')) void streams.write(Buffer.from('yes\n'));
+    return false;
+  });
+
+  expect(output.stdout.length).toBe(size + 'go on? yes it is\n'.length);
+  expect(output.stdout.slice(size)).toBe('go on? yes it is\n');
+  await container.remove();
+});
+
+test('a container that waits for its reader loses its patience with one that takes nothing, which loses nothing', async () => {
+  const size = 12_000_000;
+  const container = await rig.create(['sh', '-c', `yes 0123456789abcde | head -c ${size}`]);
+  const stalled = await container.attach({ wait: true, patienceMs: 300 });
+  await container.start();
+
+  expect(await container.exit()).toMatchObject({ exitCode: 0 });
+  expect((await readAll(stalled)).stdout.length).toBe(size);
   await container.remove();
 });
 

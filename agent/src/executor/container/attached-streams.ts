@@ -1,15 +1,16 @@
-import { Attachment, type LogPosition } from '@tessera/native';
+import { Attachment, type AttachOptions, type LogPosition } from '@tessera/native';
+import { ClusterError } from '@tessera/shared/errors';
 import type { AttachedClient, AttachOrder, OutputPiece } from '../../containers/runtime.js';
 import type { Container } from './container.js';
 import type { ContainerRecord } from './container-record.js';
-import { LogCursor } from './logs/log-cursor.js';
+import { LogOutput, type LogPlace } from './logs/log-output.js';
 
-/** An attachment, and where in the log its output begins. */
+/** A connection to a run, and where in the log its output begins. */
 export interface Connected {
   readonly attachment: Attachment;
   readonly position: LogPosition;
-  /** The container's log, to begin with it. */
-  readonly logDir?: string | undefined;
+  /** Of an attachment to the container itself. */
+  readonly run?: { readonly container: Container; readonly order: AttachOrder };
 }
 
 export interface StreamOptions {
@@ -30,10 +31,16 @@ export const streamOptions = (
 });
 
 /** Attaches to a run whose shim listens. */
-export async function connect({ runDir, dataDir }: Container, order: AttachOrder): Promise<Connected> {
-  const { stdout, stderr, history, wait = false } = order;
-  const connected = await Attachment.open(runDir, 0, { stdout, stderr, wait, line: history });
-  return { ...connected, logDir: history ? `${dataDir}/log` : undefined };
+export async function connect(
+  container: Container,
+  order: AttachOrder,
+  line = order.history,
+): Promise<Connected> {
+  const { stdout, stderr, wait = false, patienceMs } = order;
+  const options: AttachOptions = { stdout, stderr, wait, line, ...(patienceMs ? { patienceMs } : {}) };
+  const connected = await Attachment.open(container.runDir, 0, options);
+  container.serveAtEnd(connected.attachment);
+  return { ...connected, run: { container, order } };
 }
 
 /** Attaches to a run that has not begun, between its shim's first word and its command. */
@@ -59,6 +66,7 @@ export function attachAtStart(
 /** The streams of a process that is, or will be, attached to. */
 export class ProcessStreams implements AttachedClient {
   readonly #closing = new AbortController();
+  #input: Promise<Attachment | undefined> | undefined;
 
   /** @param connected undefined: the process will never run */
   constructor(
@@ -69,51 +77,86 @@ export class ProcessStreams implements AttachedClient {
   }
 
   async write(bytes: Uint8Array): Promise<void> {
-    await (await this.connected)?.attachment.write(bytes);
+    await (await this.#stdin())?.write(bytes);
   }
 
   async endInput(): Promise<void> {
-    if (this.options.closesInput) await (await this.connected)?.attachment.closeInput();
+    if (this.options.closesInput) await (await this.#stdin())?.closeInput();
   }
 
   close(): void {
     this.#closing.abort();
-    void this.connected.then(
-      (connected) => connected?.attachment.close(),
-      () => {},
-    );
+    for (const attachment of [this.connected.then((connected) => connected?.attachment), this.#input])
+      void attachment?.then(
+        (open) => open?.close(),
+        () => {},
+      );
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<OutputPiece> {
     const { signal } = this.#closing;
-    const connected = await Promise.race([this.connected, aborted(signal)]);
-    if (!connected || signal.aborted) return;
+    let connected = await Promise.race([this.connected, aborted(signal)]);
+    let log = connected?.run?.order.history ? logOf(connected.run) : undefined;
     try {
-      if (connected.logDir !== undefined) yield* this.#history(connected.logDir, connected.position);
-      yield* connected.attachment;
+      while (connected && !signal.aborted) {
+        if (log) yield* this.#wanted(log.read(Number(connected.position.nextRecord)));
+        yield* live(connected.attachment, log);
+        const { run, attachment }: Connected = connected;
+        if (!run || !attachment.rest || signal.aborted) return;
+        await log?.close();
+        log = logOf(run, attachment.rest);
+        // Before it attaches anew: what is attached fills up while the log is read.
+        yield* this.#wanted(log.read());
+        connected = await reconnect(run);
+        if (!connected) yield* this.#wanted(log.read());
+      }
     } finally {
-      connected.attachment.close();
+      connected?.attachment.close();
+      await log?.close();
     }
   }
 
-  /** Everything before the attachment's own first byte, lines with their ends. */
-  async *#history(logDir: string, { nextRecord }: LogPosition): AsyncGenerator<OutputPiece> {
-    const cursor = new LogCursor(logDir);
-    try {
-      for (let records = await cursor.read(); records.length > 0; records = await cursor.read()) {
-        for (const { number, stderr, partial, line } of records) {
-          if (number >= nextRecord) return;
-          if (!(stderr ? this.options.stderr : this.options.stdout)) continue;
-          yield {
-            stream: stderr ? 'stderr' : 'stdout',
-            bytes: partial ? line : Buffer.concat([line, NEWLINE]),
-          };
-        }
-      }
-    } finally {
-      await cursor.close();
+  async *#wanted(pieces: AsyncGenerator<OutputPiece>): AsyncGenerator<OutputPiece> {
+    for await (const piece of pieces) {
+      if (this.#closing.signal.aborted) return;
+      if (this.options[piece.stream]) yield piece;
     }
   }
+
+  /** Of a container: a connection of its own, which stays when one is detached that is slow to read. */
+  #stdin(): Promise<Attachment | undefined> {
+    this.#input ??= this.connected.then(async (connected) => {
+      if (!connected?.run) return connected?.attachment;
+      const { attachment } = await Attachment.open(connected.run.container.runDir, 0, {});
+      if (this.#closing.signal.aborted) attachment.close();
+      return attachment;
+    });
+    return this.#input;
+  }
+}
+
+const logOf = ({ container }: NonNullable<Connected['run']>, from?: LogPlace): LogOutput =>
+  new LogOutput(`${container.dataDir}/log`, from);
+
+async function* live(attachment: Attachment, log: LogOutput | undefined): AsyncGenerator<OutputPiece> {
+  for await (const piece of attachment)
+    if (log) yield* log.fresh(piece);
+    else yield piece;
+}
+
+/** Attaches again, in the middle of a line too. Undefined: it has ended, and its log is complete. */
+async function reconnect({
+  container,
+  order,
+}: NonNullable<Connected['run']>): Promise<Connected | undefined> {
+  try {
+    if (container.life.kind === 'running') return await connect(container, order, true);
+  } catch (error) {
+    // Else its shim has just gone, and the word of it is on its way.
+    if (error instanceof ClusterError && error.kind === 'resourceExhausted') throw error;
+  }
+  await container.ended;
+  return undefined;
 }
 
 const aborted = (signal: AbortSignal): Promise<undefined> =>
@@ -121,5 +164,3 @@ const aborted = (signal: AbortSignal): Promise<undefined> =>
     if (signal.aborted) resolve(undefined);
     else signal.addEventListener('abort', () => resolve(undefined), { once: true });
   });
-
-const NEWLINE = Buffer.from('\n');

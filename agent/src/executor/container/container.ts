@@ -1,4 +1,4 @@
-import { clear, Shim, type ShimExit } from '@tessera/native';
+import { type Attachment, clear, Shim, type ShimExit } from '@tessera/native';
 import type { Clock, Logger } from '@tessera/shared/env';
 import { ClusterError } from '@tessera/shared/errors';
 import type { ExitStatus } from '../executor.js';
@@ -48,6 +48,7 @@ export class Container {
   readonly closed: Promise<void>;
   isClosed = false;
   readonly execs: ContainerExecs;
+  readonly #attachments = new Set<Attachment>();
   /** What is done between the shim's first word and the command: attaching, the terminal's size. */
   readonly #beforeGo: ((shim: Shim | undefined) => Promise<void>)[] = [];
 
@@ -132,6 +133,13 @@ export class Container {
   /** Does something before the command can run; with undefined when it will not. */
   beforeGo(work: (shim: Shim | undefined) => Promise<void>): void {
     this.#beforeGo.push(work);
+  }
+
+  /** Its shim waits for nobody long once it has ended: what it still holds for an attachment is taken then. */
+  serveAtEnd(attachment: Attachment): void {
+    if (this.#life.kind === 'ended') attachment.takeAll();
+    this.#attachments.add(attachment);
+    void attachment.ended.then(() => this.#attachments.delete(attachment));
   }
 
   async #prepareGo(shim: Shim | undefined): Promise<void> {
@@ -268,6 +276,7 @@ export class Container {
   #end(status: ExitStatus, startedAtMs: number): void {
     this.#life = { kind: 'ended', status, startedAtMs };
     this.execs.end();
+    for (const attachment of this.#attachments) attachment.takeAll();
     this.#settleEnd(status);
     this.#close();
   }

@@ -7,6 +7,7 @@ const MAGIC = 0x4754;
 const STDERR = 2;
 const PARTIAL = 1;
 const GAP = 2;
+const OPEN = 4;
 const CHUNK = 128 * 1024;
 /** A record is at most one piece of 16 KiB; more means that this is no record. */
 const LENGTH_MAX = 16_384;
@@ -16,6 +17,8 @@ export interface StoredRecord {
   readonly number: number;
   readonly stderr: boolean;
   readonly partial: boolean;
+  /** The stream ended behind it, without a newline. */
+  readonly open: boolean;
   readonly timeNs: bigint;
   readonly line: Buffer;
   /** Records lost before this one: to rotation, or to a full disk. */
@@ -102,6 +105,7 @@ export class LogCursor {
       number,
       stderr: bytes[2] === STDERR,
       partial: (flags & PARTIAL) !== 0,
+      open: (flags & OPEN) !== 0,
       timeNs: bytes.readBigUInt64LE(8),
       line: Buffer.from(bytes.subarray(HEADER)),
       gap: this.#lost,

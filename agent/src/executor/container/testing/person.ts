@@ -1,7 +1,7 @@
 import { newHexId, systemRandom } from '@tessera/shared/env';
 import { Container, ContainerPlacement, type ContainerSpec } from '@tessera/shared/model';
 import type { ContainerAssignment } from '@tessera/shared/wire';
-import type { AttachedClient, TerminalSize } from '../../../containers/runtime.js';
+import type { AttachedClient, AttachOrder, TerminalSize } from '../../../containers/runtime.js';
 import type { ExitStatus } from '../../executor.js';
 import type { Exec, ExecRequest } from '../../live-container.js';
 import type { ContainerExecutor } from '../container-executor.js';
@@ -71,7 +71,9 @@ export class PersonContainer {
   }
 
   /** Both streams, as they come from now on. */
-  attach(options: { readonly history?: boolean; readonly wait?: boolean } = {}): Promise<AttachedClient> {
+  attach(
+    options: Partial<Pick<AttachOrder, 'history' | 'wait' | 'patienceMs'>> = {},
+  ): Promise<AttachedClient> {
     return this.live.attach({ stdout: true, stderr: true, history: false, ...options });
   }
 
