@@ -27,6 +27,8 @@ export interface ContainerLoopOptions {
   readonly onState: (state: ContainerState) => void;
   /** Whether clients are attached, or still to be served what it wrote last. */
   readonly isAttached: () => boolean;
+  /** Whether a manager has told this agent, since it began, what is assigned to its node. */
+  readonly isConfirmed: () => boolean;
 }
 
 /** Takes one container from where it is towards where it is wanted: one step at a time, each planned anew. */
@@ -142,6 +144,7 @@ export class ContainerLoop {
       assigned: this.#assigned,
       life: this.runtime.life,
       nowMs: this.options.clock.now(),
+      isConfirmed: this.options.isConfirmed(),
       isSettled: this.#acknowledged >= state.sequence && !this.options.isAttached(),
     };
   }
@@ -199,6 +202,7 @@ export class ContainerLoop {
     const refusal: Refusal = { kind: refusalKind(error), message: errorText(error) };
     switch (step.kind) {
       case 'create':
+        if (this.#stored.memory.arriving) return this.#notArrived(refusal, signal);
         if (isTemporary(error) && clock.monotonic() < (this.#createUntilMs ?? 0)) return this.#retry(signal);
         this.#createUntilMs = undefined;
         return this.#answer(refusal);
@@ -220,6 +224,16 @@ export class ContainerLoop {
         logger.error({ error, step: step.kind }, 'a step of a container failed; trying again');
         return this.#retry(signal);
     }
+  }
+
+  /** Nobody waits for it, and there is no node that it could go back to. */
+  #notArrived({ message }: Refusal, signal: AbortSignal): Promise<void> {
+    const { state } = this.#stored;
+    if (state.error !== message) {
+      this.options.logger.warn({ reason: message }, 'a container from a lost node cannot be made here yet');
+      this.#advance({ ...this.#stored, state: { ...state, error: message } });
+    }
+    return this.#retry(signal);
   }
 
   async #retry(signal: AbortSignal): Promise<void> {

@@ -64,6 +64,9 @@ function setUp() {
 }
 
 interface Asked {
+  readonly epoch?: number;
+  readonly former?: Partial<ContainerState>;
+  readonly reschedule?: boolean;
   readonly verb?: ContainerTarget_Verb;
   readonly generation?: number;
   readonly restart?: ContainerRestartPolicy_Name;
@@ -82,8 +85,15 @@ function assigned(asked: Asked = {}): Map<string, ContainerAssignment> {
     host: { restart: { name: restart, maxRetries }, autoRemove: asked.autoRemove ?? false },
     target: { verb, generation, stopTimeoutMs },
     removing: asked.removing ?? false,
+    rescheduleOnNodeFailure: asked.reschedule ?? false,
   } as never);
-  const placement = ContainerPlacement.create({ containerId: 'c1', nodeId: 'node-1' });
+  const { epoch = 1, former } = asked;
+  const placement = ContainerPlacement.fromPartial({
+    containerId: 'c1',
+    nodeId: 'node-1',
+    epoch,
+    ...(former && { former: former as ContainerState }),
+  });
   return new Map([['c1', { container, placement }]]);
 }
 
@@ -98,6 +108,112 @@ async function started(asked: Asked = {}) {
   rig.clock.advance(50);
   return { ...rig, agent, container: rig.runtime.container('c1') };
 }
+
+describe('a container that moves', () => {
+  const ranThere: Partial<ContainerState> = {
+    containerId: 'c1',
+    nodeId: 'node-9',
+    state: 'running',
+    generation: 2,
+    starts: 1,
+    exits: 0,
+    pid: 77,
+    sequence: 5,
+    epoch: 1,
+  };
+  const start = { verb: 'start', generation: 2, reschedule: true } as const;
+
+  test('what ran on its lost node has ended with it, and runs again here; nothing is answered twice', async () => {
+    const { newAgent, reported, runtime } = setUp();
+
+    newAgent().apply(assigned({ ...start, epoch: 2, former: ranThere }));
+    await settle();
+
+    expect(runtime.container('c1').calls).toEqual(['create', 'start']);
+    expect(reported.at(-1)).toMatchObject({
+      state: 'running',
+      nodeId: 'node-1',
+      epoch: 2,
+      generation: 2,
+      starts: 2,
+      exits: 1,
+      error: '',
+    });
+    expect(reported.every(({ generation, sequence }) => generation === 2 && sequence > 5)).toBe(true);
+  });
+
+  test('one that was stopped is made here and stays stopped, with its exit code', async () => {
+    const { newAgent, runtime, storage } = setUp();
+    const former = { ...ranThere, state: 'exited', exits: 1, exitCode: 3 } as const;
+
+    newAgent().apply(assigned({ ...start, epoch: 2, former }));
+    await settle();
+
+    expect(runtime.container('c1').calls).toEqual(['create']);
+    expect(storage.stored.get('c1')?.state).toMatchObject({ state: 'exited', exitCode: 3, starts: 1 });
+  });
+
+  test('one that cannot be made yet says why, and is tried until it can', async () => {
+    const { newAgent, runtime, reported, clock } = setUp();
+    runtime.behaviour = {
+      create: async () => {
+        throw new ClusterError('notFound', 'no node has the image');
+      },
+    };
+    newAgent().apply(assigned({ ...start, epoch: 2, former: ranThere }));
+    await settle();
+    expect(reported.at(-1)).toMatchObject({ state: 'restarting', error: 'no node has the image' });
+
+    runtime.behaviour = {};
+    await clock.advanceAsync(20_000);
+
+    expect(reported.at(-1)).toMatchObject({ state: 'running', error: '' });
+  });
+
+  test('the copy of a former life is removed before its container is made anew', async () => {
+    const { agent, container, last } = await started({ reschedule: true });
+    const former = { ...ranThere, starts: 2, exits: 1 };
+
+    agent.apply(assigned({ ...start, epoch: 3, former }));
+    await settle();
+
+    const { calls } = container;
+    expect(calls.slice(calls.indexOf('remove'))).toEqual(['remove', 'create', 'start']);
+    expect(last()).toMatchObject({ state: 'running', epoch: 3, starts: 3, exits: 2 });
+  });
+
+  test('after a boot nothing starts that may run elsewhere, until a manager has said that it does not', async () => {
+    const rig = await started({ reschedule: true, restart: 'always' });
+    const starts = () => rig.container.calls.filter((call) => call === 'start').length;
+    await rig.agent.close();
+    rig.runtime.reboot();
+    const next = rig.newAgent();
+    next.recover();
+    await rig.clock.advanceAsync(60_000);
+    expect(starts()).toBe(1);
+
+    next.apply(assigned({ ...start, restart: 'always' }));
+    await rig.clock.advanceAsync(1_000);
+
+    expect(starts()).toBe(2);
+  });
+
+  test('the returning node removes its old copy, which was never started again', async () => {
+    const rig = await started({ reschedule: true, restart: 'always' });
+    await rig.agent.close();
+    rig.runtime.reboot();
+    const next = rig.newAgent();
+    next.recover();
+    await rig.clock.advanceAsync(1_000);
+
+    next.apply(new Map());
+    await rig.clock.advanceAsync(1_000);
+
+    expect(rig.container.calls.slice(-1)).toEqual(['remove']);
+    expect(rig.container.calls.filter((call) => call === 'start')).toHaveLength(1);
+    expect(rig.storage.stored.size).toBe(0);
+  });
+});
 
 describe('verbs', () => {
   test('a container is created, started, and ends; each is reported, numbered, with what it answers', async () => {

@@ -34,6 +34,7 @@ export class Containers {
   readonly #starts = new Semaphore(STARTS_AT_ONCE);
   #assigned: ReadonlyMap<string, ContainerAssignment> = new Map();
   #closed = false;
+  #isConfirmed = false;
 
   constructor(private readonly options: ContainersOptions) {}
 
@@ -61,13 +62,17 @@ export class Containers {
   apply(assigned: ReadonlyMap<string, ContainerAssignment>): void {
     if (this.#closed) return;
     this.#assigned = assigned;
-    for (const id of this.#loops.keys()) if (!assigned.has(id) && !this.#leaving.has(id)) this.#dismiss(id);
+    for (const [id, loop] of this.#loops)
+      if (!this.#leaving.has(id) && !isSameLife(loop.assignment, assigned.get(id))) this.#dismiss(id);
     for (const [id, assignment] of assigned) {
       if (this.#leaving.has(id)) continue;
       const loop = this.#loops.get(id);
       if (loop) loop.update(assignment);
       else this.#accept(id, assignment);
     }
+    if (this.#isConfirmed) return;
+    this.#isConfirmed = true;
+    for (const loop of this.#loops.values()) loop.wake();
   }
 
   /** The latest state of every container here: what a new session begins with. */
@@ -115,8 +120,8 @@ export class Containers {
   }
 
   #accept(id: string, assignment: ContainerAssignment): void {
-    const { storage, runtime } = this.options;
-    storage.put(id, { assignment, ...firstProgress(assignment, runtime.bootId) });
+    const { storage, runtime, clock } = this.options;
+    storage.put(id, { assignment, ...firstProgress(assignment, runtime.bootId, clock.now()) });
     this.#start(id);
   }
 
@@ -132,6 +137,7 @@ export class Containers {
         if (!this.#leaving.has(id)) reporter.reportContainer(state);
       },
       isAttached: () => this.#attached.has(id),
+      isConfirmed: () => this.#isConfirmed,
     });
     this.#loops.set(id, loop);
   }
@@ -152,3 +158,7 @@ export class Containers {
     this.#leaving.set(id, gone);
   }
 }
+
+/** Still here, and not one that went to another node and came back meanwhile, of which nothing here is left. */
+const isSameLife = (here: ContainerAssignment, assigned: ContainerAssignment | undefined): boolean =>
+  assigned !== undefined && here.placement?.epoch === assigned.placement?.epoch;

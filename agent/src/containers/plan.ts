@@ -13,6 +13,8 @@ export interface View extends StoredContainer {
   readonly nowMs: number;
   /** A manager has acknowledged the latest state, and nobody is attached any more. */
   readonly isSettled: boolean;
+  /** A manager has said so in this life of the agent: what may run on another node by now is not started before. */
+  readonly isConfirmed: boolean;
 }
 
 /** Why a generation was answered with something else than "done". */
@@ -64,6 +66,8 @@ export function plan(view: View): Step {
     return { kind: 'noteStart' };
   if (!isUp(life) && state.starts > state.exits) return { kind: 'noteExit' };
 
+  if (container.rescheduleOnNodeFailure && !view.isConfirmed) return WAIT;
+  if (life.kind === 'none' && memory.arriving) return { kind: 'create' };
   const target = container.target;
   if (target && target.generation > state.generation) return answering(view, target);
   if (memory.restartAtMs === undefined) return mayRetire(view) ? { kind: 'retire' } : WAIT;

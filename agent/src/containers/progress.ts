@@ -16,15 +16,35 @@ export interface Progress {
 }
 
 /** Of a container that has just been assigned. */
-export function firstProgress(assignment: ContainerAssignment, bootId: string): Progress {
-  const { container, placement } = assignment;
+export function firstProgress(
+  { container, placement }: ContainerAssignment,
+  bootId: string,
+  nowMs: number,
+): Progress {
+  const place = { nodeId: placement?.nodeId ?? '', epoch: placement?.epoch ?? 0 };
+  const memory = { stoppedByUser: false, staysDown: false, backoffMs: 0, bootId, removed: false };
+  const former = placement?.former;
+  if (former) return movedHere({ ...former, ...place }, memory, nowMs);
   return {
-    state: StateMessage.create({
-      containerId: container!.id,
-      nodeId: placement?.nodeId ?? '',
-      state: 'created',
-    }),
-    memory: { stoppedByUser: false, staysDown: false, backoffMs: 0, bootId, removed: false },
+    state: StateMessage.create({ containerId: container!.id, state: 'created', ...place }),
+    memory,
+  };
+}
+
+/** What ran on the node that was lost ended with it, and runs again here; all else is as it was there. */
+function movedHere(former: ContainerState, memory: ContainerMemory, nowMs: number): Progress {
+  const { starts, exits } = former;
+  const here = { ...former, pid: 0, localNetworks: [], ports: [], events: [], health: undefined };
+  const arriving = { ...memory, arriving: true };
+  const hasRun = starts > 0;
+  if (starts === exits && former.state !== 'restarting')
+    return { state: { ...here, state: hasRun ? 'exited' : 'created' }, memory: arriving };
+  const isLost = starts > exits;
+  const sequence = nextSequence(former, nowMs);
+  const ended = { exits: starts, exitCode: 255, error: 'its node was lost', finishedAtMs: nowMs };
+  return {
+    state: { ...here, state: 'restarting', sequence, ...(isLost && ended) },
+    memory: { ...arriving, restartAtMs: nowMs },
   };
 }
 

@@ -19,6 +19,8 @@ export interface ContainerMemory {
   readonly bootId: string;
   /** Everything of it is gone from this host, and it is not to be made again. */
   readonly removed: boolean;
+  /** It came from another node: it is made here though nobody asks for that, and tried again until it is. */
+  readonly arriving?: boolean;
 }
 
 /** A container of this node, as last assigned, and where it has come to. */
@@ -48,6 +50,7 @@ const memorySchema = z.object({
   restartAtMs: z.number().optional(),
   bootId: z.string(),
   removed: z.boolean(),
+  arriving: z.boolean().optional(),
 });
 
 const progressSchema = z.object({ id: z.string(), state: z.unknown(), memory: memorySchema });

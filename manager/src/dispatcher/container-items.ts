@@ -37,7 +37,8 @@ export function containerEndpoint(view: View, containerId: string, networkId: st
   const attachment = placement?.networks.find((one) => one.networkId === networkId && one.addr !== '');
   if (!container || !placement || !attachment || !containerNetworks(view, placement).includes(networkId))
     return undefined;
-  const state = view.containerStates.get(containerId)?.state;
+  const { state, epoch } = view.containerStates.get(containerId) ?? {};
+  const isUp = epoch === placement.epoch && (state === 'running' || state === 'paused');
   const value: Endpoint = {
     taskId: containerId,
     networkId,
@@ -48,7 +49,7 @@ export function containerEndpoint(view: View, containerId: string, networkId: st
     serviceId: '',
     serviceName: '',
     aliases: [...new Set([container.name, containerId.slice(0, ID_LENGTH_SHORT), ...attachment.aliases])],
-    state: state === 'running' || state === 'paused' ? 'ready' : 'starting',
+    state: isUp ? 'ready' : 'starting',
     slot: 0,
   };
   return { $case: 'endpoint', value };

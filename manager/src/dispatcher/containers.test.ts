@@ -125,6 +125,20 @@ test('a node cannot speak of a container that is not its own, nor of one that is
   expect(owner.acked).toEqual([]);
 });
 
+test('what a node says of a container of a former life is not heard once it is back there', async () => {
+  const { owner, store, tick } = await withContainer();
+  await store.update((tx) =>
+    tx.put('containerPlacements', { ...tx.containerPlacements.get('c1')!, epoch: 3 }),
+  );
+
+  owner.reportContainers({ containerId: 'c1', state: 'running', epoch: 1, sequence: 9 });
+  owner.reportContainers({ containerId: 'c1', state: 'created', epoch: 3, sequence: 2 });
+  await tick();
+
+  expect(store.view().containerStates.get('c1')).toMatchObject({ state: 'created', epoch: 3 });
+  expect(owner.acked).toEqual([1, 2]);
+});
+
 test('a state that meets the deletion of its container leaves nothing behind', async () => {
   const { store, owner, tick } = await withContainer();
 

@@ -150,7 +150,9 @@ export class StatusWriter {
   #writeContainer(tx: Transaction, session: Session, state: ContainerState): Outcome {
     const { containerId } = state;
     if (!tx.containers.get(containerId)) return 'refused';
-    if (tx.containerPlacements.get(containerId)?.nodeId !== session.nodeId) return 'refused';
+    const placement = tx.containerPlacements.get(containerId);
+    // One that has moved away, and back, says nothing of what it is now.
+    if (placement?.nodeId !== session.nodeId || placement.epoch !== state.epoch) return 'refused';
     if (state.sequence <= (tx.containerStates.get(containerId)?.sequence ?? 0)) return 'refused';
     tx.require('sessions', session.nodeId);
     // A container that is deleted meanwhile must not leave a state behind.

@@ -33,9 +33,11 @@ export const hasAddresses = (container: Container, placement: ContainerPlacement
 export const needsAddresses = (container: Container, placement: ContainerPlacement | undefined): boolean =>
   !container.removing && !isDecided(placement) && !hasAddresses(container, placement);
 
-/** It waits for the scheduler. */
+/** It waits for the scheduler: for its first node, or for another one. */
 export const needsNode = (container: Container, placement: ContainerPlacement | undefined): boolean =>
-  !container.removing && !isDecided(placement) && hasAddresses(container, placement);
+  !container.removing &&
+  (!isDecided(placement) || placement?.moving === true) &&
+  hasAddresses(container, placement);
 
 export const placementOf = (view: View, containerId: string): ContainerPlacement =>
   view.containerPlacements.get(containerId) ?? Placement.fromPartial({ containerId });
@@ -44,13 +46,14 @@ export const placementOf = (view: View, containerId: string): ContainerPlacement
  * A container as the scheduler's filters and scores see it: a task of no service. It reserves what its user
  * reserved; its limits are not fit, as with Docker.
  */
-export function asTask(container: Container, nodeId: string): Task {
+export function asTask(container: Container, nodeId: string, pendingReason = ''): Task {
   return Task.fromPartial({
     id: containerOwner(container.id),
     ...(container.meta ? { meta: container.meta } : {}),
     nodeId,
     state: nodeId ? 'assigned' : 'pending',
     desiredState: 'running',
+    pendingReason,
     spec: {
       ...(container.spec ? { container: container.spec } : {}),
       resources: {

@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events';
 import type { Clock, Logger, Random } from '@tessera/shared/env';
 import { allocatorLoop } from '../allocator/index.js';
 import {
+  containerMoverLoop,
   containerReaperLoop,
   imagePlacementLoop,
   orchestratorLoop,
@@ -41,6 +42,7 @@ export async function startLoops(
     schedulerLoop(store, clock),
     reaperLoop(store),
     containerReaperLoop(store, clock),
+    containerMoverLoop(store, clock),
     orphansLoop(store, clock),
     imagePlacementLoop(store),
   ].map((definition) => runLoop(definition, environment));

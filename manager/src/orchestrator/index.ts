@@ -1,3 +1,4 @@
+export { containerMoverLoop } from './containers/mover.js';
 export { containerReaperLoop } from './containers/reaper.js';
 export { orphansLoop } from './enforcer/orphans.js';
 export { imagePlacementLoop } from './images/placements.js';

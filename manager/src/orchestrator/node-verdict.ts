@@ -24,19 +24,24 @@ export class NodeJudge {
   ) {}
 
   of(task: Task): NodeVerdict {
-    if (!task.nodeId) return 'usable';
+    const presence = this.presenceOf(task.nodeId);
     const node = this.view.nodes.get(task.nodeId);
-    if (!node) return 'gone';
-    const status = this.view.nodeStatuses.get(node.id);
-    if (!isNodeUp(status)) {
-      // Not heard of yet: a node that has just joined.
-      if (!status) return 'usable';
-      if (this.pacing.released.has(node.id)) return 'down';
-      this.#sawSilent = true;
-      return 'silent';
-    }
+    const status = this.view.nodeStatuses.get(task.nodeId);
+    if (presence !== 'usable' || !node || !status) return presence;
     if (node.availability === 'drain') return 'drained';
     return isFit(this.view, task, node, status) ? 'usable' : 'unfit';
+  }
+
+  /** Whether the node is there at all, whatever is to run on it. */
+  presenceOf(nodeId: string): 'usable' | 'silent' | 'down' | 'gone' {
+    if (!nodeId) return 'usable';
+    if (!this.view.nodes.get(nodeId)) return 'gone';
+    const status = this.view.nodeStatuses.get(nodeId);
+    // Not heard of yet: a node that has just joined.
+    if (!status || isNodeUp(status)) return 'usable';
+    if (this.pacing.released.has(nodeId)) return 'down';
+    this.#sawSilent = true;
+    return 'silent';
   }
 
   /** When a node that held something back is released; undefined when none did. */

@@ -1,4 +1,6 @@
+import type { ContainerPlacement } from '@tessera/shared/model';
 import { needsNode, placementOf } from '../loops/containers.js';
+import { isNodeUp } from '../loops/facts.js';
 import type { Transaction } from '../store/view.js';
 import type { Placement } from './place.js';
 
@@ -15,7 +17,8 @@ export function takesMore(tx: Transaction, nodeId: string): boolean {
 }
 
 /**
- * Writes what was decided of a container, once: where it runs or why it cannot. Its user waits for either.
+ * Writes what was decided of a container, once: where it runs or why it cannot. Its user waits for either. One that is
+ * to move stays where it was until there is another node for it, and if that one is back first, for good.
  *
  * @returns whether anything was written
  */
@@ -30,10 +33,27 @@ export function applyContainerPlacement(
   if (decided.nodeId !== undefined && !takesMore(tx, decided.nodeId)) return false;
   // One that is deleted meanwhile must not leave a placement behind.
   tx.require('containers', containerId);
+  const before = placementOf(tx, containerId);
+  if (before.moving && isBack(tx, before.nodeId)) return false;
   tx.put('containerPlacements', {
-    ...placementOf(tx, containerId),
-    ...(decided.nodeId === undefined ? { pendingReason: decided.reason } : { nodeId: decided.nodeId }),
+    ...before,
+    ...(decided.nodeId === undefined
+      ? { pendingReason: decided.reason }
+      : placedOn(tx, before, decided.nodeId)),
     placedAtMs: nowMs,
   });
   return true;
+}
+
+/** What its next node carries on from is what the last one said. */
+function placedOn(tx: Transaction, before: ContainerPlacement, nodeId: string): Partial<ContainerPlacement> {
+  const former = before.moving ? tx.containerStates.get(before.containerId) : undefined;
+  return { nodeId, epoch: before.epoch + 1, pendingReason: '', moving: false, former };
+}
+
+function isBack(tx: Transaction, nodeId: string): boolean {
+  if (tx.nodes.get(nodeId) && isNodeUp(tx.nodeStatuses.get(nodeId))) return true;
+  tx.require('nodes', nodeId);
+  tx.require('nodeStatuses', nodeId);
+  return false;
 }

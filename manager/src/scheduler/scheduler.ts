@@ -85,8 +85,9 @@ class Scheduler implements LoopDefinition {
       return task?.state === 'pending' && isWanted(task) ? task : undefined;
     }
     const container = view.containers.get(containerId);
-    const waits = container && needsNode(container, view.containerPlacements.get(containerId));
-    return waits ? asTask(container, '') : undefined;
+    const placement = view.containerPlacements.get(containerId);
+    if (!container || !needsNode(container, placement)) return undefined;
+    return asTask(container, '', placement?.pendingReason);
   }
 
   async reconcile(): Promise<Outcome> {
@@ -168,7 +169,8 @@ function* piecesOf(placements: readonly Placement[]): Iterable<Placement[]> {
   let nodes = new Set<string>();
   let weight = 0;
   for (const placement of placements) {
-    const own = containerOf(placement.task.id) === undefined ? 1 : 2;
+    // A container's object and placement, and where it moves, the node that it leaves and its status.
+    const own = containerOf(placement.task.id) === undefined ? 1 : 4;
     const more = placement.nodeId === undefined || nodes.has(placement.nodeId) ? 0 : 2;
     if (piece.length > 0 && weight + own + more > WEIGHT_MAX) {
       yield piece;

@@ -95,5 +95,6 @@ export const aContainerState = (part: Partial<ContainerState> = {}): ContainerSt
     state: 'created',
     generation: 1,
     sequence: 1,
+    epoch: 1,
     ...part,
   } as ContainerState);

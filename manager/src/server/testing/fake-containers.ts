@@ -75,8 +75,8 @@ export class FakeContainers {
   ): void {
     const { id } = container;
     const before = tx.containerStates.get(id) ?? State.fromPartial({ containerId: id });
-    const nodeId = tx.containerPlacements.get(id)?.nodeId ?? '';
-    tx.put('containerStates', { ...before, nodeId, ...part, sequence: ++this.#sequence });
+    const { nodeId = '', epoch = 0 } = tx.containerPlacements.get(id) ?? {};
+    tx.put('containerStates', { ...before, nodeId, epoch, ...part, sequence: ++this.#sequence });
   }
 
   async #exit(id: string, exitCode: number): Promise<void> {

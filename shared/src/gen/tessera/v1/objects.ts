@@ -1299,6 +1299,10 @@ export interface ContainerPlacement {
   readonly placedAtMs: number;
   /** Counts the nodes it was given. What an agent holds of an earlier one is of a former life, and goes first. */
   readonly epoch: number;
+  /** Its node has been given up: it stays there until another one is found, or that one is back. */
+  readonly moving: boolean;
+  /** What its last node had said of it, from which the next one carries on. Absent on its first. */
+  readonly former: ContainerState | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -9489,7 +9493,17 @@ export const ContainerTarget: MessageFns<ContainerTarget> = {
 };
 
 function createBaseContainerPlacement(): ContainerPlacement {
-  return { containerId: "", nodeId: "", networks: [], pendingReason: "", placedAtMs: 0, epoch: 0, _unknownFields: {} };
+  return {
+    containerId: "",
+    nodeId: "",
+    networks: [],
+    pendingReason: "",
+    placedAtMs: 0,
+    epoch: 0,
+    moving: false,
+    former: undefined,
+    _unknownFields: {},
+  };
 }
 
 export const ContainerPlacement: MessageFns<ContainerPlacement> = {
@@ -9511,6 +9525,12 @@ export const ContainerPlacement: MessageFns<ContainerPlacement> = {
     }
     if (message.epoch !== 0) {
       writer.uint32(48).uint64(message.epoch);
+    }
+    if (message.moving !== false) {
+      writer.uint32(56).bool(message.moving);
+    }
+    if (message.former !== undefined) {
+      ContainerState.encode(message.former, writer.uint32(66).fork()).join();
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -9584,6 +9604,22 @@ export const ContainerPlacement: MessageFns<ContainerPlacement> = {
             message.epoch = longToNumber(reader.uint64());
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.moving = reader.bool();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.former = ContainerState.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -9630,6 +9666,8 @@ export const ContainerPlacement: MessageFns<ContainerPlacement> = {
         ? globalThis.Number(object.placed_at_ms)
         : 0,
       epoch: isSet(object.epoch) ? globalThis.Number(object.epoch) : 0,
+      moving: isSet(object.moving) ? globalThis.Boolean(object.moving) : false,
+      former: isSet(object.former) ? ContainerState.fromJSON(object.former) : undefined,
     };
   },
 
@@ -9653,6 +9691,12 @@ export const ContainerPlacement: MessageFns<ContainerPlacement> = {
     if (message.epoch !== 0) {
       obj.epoch = Math.round(message.epoch);
     }
+    if (message.moving !== false) {
+      obj.moving = message.moving;
+    }
+    if (message.former !== undefined) {
+      obj.former = ContainerState.toJSON(message.former);
+    }
     return obj;
   },
 
@@ -9667,6 +9711,10 @@ export const ContainerPlacement: MessageFns<ContainerPlacement> = {
     message.pendingReason = object.pendingReason ?? "";
     message.placedAtMs = object.placedAtMs ?? 0;
     message.epoch = object.epoch ?? 0;
+    message.moving = object.moving ?? false;
+    message.former = (object.former !== undefined && object.former !== null)
+      ? ContainerState.fromPartial(object.former)
+      : undefined;
     return message;
   },
 };
