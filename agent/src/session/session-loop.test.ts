@@ -86,7 +86,7 @@ describe('a session', () => {
     expect(manager.latest?.of('register')[0]?.addr).toBe('10.0.0.2');
   });
 
-  test('sends a status until it is acknowledged, and what comes meanwhile in the next batch', async () => {
+  test('sends statuses in order, each until it is acknowledged', async () => {
     const manager = await aManager();
     aLoop([manager.addr]);
     await until(() => expect(told.welcomes).toHaveLength(1));
@@ -94,15 +94,20 @@ describe('a session', () => {
     outbox.report(aTaskStatus({ taskId: 'a', state: 'preparing' }));
     outbox.report(aTaskStatus({ taskId: 'b', state: 'running' }));
     outbox.report(aTaskStatus({ taskId: 'a', state: 'ready' }));
-    await until(() => expect(manager.latest?.of('statuses')).toHaveLength(1));
-    expect(manager.latest?.of('statuses')[0]?.number).toBe(1);
-    manager.latest?.send({ $case: 'statusAck', value: { number: 1 } });
-    await until(() => expect(manager.latest?.of('statuses')).toHaveLength(2));
+    await until(() => expect(manager.latest?.of('statuses')).toHaveLength(3));
 
-    const second = manager.latest?.of('statuses')[1];
-    expect(second?.number).toBe(2);
-    expect(second?.statuses.map((s) => `${s.taskId} ${s.state}`)).toContain('a ready');
-    manager.latest?.send({ $case: 'statusAck', value: { number: 2 } });
+    const batches = manager.latest?.of('statuses') ?? [];
+    expect(batches.map(({ number }) => number)).toEqual([1, 2, 3]);
+    expect(batches.flatMap(({ statuses }) => statuses.map((s) => `${s.taskId} ${s.state}`))).toEqual([
+      'a preparing',
+      'b running',
+      'a ready',
+    ]);
+    for (const number of [1, 2]) manager.latest?.send({ $case: 'statusAck', value: { number } });
+    manager.latest?.send({ $case: 'managers', value: { addrs: [manager.addr] } });
+    await until(() => expect(told.managers).toHaveLength(1));
+    expect(outbox.isEmpty).toBe(false);
+    manager.latest?.send({ $case: 'statusAck', value: { number: 3 } });
     await until(() => expect(outbox.isEmpty).toBe(true));
   });
 

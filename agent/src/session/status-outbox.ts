@@ -5,26 +5,28 @@ import type { StatusReporter } from '../worker/worker.js';
 
 /** Keeps a batch well under gRPC's 4 MiB: a status with a long error is about a kilobyte. */
 const BATCH_MAX = 500;
+/** An end need not wait until the start before it has been stored; a busy manager still is sent few, large batches. */
+const UNDER_WAY_MAX = 4;
 
 /**
- * Statuses on their way to a manager. Of each task, and each container that is no task's, only the latest counts, so however long a manager is away, what
- * waits is bounded by their number. One batch is under way at a time; what comes meanwhile shares the next.
+ * Statuses on their way to a manager. Of each task, and each container that is no task's, only the latest counts, so
+ * however long a manager is away, what waits is bounded by their number. Few batches are under way at a time, in order;
+ * what comes meanwhile shares the next.
  */
 export class StatusOutbox implements StatusReporter, ContainerReporter {
   readonly #waiting = new Map<string, TaskStatus>();
   readonly #containers = new Map<string, ContainerState>();
-  #underWay: StatusBatch | undefined;
+  #underWay: StatusBatch[] = [];
   #number = 0;
   #onReady: (() => void) | undefined;
 
-  /** @param onAcknowledged a manager has stored these states */
-  constructor(
-    private readonly onAcknowledged: (states: readonly ContainerState[]) => void = () => undefined,
-  ) {}
-
   /** Everything reported has been acknowledged. */
   get isEmpty(): boolean {
-    return this.#waiting.size === 0 && this.#containers.size === 0;
+    return this.#underWay.length === 0 && !this.#hasWaiting;
+  }
+
+  get #hasWaiting(): boolean {
+    return this.#waiting.size > 0 || this.#containers.size > 0;
   }
 
   report(status: TaskStatus): void {
@@ -34,6 +36,10 @@ export class StatusOutbox implements StatusReporter, ContainerReporter {
 
   forget(taskId: string): void {
     this.#waiting.delete(taskId);
+    this.#underWay = this.#underWay.map((batch) => ({
+      ...batch,
+      statuses: batch.statuses.filter((status) => status.taskId !== taskId),
+    }));
   }
 
   reportContainer(state: ContainerState): void {
@@ -43,6 +49,10 @@ export class StatusOutbox implements StatusReporter, ContainerReporter {
 
   forgetContainer(id: string): void {
     this.#containers.delete(id);
+    this.#underWay = this.#underWay.map((batch) => ({
+      ...batch,
+      containers: batch.containers.filter((state) => state.containerId !== id),
+    }));
   }
 
   /**
@@ -55,7 +65,7 @@ export class StatusOutbox implements StatusReporter, ContainerReporter {
     onReady: () => void,
     containers: Iterable<ContainerState> = [],
   ): void {
-    this.#underWay = undefined;
+    this.#takeBack();
     this.#number = 0;
     for (const status of statuses) this.#waiting.set(status.taskId, status);
     for (const state of containers) this.#containers.set(state.containerId, state);
@@ -65,36 +75,49 @@ export class StatusOutbox implements StatusReporter, ContainerReporter {
   /** Ends the session: nothing is under way any more. */
   end(): void {
     this.#onReady = undefined;
-    this.#underWay = undefined;
+    this.#takeBack();
   }
 
-  /** The next batch to send, or undefined while one is under way or nothing waits. */
+  /** The next batch to send, or undefined while enough are under way or nothing waits. */
   next(): StatusBatch | undefined {
-    if (this.#underWay || this.isEmpty) return undefined;
+    if (this.#underWay.length >= UNDER_WAY_MAX || !this.#hasWaiting) return undefined;
     return this.#batch();
   }
 
-  /** The batch under way once more, with what has come since; undefined when none is. */
+  /** What is under way once more, with what has come since; undefined when nothing is. */
   again(): StatusBatch | undefined {
-    return this.#underWay && this.#batch();
+    if (this.#underWay.length === 0) return undefined;
+    this.#takeBack();
+    return this.#hasWaiting ? this.#batch() : undefined;
   }
 
+  /** A number that is not under way is of an attempt before the latest. */
   acknowledge(number: number): void {
-    if (number !== this.#underWay?.number) return;
-    for (const status of this.#underWay.statuses)
-      if (this.#waiting.get(status.taskId) === status) this.#waiting.delete(status.taskId);
-    const { containers } = this.#underWay;
-    for (const state of containers)
-      if (this.#containers.get(state.containerId) === state) this.#containers.delete(state.containerId);
-    this.#underWay = undefined;
-    if (containers.length > 0) this.onAcknowledged(containers);
-    if (!this.isEmpty) this.#onReady?.();
+    this.#underWay = this.#underWay.filter((batch) => batch.number !== number);
+    if (this.#hasWaiting) this.#onReady?.();
+  }
+
+  /** Puts what has not been acknowledged back to what waits, unless something later does. */
+  #takeBack(): void {
+    for (const { statuses, containers } of this.#underWay.splice(0).reverse()) {
+      for (const status of statuses)
+        if (!this.#waiting.has(status.taskId)) this.#waiting.set(status.taskId, status);
+      for (const state of containers)
+        if (!this.#containers.has(state.containerId)) this.#containers.set(state.containerId, state);
+    }
   }
 
   #batch(): StatusBatch {
-    const statuses = [...this.#waiting.values()].slice(0, BATCH_MAX);
-    const containers = [...this.#containers.values()].slice(0, BATCH_MAX);
-    this.#underWay = { number: ++this.#number, statuses, containers };
-    return this.#underWay;
+    const statuses = takeFirst(this.#waiting);
+    const containers = takeFirst(this.#containers);
+    const batch = { number: ++this.#number, statuses, containers };
+    this.#underWay.push(batch);
+    return batch;
   }
+}
+
+function takeFirst<T>(waiting: Map<string, T>): T[] {
+  const taken = [...waiting].slice(0, BATCH_MAX);
+  for (const [id] of taken) waiting.delete(id);
+  return taken.map(([, each]) => each);
 }
