@@ -7,7 +7,10 @@ import { encodeItem, makeItem } from './assignment-items.js';
 /** Well below gRPC's 4 MiB, and small enough that a heartbeat does not wait long behind one. */
 const PIECE_BYTES_MAX = 256 * 1024;
 const PIECE_ITEMS_MAX = 1_000;
-/** The first change of a burst leaves at once; those that follow within this time share a message. */
+/**
+ * The first change of a burst leaves at once; those that follow within this time share a message. A container's do not
+ * wait, since somebody waits for each of them; they take along what else has changed.
+ */
 const COALESCE_MS = 20;
 
 interface EncodedItem {
@@ -55,7 +58,8 @@ export class AssignmentFeed {
   #lastSentMs = Number.NEGATIVE_INFINITY;
   #full = false;
   #cancel: (() => void) | undefined;
-  #scheduled = false;
+  #scheduled: 'soon' | 'later' | undefined;
+  #isUrgent = false;
   #stopped = false;
 
   constructor(private readonly options: FeedOptions) {
@@ -67,6 +71,7 @@ export class AssignmentFeed {
 
   mark(key: string): void {
     this.#dirty.add(key);
+    if (key.startsWith('container/')) this.#isUrgent = true;
     this.#schedule();
   }
 
@@ -92,15 +97,19 @@ export class AssignmentFeed {
   }
 
   #schedule(): void {
-    if (this.#scheduled || this.#waiting || this.#full || this.#stopped || this.#dirty.size === 0) return;
-    this.#scheduled = true;
+    if (this.#waiting || this.#full || this.#stopped || this.#dirty.size === 0) return;
     const sinceMs = this.options.clock.monotonic() - this.#lastSentMs;
-    if (sinceMs >= COALESCE_MS) queueMicrotask(() => this.#sendChanges());
+    const when = this.#isUrgent || sinceMs >= COALESCE_MS ? 'soon' : 'later';
+    if (this.#scheduled === 'soon' || this.#scheduled === when) return;
+    this.#cancel?.();
+    this.#scheduled = when;
+    if (when === 'soon') queueMicrotask(() => this.#sendChanges());
     else this.#cancel = this.options.clock.after(COALESCE_MS - sinceMs, () => this.#sendChanges());
   }
 
   #sendChanges(): void {
-    this.#scheduled = false;
+    this.#scheduled = undefined;
+    this.#isUrgent = false;
     while (this.#dirty.size > 0 && !this.#full && !this.#stopped) {
       const keys = tasksLast(this.#dirty);
       const { items, removed, taken } = this.#takePiece(keys);

@@ -36,6 +36,25 @@ test('a container is handed to its node alone, with its placement, and again whe
   });
 });
 
+test('what is asked of a container leaves at once, however much else has just changed', async () => {
+  const { store, owner, clock } = await withContainer();
+  await putTask(store, 'task-1', 'node-1');
+  await putTask(store, 'task-2', 'node-1');
+  await settle();
+  const sinceMs = clock.monotonic();
+
+  await store.update((tx) =>
+    tx.put('containers', aContainer({ id: 'c1', target: { verb: 'start', generation: 2 } as never })),
+  );
+  await settle();
+
+  expect(clock.monotonic()).toBe(sinceMs);
+  expect(owner.items.get('container/c1')?.item).toMatchObject({
+    value: { container: { target: { generation: 2 } } },
+  });
+  expect(owner.keys()).toContain('task/task-2');
+});
+
 test('an agent is not told what it has said itself', async () => {
   const { owner, tick } = await withContainer();
   const before = owner.got('assignments').length;
