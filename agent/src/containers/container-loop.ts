@@ -41,7 +41,6 @@ export class ContainerLoop {
   #assigned = true;
   /** Counts what may make another step due. */
   #version = 0;
-  #acknowledged = -1;
   #underWay: { readonly step: Step; readonly abort: AbortController } | undefined;
   #watched = false;
   #retryMs = RETRY_MIN_MS;
@@ -84,12 +83,6 @@ export class ContainerLoop {
     this.#assigned = false;
     this.#interrupt(true, false);
     await this.finished;
-  }
-
-  /** A manager has stored the state of this sequence number. */
-  acknowledge(sequence: number): void {
-    this.#acknowledged = Math.max(this.#acknowledged, sequence);
-    this.wake();
   }
 
   /** Something it waits for may have changed. */
@@ -138,14 +131,13 @@ export class ContainerLoop {
   }
 
   #view() {
-    const { state } = this.#stored;
     return {
       ...this.#stored,
       assigned: this.#assigned,
       life: this.runtime.life,
       nowMs: this.options.clock.now(),
       isConfirmed: this.options.isConfirmed(),
-      isSettled: this.#acknowledged >= state.sequence && !this.options.isAttached(),
+      isAttached: this.options.isAttached(),
     };
   }
 
@@ -159,7 +151,7 @@ export class ContainerLoop {
         this.#createUntilMs = undefined;
         return;
       case 'noteStart':
-        return this.#noteStart();
+        return this.#noteStart(step.answers);
       case 'noteExit':
         return this.#noteExit();
       case 'begin':
@@ -183,8 +175,6 @@ export class ContainerLoop {
         return this.#answer(step.refusal);
       case 'giveUpRestart':
         return this.#advance(progress.restartGivenUp(this.#stored));
-      case 'retire':
-        return this.#advance({ ...this.#stored, state: { ...this.#stored.state, state: 'removing' } });
       case 'remove':
         await runtime.remove();
         return this.#advance({
@@ -242,7 +232,7 @@ export class ContainerLoop {
     await delay(this.options.clock, waitMs, signal).catch(() => undefined);
   }
 
-  #noteStart(): void {
+  #noteStart(answers: boolean): void {
     const { life, facts } = this.runtime;
     if (life.kind === 'none' || life.kind === 'created') return;
     const pid = life.kind === 'exited' ? 0 : life.pid;
@@ -250,7 +240,8 @@ export class ContainerLoop {
     const byUser = state.restartCount === 0;
     const { healthcheck } = this.#stored.assignment.container?.spec ?? {};
     const health = healthPlan(healthcheck) ? STARTING : undefined;
-    this.#advance({ state: { ...progress.placed(state, facts), health }, memory });
+    const noted = { state: { ...progress.placed(state, facts), health }, memory };
+    this.#advance(answers ? progress.answered({ ...this.#stored, ...noted }) : noted);
     // What a policy is to bring back after a power cut must be known then.
     if (byUser && (this.#stored.assignment.container?.host?.restart?.name ?? 'no') !== 'no')
       this.options.storage.sync();

@@ -222,7 +222,6 @@ describe('verbs', () => {
       reported.map(({ state, generation, starts, exits }) => [state, generation, starts, exits]),
     ).toEqual([
       ['created', 1, 0, 0],
-      ['running', 1, 1, 0],
       ['running', 2, 1, 0],
     ]);
     clock.advance(1000);
@@ -440,7 +439,7 @@ describe('restart policies', () => {
 });
 
 describe('the end of a container', () => {
-  test('one of --rm says that it may go once its exit is acknowledged and nobody is attached', async () => {
+  test('one of --rm goes once nobody is attached, and says how it ended until that has been stored', async () => {
     const { container, agent, last, reported } = await started({ autoRemove: true });
     const leave = agent.attach('c1');
     container.exit(7);
@@ -448,17 +447,32 @@ describe('the end of a container', () => {
     expect(last()?.state).toBe('exited');
     leave();
     await settle();
-    expect(last()?.state).toBe('exited');
-    agent.acknowledged(reported.slice(0, -1));
-    await settle();
-    expect(last()?.state).toBe('exited');
-    agent.acknowledged(reported);
-    await settle();
-    expect(last()).toMatchObject({ state: 'removing', exitCode: 7 });
 
-    agent.apply(assigned({ autoRemove: true, verb: 'start', generation: 2, removing: true }));
+    expect(reported.slice(-2)).toMatchObject([
+      { state: 'exited', exitCode: 7, exits: 1 },
+      { state: 'removed', exitCode: 7, exits: 1 },
+    ]);
+    expect(agent.states()).toMatchObject([{ state: 'removed', exitCode: 7, exits: 1 }]);
+    expect(container.life.kind).toBe('none');
+  });
+
+  test('one of --rm whose start fails goes with the reason as its answer', async () => {
+    const { newAgent, runtime, last } = setUp();
+    const agent = newAgent();
+    runtime.behaviour = {
+      start: async () => {
+        throw new StartError(127, 'exec: "nope": executable file not found in $PATH');
+      },
+    };
+    agent.apply(assigned({ autoRemove: true, verb: 'start', generation: 2 }));
     await settle();
-    expect(last()).toMatchObject({ state: 'removed', exitCode: 7 });
+
+    expect(last()).toMatchObject({
+      state: 'removed',
+      exitCode: 127,
+      generation: 2,
+      generationError: expect.stringContaining('executable file not found'),
+    });
   });
 
   test('a removed container is not made again while its object is still there, and is forgotten with it', async () => {
@@ -538,7 +552,7 @@ describe('an agent that dies', () => {
     const random = new SeededRandom(1);
     let deaths = 0;
     for (let round = 0; round < 90; round++) {
-      const { state, errors, died } = await walk(round % 30, random);
+      const { state, errors, died } = await walk(round % 18, random);
       deaths += died ? 1 : 0;
       // Only a stop may find that what it was to stop has ended while no agent was there.
       const wrong = errors.filter(
@@ -549,7 +563,56 @@ describe('an agent that dies', () => {
       expect(state.starts).toBeGreaterThanOrEqual(3);
       expect(state.starts).toBeLessThanOrEqual(4);
     }
-    expect(deaths).toBeGreaterThan(50);
+    expect(deaths).toBeGreaterThan(60);
+    await settle();
+    process.off('unhandledRejection', onRejection);
+  });
+
+  test('at any write in the life of a container of --rm: it runs once, goes, and its end is told', async () => {
+    const onRejection = (error: unknown) => {
+      if (!(error instanceof Died)) throw error;
+    };
+    process.on('unhandledRejection', onRejection);
+    let deaths = 0;
+    for (let writesLeft = 0; writesLeft < 12; writesLeft++) {
+      const { clock, runtime, storage, newAgent } = setUp();
+      const mortal = new MemoryStorage(storage.stored, writesLeft);
+      let agent = newAgent(mortal);
+      const container = runtime.container('c1');
+      const wanted = [
+        assigned({ autoRemove: true }),
+        assigned({ autoRemove: true, verb: 'start', generation: 2 }),
+      ];
+      let died = false;
+      for (let turn = 0; turn < 20; turn++) {
+        try {
+          agent.apply(wanted[Math.min(turn, 1)]!);
+        } catch (error) {
+          if (!(error instanceof Died)) throw error;
+        }
+        await clock.advanceAsync(20);
+        if (container.isUp && turn > 3) container.exit(7);
+        await clock.advanceAsync(20);
+        if (mortal.writesLeft >= 0 || died) continue;
+        died = true;
+        // What is dead does nothing more to the host either.
+        await agent.close();
+        agent = newAgent();
+        agent.recover();
+      }
+      deaths += died ? 1 : 0;
+      expect(storage.stored.get('c1')?.state).toMatchObject({
+        state: 'removed',
+        generation: 2,
+        generationError: '',
+        exitCode: 7,
+        starts: 1,
+        exits: 1,
+      });
+      expect(container.life.kind).toBe('none');
+      expect(container.calls.filter((call) => call === 'start')).toHaveLength(1);
+    }
+    expect(deaths).toBeGreaterThan(5);
     await settle();
     process.off('unhandledRejection', onRejection);
   });

@@ -11,8 +11,8 @@ export interface View extends StoredContainer {
   /** What the runtime core says. */
   readonly life: ContainerLife;
   readonly nowMs: number;
-  /** A manager has acknowledged the latest state, and nobody is attached any more. */
-  readonly isSettled: boolean;
+  /** Clients are attached, or still to be served what it wrote last. */
+  readonly isAttached: boolean;
   /** A manager has said so in this life of the agent: what may run on another node by now is not started before. */
   readonly isConfirmed: boolean;
 }
@@ -27,8 +27,8 @@ export interface Refusal {
 export type Step =
   /** Image, directories and spec. */
   | { readonly kind: 'create' }
-  /** The runtime has started it, and that has not been written down. */
-  | { readonly kind: 'noteStart' }
+  /** The runtime has started it, and that has not been written down; `answers` where that was what is asked. */
+  | { readonly kind: 'noteStart'; readonly answers: boolean }
   /** It has ended, and that has not been written down. */
   | { readonly kind: 'noteExit' }
   /** Writes down that work on a generation begins, so that the next agent knows what it finds was asked for. */
@@ -42,9 +42,7 @@ export type Step =
   | { readonly kind: 'answer'; readonly refusal?: Refusal }
   /** It waited for its policy to start it again; now it does not. */
   | { readonly kind: 'giveUpRestart' }
-  /** `--rm`, and everybody has seen its end: says that it may go. */
-  | { readonly kind: 'retire' }
-  /** Takes everything of it off this host. */
+  /** Takes everything of it off this host: its user asks for it, or it is one of `--rm` and has ended. */
   | { readonly kind: 'remove' }
   /** Gone, and nobody asks for it any more: the record goes too. */
   | { readonly kind: 'forget' }
@@ -61,16 +59,15 @@ export function plan(view: View): Step {
   }
   if (memory.removed) return WAIT;
 
-  if (isUp(life) && state.starts === state.exits) return { kind: 'noteStart' };
-  if (life.kind === 'exited' && state.starts === state.exits && !isNoted(life.exit, state))
-    return { kind: 'noteStart' };
+  const hasUnnoted = isUp(life) || (life.kind === 'exited' && !isNoted(life.exit, state));
+  if (hasUnnoted && state.starts === state.exits) return { kind: 'noteStart', answers: startAnswers(view) };
   if (!isUp(life) && state.starts > state.exits) return { kind: 'noteExit' };
 
   if (container.rescheduleOnNodeFailure && !view.isConfirmed) return WAIT;
   if (life.kind === 'none' && memory.arriving) return { kind: 'create' };
   const target = container.target;
   if (target && target.generation > state.generation) return answering(view, target);
-  if (memory.restartAtMs === undefined) return mayRetire(view) ? { kind: 'retire' } : WAIT;
+  if (memory.restartAtMs === undefined) return mayGo(view) ? { kind: 'remove' } : WAIT;
   return memory.restartAtMs <= view.nowMs
     ? { kind: 'start', byPolicy: true }
     : { kind: 'wait', untilMs: memory.restartAtMs };
@@ -83,10 +80,24 @@ const isNoted = (exit: ExitStatus, { finishedAtMs }: ContainerState): boolean =>
 const WAIT: Step = { kind: 'wait' };
 const DONE: Step = { kind: 'answer' };
 
-/** After an end that no restart follows, or a start that failed. */
-function mayRetire({ assignment, life, state, isSettled }: View): boolean {
+/**
+ * One of `--rm`, after an end that no restart follows or a start that failed. Its state says how it ended until a manager
+ * has stored that, so nobody has to be waited for but those who are attached.
+ */
+function mayGo({ assignment, life, state, isAttached }: View): boolean {
   const isOver = !isUp(life) && (state.exits > 0 || state.error !== '');
-  return isOver && isSettled && assignment.container!.host?.autoRemove === true && state.state !== 'removing';
+  return isOver && !isAttached && assignment.container!.host?.autoRemove === true;
+}
+
+/** The start that has just been seen is the one that its user waits for. */
+function startAnswers({ assignment, memory, state }: View): boolean {
+  const { target } = assignment.container!;
+  return (
+    target !== undefined &&
+    target.generation > state.generation &&
+    memory.underWay?.generation === target.generation &&
+    (target.verb === 'start' || target.verb === 'restart')
+  );
 }
 
 const isUp = ({ kind }: ContainerLife): boolean => kind === 'running' || kind === 'paused';
@@ -102,8 +113,6 @@ function answering(view: View, target: ContainerTarget): Step {
   const started = begun !== undefined && state.starts > begun.starts;
   const restarting = memory.restartAtMs !== undefined;
 
-  if (state.state === 'removing' && target.verb !== 'create')
-    return refused('conflict', `container ${id} is marked for removal and cannot be changed`);
   if (life.kind === 'none') return { kind: 'create' };
   switch (target.verb) {
     case 'create':

@@ -162,7 +162,7 @@ export function afterBoot(
   const next = { ...rest, bootId, staysDown: false, backoffMs: 0 };
   const { exitCode, starts, exits, restartCount } = state;
   // What still counts as running is found ended, and then decided on by its exit.
-  const isDown = starts > 0 && starts === exits && state.state !== 'removing';
+  const isDown = starts > 0 && starts === exits;
   const { stoppedByUser } = memory;
   if (!isDown || !comesBack(assignment.container!.host?.restart, { exitCode, stoppedByUser, restartCount }))
     return { state, memory: next };

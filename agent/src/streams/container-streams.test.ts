@@ -46,10 +46,7 @@ beforeEach(async () => {
       sync: () => undefined,
     },
     reporter: {
-      reportContainer: (state) => {
-        states.push(state);
-        containers.acknowledged([state]);
-      },
+      reportContainer: (state) => void states.push(state),
       forgetContainer: () => undefined,
     },
     clock: systemClock,
@@ -188,7 +185,7 @@ describe('attach', () => {
     await until(() => expect(states.at(-1)?.state).toBe('exited'));
     client!.output('last words\n');
     client!.end();
-    await until(() => expect(states.at(-1)?.state).toBe('removing'));
+    await until(() => expect(states.at(-1)?.state).toBe('removed'));
     expect(kinds()).toEqual(['open', 'ready', 'output', 'end']);
   });
 });

@@ -62,10 +62,10 @@ test('one whose node is down is deleted only if its user insists', async () => {
   expect(await plan({ container: { ...removing, removeForce: true }, nodeId: 'node-1' })).toBe('keep');
 });
 
-test('one that removes itself is marked when its agent says that it may go', async () => {
+test('one that removes itself is deleted when its agent has done so', async () => {
   expect(await plan({ container: selfRemoving, nodeId: 'node-1', state: { state: 'exited' } })).toBe('keep');
-  expect(await plan({ container: selfRemoving, nodeId: 'node-1', state: { state: 'removing' } })).toBe(
-    'mark',
+  expect(await plan({ container: selfRemoving, nodeId: 'node-1', state: { state: 'removed' } })).toBe(
+    'delete',
   );
 });
 

@@ -8,8 +8,6 @@ export const UNPLACED_MAX_MS = 60_000;
 
 export type ContainerPlan =
   | { readonly kind: 'keep' }
-  /** It removes itself when it ends, and has ended. */
-  | { readonly kind: 'mark'; readonly container: Container }
   | { readonly kind: 'delete' }
   /** To be looked at again at this time. */
   | { readonly kind: 'later'; readonly atMs: number };
@@ -30,7 +28,6 @@ export function planContainer(view: View, id: string, nowMs: number): ContainerP
     const dueAtMs = (container.meta?.createdAtMs ?? 0) + UNPLACED_MAX_MS;
     return dueAtMs <= nowMs ? { kind: 'delete' } : { kind: 'later', atMs: dueAtMs };
   }
-  if (container.host?.autoRemove && state?.state === 'removing') return { kind: 'mark', container };
   return { kind: 'keep' };
 }
 

@@ -5,8 +5,8 @@ import type { Change, Store, Transaction, View } from '../../store/view.js';
 import { planContainer } from './plan.js';
 
 /**
- * Deletes containers that are being removed and have gone from their node, with placement, state and claims, and marks
- * those that remove themselves. Ids are containers.
+ * Deletes containers that have gone from their node, with placement, state and claims: their users removed them, or they
+ * removed themselves. Ids are containers.
  */
 export function containerReaperLoop(store: Store, clock: Clock): LoopDefinition {
   return {
@@ -53,18 +53,9 @@ async function reap(store: Store, clock: Clock, id: string): Promise<Outcome> {
 }
 
 function apply(tx: Transaction, id: string, nowMs: number): boolean {
-  const plan = planContainer(tx, id, nowMs);
-  switch (plan.kind) {
-    case 'mark':
-      tx.put('containers', { ...plan.container, removing: true });
-      releaseIfOwned(tx, `name/container/${plan.container.name}`, containerOwner(id));
-      return true;
-    case 'delete':
-      deleteContainer(tx, id);
-      return true;
-    default:
-      return false;
-  }
+  if (planContainer(tx, id, nowMs).kind !== 'delete') return false;
+  deleteContainer(tx, id);
+  return true;
 }
 
 /** Everything that the cluster knows of a container, its claims included. */

@@ -85,7 +85,7 @@ export class FakeContainers {
       const state = tx.containerStates.get(id);
       if (!container || state?.state !== 'running') return;
       this.#put(tx, container, {
-        state: container.host?.autoRemove ? 'removing' : 'exited',
+        state: container.host?.autoRemove ? 'removed' : 'exited',
         exitCode,
         exits: state.exits + 1,
         pid: 0,
