@@ -171,7 +171,7 @@ describe('attach', () => {
     await until(() => expect(states.at(-1)?.state).toBe('exited'));
     await until(() => {
       clock.advance(60_000);
-      expect(states.at(-1)?.state).toBe('removing');
+      expect(states.at(-1)?.state).toBe('removed');
     });
   });
 
