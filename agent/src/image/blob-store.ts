@@ -4,7 +4,7 @@ import { type FileHandle, link, open, readdir, rename, rm, stat, writeFile } fro
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { ClusterError } from '@tessera/shared/errors';
-import { digestOf, digestOfHash, hexOf, isDigest } from './digest.js';
+import { digestOf, digestOfHash, hexOf, isDigest } from '@tessera/shared/digest';
 import { type LayerFormat, layerFormat } from './image-manifest.js';
 import type { ScratchSpace } from './scratch-space.js';
 

@@ -1,6 +1,6 @@
 import { ClusterError } from '@tessera/shared/errors';
 import { z } from 'zod';
-import { isDigest } from './digest.js';
+import { isDigest } from '@tessera/shared/digest';
 import type { ImageConfig } from './image-store.js';
 
 // Both lie in the store as part of the Image object, and etcd takes 1.5 MiB a request.

@@ -1,6 +1,6 @@
 import { ClusterError } from '@tessera/shared/errors';
 import { z } from 'zod';
-import { isDigest } from './digest.js';
+import { isDigest } from '@tessera/shared/digest';
 import { LAYERS_MAX, parseJson } from './image-config.js';
 
 export const MEDIA_TYPES = {

@@ -3,7 +3,7 @@ import type { Clock } from '@tessera/shared/env';
 import { invalid } from '@tessera/shared/errors';
 import type { Image } from '@tessera/shared/model';
 import type { BlobStore } from './blob-store.js';
-import { digestOf } from './digest.js';
+import { digestOf } from '@tessera/shared/digest';
 import { CONFIG_BYTES_MAX, parseConfig } from './image-config.js';
 import { makeManifest } from './image-manifest.js';
 import { imageRecord } from './image-record.js';

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { digestOf } from './digest.js';
+import { digestOf } from '@tessera/shared/digest';
 import {
   type ArchiveFormat,
   archiveEntries,

@@ -3,7 +3,7 @@ import { lstat, readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Image } from '@tessera/shared/model';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { digestOf } from './digest.js';
+import { digestOf } from '@tessera/shared/digest';
 import type { ImageFetcher, LocalImage } from './image-store.js';
 import type { LocalImageStore } from './local-image-store.js';
 import { busyboxImage, type ImageContent, makeArchive, makeLayer } from './testing/index.js';

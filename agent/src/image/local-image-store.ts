@@ -8,7 +8,7 @@ import type { Image } from '@tessera/shared/model';
 import { ArchiveLoader } from './archive-loader.js';
 import { writeArchive } from './archive-writer.js';
 import { BlobStore } from './blob-store.js';
-import { chainIds } from './digest.js';
+import { chainIds } from '@tessera/shared/digest';
 import { parseConfig } from './image-config.js';
 import { parseManifest } from './image-manifest.js';
 import { blobsOf, ImageRecords } from './image-records.js';

@@ -3,7 +3,7 @@ import { ClusterError, errorText, fromServiceError } from '@tessera/shared/error
 import type { Image } from '@tessera/shared/model';
 import type { ImageSource, LocateImageResponse, PeerClient } from '@tessera/shared/wire';
 import type { BlobStore, IncomingBlob } from './blob-store.js';
-import { digestOf } from './digest.js';
+import { digestOf } from '@tessera/shared/digest';
 import { parseConfig } from './image-config.js';
 import { type Descriptor, parseManifest } from './image-manifest.js';
 import type { ImageFetcher } from './image-store.js';

@@ -5,7 +5,7 @@ import { Image } from '@tessera/shared/model';
 import { FakeClock, SeededRandom } from '@tessera/shared/testing';
 import { type ImageSource, PeerClient, type PeerServer, PeerService } from '@tessera/shared/wire';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { digestOf } from './digest.js';
+import { digestOf } from '@tessera/shared/digest';
 import type { LocalImageStore } from './local-image-store.js';
 import { PeerImageFetcher, type RegistryLayers } from './peer-fetcher.js';
 import { peerServer } from './peer-server.js';

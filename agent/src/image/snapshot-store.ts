@@ -2,7 +2,7 @@ import { mkdir, open, readdir, readFile, readlink, rename, rm, symlink, writeFil
 import { basename, join } from 'node:path';
 import { type UnpackBounds, type UnpackReport, unpackArchive } from '@tessera/native';
 import { ClusterError } from '@tessera/shared/errors';
-import { hexOf } from './digest.js';
+import { hexOf } from '@tessera/shared/digest';
 import type { Snapshot } from './image-store.js';
 import type { ScratchSpace } from './scratch-space.js';
 import { allOrNone, type GroupCommit, SharedWork, Slots } from './shared-work.js';

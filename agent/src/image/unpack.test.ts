@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DEFAULT_UNPACK_BOUNDS, type UnpackBounds, unpackArchive } from '@tessera/native';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { digestOf } from './digest.js';
+import { digestOf } from '@tessera/shared/digest';
 import { compress, type LayerEntry, makeLayer, zstdOfZeros } from './testing/index.js';
 
 // ts-unpack as it is built, on layers made for the purpose. `outside` stands for the host.

@@ -77,13 +77,15 @@ export function findImage(view: View, reference: string): Image | undefined {
     const matches = [...view.images.all()].filter(
       (image) => image.id.startsWith(`sha256:${digits}`) || image.configDigest.startsWith(`sha256:${digits}`),
     );
-    if (matches.length > 1) {
+    // One configuration may lie in several manifests, as when it was loaded and pulled: Docker knows one image.
+    if (new Set(matches.map(({ configDigest }) => configDigest)).size > 1) {
       throw new ClusterError(
         'failedPrecondition',
         `image ${reference} is ambiguous (${matches.length} matches found)`,
       );
     }
-    if (matches[0]) return matches[0];
+    const found = matches.find(({ names }) => names.length > 0) ?? matches[0];
+    if (found) return found;
   }
   const parsed = parseReference(reference);
   if (parsed.digest) return imageByDigest(view, parsed.repository, parsed.digest);

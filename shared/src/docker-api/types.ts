@@ -235,9 +235,32 @@ export interface ImageSummaryJson {
   /** Unix seconds. */
   readonly Created: number;
   readonly Size: number;
+  /** -1: not asked for. */
   readonly SharedSize: number;
-  readonly Labels: StringMap;
+  readonly Labels: StringMap | null;
   readonly Containers: number;
+  readonly VirtualSize?: number;
+  readonly Descriptor?: DescriptorJson;
+  readonly Manifests?: readonly ImageManifestJson[];
+}
+/** What a registry says of a manifest. Source: OCI image spec, descriptor.md. */
+export interface DescriptorJson {
+  readonly mediaType: string;
+  readonly digest: string;
+  readonly size: number;
+}
+/** What an image has for one platform. Sizes are in bytes. */
+export interface ImageManifestJson {
+  readonly ID: string;
+  readonly Descriptor: DescriptorJson;
+  readonly Available: boolean;
+  readonly Kind: 'image';
+  readonly Size: { readonly Content: number; readonly Total: number };
+  readonly ImageData: {
+    readonly Platform: { readonly architecture: string; readonly os: string; readonly variant?: string };
+    readonly Containers: readonly string[];
+    readonly Size: { readonly Unpacked: number };
+  };
 }
 export interface ImageDeleteJson {
   readonly Untagged?: string;

@@ -1,4 +1,4 @@
-import { hexOf } from '../digest.js';
+import { hexOf } from '@tessera/shared/digest';
 
 /**
  * What Docker's clients draw: `id` is the line, `status` its text, the numbers its bar.

@@ -4,7 +4,7 @@ import { invalid } from '@tessera/shared/errors';
 import type { Image } from '@tessera/shared/model';
 import type { Platform } from '@tessera/shared/platform';
 import type { BlobStore } from '../blob-store.js';
-import { chainIds } from '../digest.js';
+import { chainIds } from '@tessera/shared/digest';
 import type { Descriptor } from '../image-manifest.js';
 import { imageRecord } from '../image-record.js';
 import { allOrNone, SharedWork, Slots } from '../shared-work.js';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { hostPlatform } from '@tessera/shared/platform';
 import { TestAuthority } from '@tessera/shared/testing/certificates';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
-import { digestOf } from '../digest.js';
+import { digestOf } from '@tessera/shared/digest';
 import { MEDIA_TYPES } from '../image-manifest.js';
 import { compress, makeLayer } from '../testing/make-layer.js';
 import { shortId } from './progress.js';

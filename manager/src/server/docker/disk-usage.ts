@@ -1,13 +1,13 @@
 import { invalid } from '@tessera/shared/errors';
 import { type ContainerCalls, type Containers, sizesOf } from '../../controlapi/containers/index.js';
-import type { ControlContext, Images } from '../../controlapi/index.js';
+import { type ControlContext, type Images, LayerUse } from '../../controlapi/index.js';
 import { json, type Route, route } from '../route.js';
 import { summaryToDocker } from './containers/list.js';
-import { summaryToDocker as imageToDocker } from './images.js';
+import { summaryToDocker as imageToDocker } from './image-list.js';
 
 const TYPES = ['container', 'image', 'volume', 'build-cache'];
 
-/** `/system/df`: an image counts once, however many nodes hold it. */
+/** `/system/df`: an image counts once, however many nodes hold it, and a layer once, however many images have it. */
 export function diskUsageRoutes(
   containers: Containers,
   calls: ContainerCalls,
@@ -27,10 +27,12 @@ export function diskUsageRoutes(
       ]);
       const sizes = await sizesOf(calls, containerList, signal);
       const nowMs = clock.now();
-      const all = imageList?.images ?? [];
+      const layers = new LayerUse(imageList?.images ?? []);
       return json(200, {
-        LayersSize: all.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
-        Images: imageList ? all.map((image) => imageToDocker(imageList.view, image)) : null,
+        LayersSize: layers.totalBytes,
+        Images: imageList
+          ? imageList.images.map((image) => imageToDocker(imageList.view, image, layers))
+          : null,
         Containers: wants('container')
           ? containerList.map((one) => summaryToDocker(one, nowMs, sizes.get(one.container.id)))
           : null,

@@ -33,6 +33,16 @@ export class Filters<K extends string> {
     return this.#values.get(key) ?? [];
   }
 
+  /** A switch; undefined when it is not given. @throws ClusterError `invalidArgument` for anything else, in Docker's words */
+  flag(key: K): boolean | undefined {
+    const values = this.get(key);
+    if (values.length === 0) return undefined;
+    const [value = ''] = values;
+    if (values.length === 1 && ['true', '1'].includes(value.toLowerCase())) return true;
+    if (values.length === 1 && ['false', '0'].includes(value.toLowerCase())) return false;
+    throw invalid(`invalid filter '${key}=[${values.join(' ')}]'`);
+  }
+
   /** No value given for the key, or one that `matches` accepts. */
   any(key: K, matches: (value: string) => boolean): boolean {
     const values = this.get(key);

@@ -175,16 +175,6 @@ describe('an image', () => {
     expect(body).toMatchObject({ Descriptor: { digest: ID }, Platforms: [] });
   });
 
-  test('is of one platform: another cannot be asked for', async () => {
-    const platform = encodeURIComponent('{"os":"linux","architecture":"arm64"}');
-    const inspected = await api.call('GET', `/images/busybox/json?platform=${platform}`);
-    const removed = await api.call('DELETE', `/images/busybox?platforms=${platform}`);
-
-    expect(inspected).toMatchObject({ status: 400, body: { message: expect.stringMatching(/^platform: /) } });
-    expect(removed).toMatchObject({ status: 400, body: { message: expect.stringMatching(/^platforms: /) } });
-    expect(api.store.view().images.byName(NAME)?.id).toBe(ID);
-  });
-
   test('takes further names, and goes with its last one', async () => {
     api.onStream = async function* () {};
     await api.call('POST', '/images/busybox/tag?repo=team/box&tag=1');

@@ -1,50 +1,50 @@
-import type { ImageDeleteJson, ImageSummaryJson, ProgressJson } from '@tessera/shared/docker-api';
-import { invalid } from '@tessera/shared/errors';
-import { type Image, observedState } from '@tessera/shared/model';
-import { type ControlContext, familiarName, type Images, loadImages } from '../../controlapi/index.js';
-import type { View } from '../../store/view.js';
+import type { ProgressJson } from '@tessera/shared/docker-api';
+import { ClusterError, invalid } from '@tessera/shared/errors';
+import { type ControlContext, type Images, loadImages } from '../../controlapi/index.js';
 import { empty, json, type Route, route, type StreamReply } from '../route.js';
-import { Filters } from './filters.js';
-import { imageConfig, inspectToDocker, repoDigests } from './image-json.js';
+import { historyToDocker, inspectToDocker, manifestToDocker, removalsToDocker } from './image-json.js';
+import { containersOf, listImages } from './image-list.js';
+import { requirePlatform } from './image-platform.js';
+import { pruneImages } from './image-prune.js';
 import { isTrue } from './json-edge.js';
 import { lines } from './line-queue.js';
 
-const FILTERS = ['reference', 'label', 'dangling'] as const;
+/** Since this API version. */
+const MANIFESTS_OF_INSPECT = 148;
 
 /** `/images`, but for what concerns registries; Docker Engine API v1.24 and later. */
 export function imageRoutes(images: Images, context: ControlContext): Route[] {
   return [
-    route('GET', '/images/json', async ({ query }) => {
-      const filters = Filters.parse(query.get('filters'), FILTERS);
-      const { view, images: all } = await images.list();
-      const matching = all.filter((image) => matches(filters, image));
-      return json(
-        200,
-        matching.map((image) => summaryToDocker(view, image)).sort((a, b) => b.Created - a.Created),
+    route('GET', '/images/json', async (request) => {
+      const { view } = await images.list();
+      return json(200, listImages(view, request, context.clock.now()));
+    }),
+
+    route('GET', '/images/search', () => {
+      throw new ClusterError(
+        'unimplemented',
+        'searching is a service of Docker Hub alone: look for images on its pages, and name them with their registry',
       );
     }),
 
-    route('GET', '/images/:name/json', async ({ params, query }) => {
-      refusePlatform(query);
-      const { image } = await images.inspect(params.name!);
-      return json(200, inspectToDocker(image));
+    route('GET', '/images/:name/json', async ({ params, query, version }) => {
+      const { view, image } = await images.inspect(params.name!);
+      const withManifests = version >= MANIFESTS_OF_INSPECT && isTrue(query.get('manifests'));
+      if (withManifests && query.get('platform'))
+        throw invalid('conflicting options: manifests and platform options cannot both be set');
+      requirePlatform(image, params.name!, query);
+      const shown = inspectToDocker(image, version);
+      const manifests = () => ({ Manifests: [manifestToDocker(image, containersOf(view, image))] });
+      return json(200, withManifests ? { ...shown, ...manifests() } : shown);
     }),
 
-    route('GET', '/images/:name/history', async ({ params }) => {
+    route('GET', '/images/:name/history', async ({ params, query }) => {
       const { image } = await images.inspect(params.name!);
-      const history = [...(imageConfig(image).history ?? [])].reverse();
-      return json(
-        200,
-        history.map((entry, index) => ({
-          Id: index === 0 ? image.configDigest : '<missing>',
-          Created: Math.floor(Date.parse(entry.created ?? '') / 1000) || 0,
-          CreatedBy: entry.created_by ?? '',
-          Tags: index === 0 ? image.names.map(familiarName) : null,
-          Size: 0,
-          Comment: entry.comment ?? '',
-        })),
-      );
+      requirePlatform(image, params.name!, query);
+      return json(200, historyToDocker(image));
     }),
+
+    route('POST', '/images/prune', ({ query }) => pruneImages(images, query, context.clock.now())),
 
     route('POST', '/images/:name/tag', async ({ params, query }) => {
       const repo = query.get('repo');
@@ -55,15 +55,12 @@ export function imageRoutes(images: Images, context: ControlContext): Route[] {
     }),
 
     route('DELETE', '/images/:name', async ({ params, query }) => {
-      refusePlatform(query);
-      const removals = await images.remove(params.name!, isTrue(query.get('force')));
-      return json(
-        200,
-        removals.map(
-          (removal): ImageDeleteJson =>
-            removal.kind === 'untagged' ? { Untagged: removal.name } : { Deleted: removal.id },
-        ),
-      );
+      if (query.has('platforms')) {
+        const { image } = await images.inspect(params.name!);
+        requirePlatform(image, params.name!, query);
+      }
+      const options = { force: isTrue(query.get('force')), prune: !isTrue(query.get('noprune')) };
+      return json(200, removalsToDocker(await images.remove(params.name!, options)));
     }),
 
     {
@@ -89,13 +86,6 @@ export function imageRoutes(images: Images, context: ControlContext): Route[] {
   ];
 }
 
-/** A name means one manifest here. */
-function refusePlatform(query: URLSearchParams): void {
-  for (const name of ['platform', 'platforms', 'manifests']) {
-    if (query.get(name)) throw invalid(`${name}: an image here is of one platform; leave it out`);
-  }
-}
-
 /** Lines as dockerd streams them: one JSON object each, an error as the last of them. */
 async function progressReply(
   work: (progress: (line: string) => void) => Promise<unknown>,
@@ -109,47 +99,5 @@ async function progressReply(
     contentType: 'application/json',
     chunks: chunks(),
     onError: (message) => encode({ error: message, errorDetail: { message } }),
-  };
-}
-
-function matches(filters: Filters<(typeof FILTERS)[number]>, image: Image): boolean {
-  const names = image.names.map(familiarName);
-  return (
-    filters.any('reference', (value) => names.some((name) => matchesReference(name, value))) &&
-    filters.labels('label', imageConfig(image).config?.Labels ?? {}) &&
-    filters.any('dangling', (value) => (value === 'true' || value === '1') === (names.length === 0))
-  );
-}
-
-/** `busybox`, `busybox:latest`, `busy*`: the repository, the whole name, or a pattern for either. */
-function matchesReference(name: string, pattern: string): boolean {
-  const repository = name.slice(0, name.lastIndexOf(':'));
-  const expression = new RegExp(
-    `^${pattern
-      .replace(/[.+^${}()|[\]\\]/g, '\\$&')
-      .replaceAll('*', '[^/]*')
-      .replaceAll('?', '[^/]')}$`,
-  );
-  return expression.test(name) || expression.test(repository);
-}
-
-export function summaryToDocker(view: View, image: Image): ImageSummaryJson {
-  const names = image.names.map(familiarName);
-  const running = [...view.tasks.all()].filter(
-    (task) =>
-      observedState(task, view.taskStatuses.get(task.id)) === 'running' &&
-      view.specOf(task).container?.imageDigest === image.id,
-  );
-  const containers = [...view.containers.all()].filter(({ spec }) => spec?.imageDigest === image.id);
-  return {
-    Id: image.configDigest,
-    ParentId: '',
-    RepoTags: names,
-    RepoDigests: repoDigests(image),
-    Created: Math.floor(Date.parse(imageConfig(image).created ?? '') / 1000) || 0,
-    Size: image.sizeBytes,
-    SharedSize: -1,
-    Labels: imageConfig(image).config?.Labels ?? {},
-    Containers: running.length + containers.length,
   };
 }

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { digestOf } from '../../digest.js';
+import { digestOf } from '@tessera/shared/digest';
 
 /** Of `alice` with the password `pass:word`: bcrypt, which is all that the registry reads. */
 const HTPASSWD = 'alice:$2b$04$UTmhDVV.VWiiiaUayeG84utunzVjI.PmXczhNCBFl5VsE6L34tPTG';

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { digestOf } from '../../digest.js';
+import { digestOf } from '@tessera/shared/digest';
 import { MEDIA_TYPES } from '../../image-manifest.js';
 import { makeLayer } from '../../testing/make-layer.js';
 

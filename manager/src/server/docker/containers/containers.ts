@@ -19,6 +19,7 @@ import {
 } from '../../route.js';
 import { Filters } from '../filters.js';
 import { isTrue } from '../json-edge.js';
+import { timeOf } from '../time-filter.js';
 import { effectiveConfig } from './effective-config.js';
 import { containerFromDocker, graceMs, updateFromDocker } from './from-docker.js';
 import { inspectToDocker } from './inspect.js';
@@ -202,20 +203,4 @@ async function prune(
     );
   }, signal);
   return json(200, { ContainersDeleted: gone.length > 0 ? gone : null, SpaceReclaimed: 0 });
-}
-
-const UNIT_MS: Readonly<Record<string, number>> = { h: 3_600_000, m: 60_000, s: 1_000, ms: 1 };
-
-/** A Unix time, an RFC 3339 time, or how long ago as Go writes durations: `1h30m`. */
-function timeOf(text: string, nowMs: number): number {
-  if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1_000;
-  if (/^(\d+(\.\d+)?(h|ms|m|s))+$/.test(text)) {
-    let ago = 0;
-    for (const [, number, unit] of text.matchAll(/([\d.]+)(h|ms|m|s)/g))
-      ago += Number(number) * UNIT_MS[unit!]!;
-    return nowMs - ago;
-  }
-  const parsed = Date.parse(text);
-  if (Number.isNaN(parsed)) throw invalid(`until: '${text}' is neither a time nor a duration such as 24h`);
-  return parsed;
 }
