@@ -1,9 +1,9 @@
 import { type UnpackBounds, unpackArchive } from '@tessera/native';
+import { chainIds } from '@tessera/shared/digest';
 import type { Clock } from '@tessera/shared/env';
 import type { Image } from '@tessera/shared/model';
 import { ArchiveDirectory } from './archive-directory.js';
 import type { BlobStore } from './blob-store.js';
-import { chainIds } from '@tessera/shared/digest';
 import { type MeasuredImage, measureImage, readArchive } from './image-archive.js';
 import { imageRecord } from './image-record.js';
 import type { ScratchSpace } from './scratch-space.js';

@@ -1,10 +1,10 @@
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { hexOf } from '@tessera/shared/digest';
 import { familiarName } from '@tessera/shared/image-reference';
 import type { Image } from '@tessera/shared/model';
 import { type Pack, pack } from 'tar-stream';
 import type { BlobStore } from './blob-store.js';
-import { hexOf } from '@tessera/shared/digest';
 import { MEDIA_TYPES } from './image-manifest.js';
 import { blobsOf } from './image-records.js';
 

@@ -3,8 +3,8 @@ import { createReadStream, createWriteStream } from 'node:fs';
 import { type FileHandle, link, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { ClusterError } from '@tessera/shared/errors';
 import { digestOf, digestOfHash, hexOf, isDigest } from '@tessera/shared/digest';
+import { ClusterError } from '@tessera/shared/errors';
 import { type LayerFormat, layerFormat } from './image-manifest.js';
 import type { ScratchSpace } from './scratch-space.js';
 

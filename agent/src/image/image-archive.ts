@@ -1,7 +1,7 @@
+import { digestOf } from '@tessera/shared/digest';
 import { ClusterError } from '@tessera/shared/errors';
 import type { ArchiveDirectory } from './archive-directory.js';
 import { measureFile } from './blob-store.js';
-import { digestOf } from '@tessera/shared/digest';
 import { readDockerArchive } from './docker-archive.js';
 import { CONFIG_BYTES_MAX, type ParsedConfig, parseConfig } from './image-config.js';
 import { type LayerFormat, layerFormat, makeManifest } from './image-manifest.js';

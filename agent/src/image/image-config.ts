@@ -1,6 +1,6 @@
+import { isDigest } from '@tessera/shared/digest';
 import { ClusterError } from '@tessera/shared/errors';
 import { z } from 'zod';
-import { isDigest } from '@tessera/shared/digest';
 import type { ImageConfig } from './image-store.js';
 
 // Both lie in the store as part of the Image object, and etcd takes 1.5 MiB a request.

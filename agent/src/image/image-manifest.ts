@@ -1,6 +1,6 @@
+import { isDigest } from '@tessera/shared/digest';
 import { ClusterError } from '@tessera/shared/errors';
 import { z } from 'zod';
-import { isDigest } from '@tessera/shared/digest';
 import { LAYERS_MAX, parseJson } from './image-config.js';
 
 export const MEDIA_TYPES = {

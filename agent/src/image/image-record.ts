@@ -1,5 +1,5 @@
-import { Image } from '@tessera/shared/model';
 import { chainIds } from '@tessera/shared/digest';
+import { Image } from '@tessera/shared/model';
 import type { SnapshotStore } from './snapshot-store.js';
 
 /** An image whose content is known and verified. */

@@ -1,7 +1,7 @@
 import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Image } from '@tessera/shared/model';
 import { hexOf } from '@tessera/shared/digest';
+import { Image } from '@tessera/shared/model';
 import type { ScratchSpace } from './scratch-space.js';
 
 const REMOVING = '.removing';

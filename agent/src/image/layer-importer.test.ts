@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
 import { digestOf } from '@tessera/shared/digest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { compress, makeLayer } from './testing/index.js';
 import { inPieces, NOTHING, StoreFixture } from './testing/store-fixture.js';
 

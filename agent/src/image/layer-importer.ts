@@ -1,9 +1,9 @@
 import { DEFAULT_UNPACK_BOUNDS } from '@tessera/native';
+import { digestOf } from '@tessera/shared/digest';
 import type { Clock } from '@tessera/shared/env';
 import { invalid } from '@tessera/shared/errors';
 import type { Image } from '@tessera/shared/model';
 import type { BlobStore } from './blob-store.js';
-import { digestOf } from '@tessera/shared/digest';
 import { CONFIG_BYTES_MAX, parseConfig } from './image-config.js';
 import { makeManifest } from './image-manifest.js';
 import { imageRecord } from './image-record.js';

@@ -1,5 +1,5 @@
-import { afterEach, beforeEach, expect, test } from 'vitest';
 import { digestOf } from '@tessera/shared/digest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import {
   type ArchiveFormat,
   archiveEntries,

@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process';
 import { lstat, readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { digestOf } from '@tessera/shared/digest';
 import type { Image } from '@tessera/shared/model';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { digestOf } from '@tessera/shared/digest';
 import type { ImageFetcher, LocalImage } from './image-store.js';
 import type { LocalImageStore } from './local-image-store.js';
 import { busyboxImage, type ImageContent, makeArchive, makeLayer } from './testing/index.js';

@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DEFAULT_UNPACK_BOUNDS, syncFileSystem, type UnpackBounds } from '@tessera/native';
+import { chainIds } from '@tessera/shared/digest';
 import type { Clock, Logger, Random } from '@tessera/shared/env';
 import { ClusterError } from '@tessera/shared/errors';
 import { familiarName } from '@tessera/shared/image-reference';
@@ -8,7 +9,6 @@ import type { Image } from '@tessera/shared/model';
 import { ArchiveLoader } from './archive-loader.js';
 import { writeArchive } from './archive-writer.js';
 import { BlobStore } from './blob-store.js';
-import { chainIds } from '@tessera/shared/digest';
 import { parseConfig } from './image-config.js';
 import { parseManifest } from './image-manifest.js';
 import { blobsOf, ImageRecords } from './image-records.js';

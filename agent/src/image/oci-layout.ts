@@ -1,8 +1,8 @@
+import { digestOf, hexOf } from '@tessera/shared/digest';
 import { ClusterError } from '@tessera/shared/errors';
 import { normalizeName } from '@tessera/shared/image-reference';
 import { z } from 'zod';
 import type { ArchiveDirectory } from './archive-directory.js';
-import { digestOf, hexOf } from '@tessera/shared/digest';
 import type { ArchivedBlob, ArchivedImage } from './image-archive.js';
 import { MANIFEST_BYTES_MAX, parseJson } from './image-config.js';
 import { type Descriptor, descriptorSchema, MEDIA_TYPES, parseManifest } from './image-manifest.js';

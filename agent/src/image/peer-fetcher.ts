@@ -1,9 +1,9 @@
+import { digestOf } from '@tessera/shared/digest';
 import type { Clock, Logger, Random } from '@tessera/shared/env';
 import { ClusterError, errorText, fromServiceError } from '@tessera/shared/errors';
 import type { Image } from '@tessera/shared/model';
 import type { ImageSource, LocateImageResponse, PeerClient } from '@tessera/shared/wire';
 import type { BlobStore, IncomingBlob } from './blob-store.js';
-import { digestOf } from '@tessera/shared/digest';
 import { parseConfig } from './image-config.js';
 import { type Descriptor, parseManifest } from './image-manifest.js';
 import type { ImageFetcher } from './image-store.js';

@@ -1,11 +1,11 @@
 import { type Client, credentials, Server, ServerCredentials } from '@grpc/grpc-js';
+import { digestOf } from '@tessera/shared/digest';
 import { silentLogger, systemClock } from '@tessera/shared/env';
 import { ClusterError } from '@tessera/shared/errors';
 import { Image } from '@tessera/shared/model';
 import { FakeClock, SeededRandom } from '@tessera/shared/testing';
 import { type ImageSource, PeerClient, type PeerServer, PeerService } from '@tessera/shared/wire';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { digestOf } from '@tessera/shared/digest';
 import type { LocalImageStore } from './local-image-store.js';
 import { PeerImageFetcher, type RegistryLayers } from './peer-fetcher.js';
 import { peerServer } from './peer-server.js';

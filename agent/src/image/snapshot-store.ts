@@ -1,8 +1,8 @@
 import { mkdir, open, readdir, readFile, readlink, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { type UnpackBounds, type UnpackReport, unpackArchive } from '@tessera/native';
-import { ClusterError } from '@tessera/shared/errors';
 import { hexOf } from '@tessera/shared/digest';
+import { ClusterError } from '@tessera/shared/errors';
 import type { Snapshot } from './image-store.js';
 import type { ScratchSpace } from './scratch-space.js';
 import { allOrNone, type GroupCommit, SharedWork, Slots } from './shared-work.js';

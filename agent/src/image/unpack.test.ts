@@ -4,8 +4,8 @@ import { lstat, mkdir, readFile, readlink, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DEFAULT_UNPACK_BOUNDS, type UnpackBounds, unpackArchive } from '@tessera/native';
-import { afterEach, beforeEach, expect, test } from 'vitest';
 import { digestOf } from '@tessera/shared/digest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { compress, type LayerEntry, makeLayer, zstdOfZeros } from './testing/index.js';
 
 // ts-unpack as it is built, on layers made for the purpose. `outside` stands for the host.

@@ -1,9 +1,9 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { digestOf } from '@tessera/shared/digest';
 import { systemClock } from '@tessera/shared/env';
 import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { digestOf } from '@tessera/shared/digest';
 import { MEDIA_TYPES } from '../image-manifest.js';
 import type { LocalImageStore } from '../local-image-store.js';
 import { NOTHING } from '../testing/store-fixture.js';

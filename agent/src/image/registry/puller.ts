@@ -1,10 +1,10 @@
 import { DEFAULT_UNPACK_BOUNDS } from '@tessera/native';
+import { chainIds } from '@tessera/shared/digest';
 import type { Clock, Logger, Random } from '@tessera/shared/env';
 import { invalid } from '@tessera/shared/errors';
 import type { Image } from '@tessera/shared/model';
 import type { Platform } from '@tessera/shared/platform';
 import type { BlobStore } from '../blob-store.js';
-import { chainIds } from '@tessera/shared/digest';
 import type { Descriptor } from '../image-manifest.js';
 import { imageRecord } from '../image-record.js';
 import { allOrNone, SharedWork, Slots } from '../shared-work.js';

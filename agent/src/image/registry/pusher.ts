@@ -1,8 +1,8 @@
+import { digestOf } from '@tessera/shared/digest';
 import type { Clock, Random } from '@tessera/shared/env';
 import { ClusterError } from '@tessera/shared/errors';
 import type { Image } from '@tessera/shared/model';
 import type { BlobStore } from '../blob-store.js';
-import { digestOf } from '@tessera/shared/digest';
 import { parseConfig } from '../image-config.js';
 import { type Descriptor, MEDIA_TYPES, parseManifest } from '../image-manifest.js';
 import { allOrNone, Slots } from '../shared-work.js';

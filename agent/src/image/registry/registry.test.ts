@@ -1,10 +1,10 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { digestOf } from '@tessera/shared/digest';
 import { hostPlatform } from '@tessera/shared/platform';
 import { TestAuthority } from '@tessera/shared/testing/certificates';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
-import { digestOf } from '@tessera/shared/digest';
 import { MEDIA_TYPES } from '../image-manifest.js';
 import { compress, makeLayer } from '../testing/make-layer.js';
 import { shortId } from './progress.js';

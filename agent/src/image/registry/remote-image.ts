@@ -1,7 +1,7 @@
+import { isDigest } from '@tessera/shared/digest';
 import { ClusterError } from '@tessera/shared/errors';
 import { type Platform, platformFit, platformText } from '@tessera/shared/platform';
 import { z } from 'zod';
-import { isDigest } from '@tessera/shared/digest';
 import {
   CONFIG_BYTES_MAX,
   MANIFEST_BYTES_MAX,

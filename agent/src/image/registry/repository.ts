@@ -1,5 +1,5 @@
-import { ClusterError } from '@tessera/shared/errors';
 import { digestOf, isDigest } from '@tessera/shared/digest';
+import { ClusterError } from '@tessera/shared/errors';
 import { MEDIA_TYPES } from '../image-manifest.js';
 import { repositoryScope, type Scope } from './authorizer.js';
 import { discard, type HttpAnswer } from './http-transport.js';

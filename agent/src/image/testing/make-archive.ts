@@ -1,5 +1,5 @@
-import { normalizeName } from '@tessera/shared/image-reference';
 import { digestOf, hexOf } from '@tessera/shared/digest';
+import { normalizeName } from '@tessera/shared/image-reference';
 import { layerFormat, makeManifest } from '../image-manifest.js';
 import { type Compression, compress, type LayerEntry, makeLayer } from './make-layer.js';
 
