@@ -20,7 +20,6 @@ export function benchImages(site: StartSite): ImageStore {
       stopSignal: '',
       labels: {},
       volumes: [],
-      healthcheck: [],
     },
     layers: [{ chainId: 'bench', path: site.lower, shortPath: site.lower }],
   };

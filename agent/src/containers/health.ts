@@ -61,8 +61,13 @@ export const nextProbeMs = ({ status }: Health, ranForMs: number, plan: HealthPl
     ? Math.min(plan.startIntervalMs, plan.intervalMs)
     : plan.intervalMs;
 
+/** The container that is asked. */
+export interface Probed extends Pick<RuntimeContainer, 'createExec'> {
+  readonly life: { readonly kind: string };
+}
+
 export interface HealthMonitorOptions {
-  readonly runtime: RuntimeContainer;
+  readonly runtime: Probed;
   readonly plan: HealthPlan;
   readonly clock: Clock;
   readonly logger: Logger;

@@ -16,7 +16,12 @@ export interface Controller {
   prepare(signal: AbortSignal): Promise<void>;
   /** Resolves when the command itself has been executed; rejects with `StartError` when it cannot be. */
   start(signal: AbortSignal): Promise<void>;
-  /** Resolves when the container has ended, also when it ended while no agent was there. */
+  /**
+   * Resolves when the container counts as running: at once, or once its health check says so, or when it has ended.
+   * Rejects when it is found unhealthy, and stopped, before that.
+   */
+  ready(signal: AbortSignal): Promise<void>;
+  /** Resolves when the container has ended, also when it ended while no agent was there. An unhealthy one is stopped. */
   wait(signal: AbortSignal): Promise<ExitStatus>;
   /** Stop signal, grace, SIGKILL. Resolves with how it ended; undefined when it never ran. */
   shutdown(signal: AbortSignal): Promise<ExitStatus | undefined>;

@@ -18,6 +18,13 @@ const text = z
   .nullish()
   .transform((value) => value ?? '');
 
+/** Also how often a probe may fail. */
+const amount = z
+  .number()
+  .min(0)
+  .nullish()
+  .transform((value) => value ?? 0);
+
 const imageConfigSchema = z.object({
   architecture: text,
   os: text,
@@ -42,7 +49,17 @@ const imageConfigSchema = z.object({
       Volumes: z.record(z.string(), z.unknown()).nullish(),
       ExposedPorts: z.record(z.string(), z.unknown()).nullish(),
       // Docker's alone; whatever else is in that place is none.
-      Healthcheck: z.object({ Test: strings }).nullish().catch(undefined),
+      Healthcheck: z
+        .object({
+          Test: strings,
+          Interval: amount,
+          Timeout: amount,
+          StartPeriod: amount,
+          StartInterval: amount,
+          Retries: amount,
+        })
+        .nullish()
+        .catch(undefined),
     })
     .nullish(),
 });
@@ -76,7 +93,7 @@ export function parseConfig(bytes: Uint8Array): ParsedConfig {
       labels: config?.Labels ?? {},
       volumes: Object.keys(config?.Volumes ?? {}),
       exposedPorts: Object.keys(config?.ExposedPorts ?? {}),
-      healthcheck: config?.Healthcheck?.Test ?? [],
+      ...(config?.Healthcheck ? { healthcheck: config.Healthcheck } : {}),
     },
   };
 }

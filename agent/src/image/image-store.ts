@@ -1,3 +1,4 @@
+import type { ImageHealthcheck } from '@tessera/shared/healthcheck';
 import type { Image } from '@tessera/shared/model';
 
 /** One unpacked layer: a directory that overlayfs takes as a lower one. */
@@ -24,13 +25,9 @@ export interface ImageConfig {
   readonly volumes: readonly string[];
   /** "80/tcp": what it says it listens on. */
   readonly exposedPorts?: readonly string[];
-  /** HEALTHCHECK as Docker has it: `['CMD', …]`, `['CMD-SHELL', …]`, `['NONE']`; empty where there is none. */
-  readonly healthcheck: readonly string[];
+  /** Undefined where it has none. */
+  readonly healthcheck?: ImageHealthcheck;
 }
-
-/** Whether the image asks for its containers' health to be checked. */
-export const hasHealthcheck = ({ healthcheck }: ImageConfig): boolean =>
-  healthcheck.length > 0 && healthcheck[0] !== 'NONE';
 
 /** An image that is here, whole and unpacked. */
 export interface LocalImage {

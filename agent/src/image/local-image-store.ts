@@ -12,7 +12,7 @@ import { BlobStore } from './blob-store.js';
 import { parseConfig } from './image-config.js';
 import { parseManifest } from './image-manifest.js';
 import { blobsOf, ImageRecords } from './image-records.js';
-import { hasHealthcheck, type ImageFetcher, type ImageStore, type LocalImage } from './image-store.js';
+import type { ImageFetcher, ImageStore, LocalImage } from './image-store.js';
 import { type ImportedImage, LayerImporter } from './layer-importer.js';
 import { HostRegistries, type ImageIntake, type Registries, type RegistryImages } from './registry/index.js';
 import { ScratchSpace } from './scratch-space.js';
@@ -150,10 +150,6 @@ export class LocalImageStore implements ImageStore {
     for (const image of images) {
       for (const name of image.names) progress(`Loaded image: ${familiarName(name)}`);
       if (image.names.length === 0) progress(`Loaded image ID: ${image.configDigest}`);
-      if (hasHealthcheck(parseConfig(image.config).run))
-        progress(
-          `Warning: ${image.names[0] ? familiarName(image.names[0]) : image.configDigest} has a HEALTHCHECK, which is not run yet: a task counts as running once its command does`,
-        );
     }
     return images;
   }

@@ -21,6 +21,7 @@ function aController(part: Partial<Controller> = {}): Controller {
   return {
     prepare: async () => {},
     start: async () => {},
+    ready: async () => {},
     wait: async () => exited(0),
     shutdown: async () => exited(143),
     remove: async () => {},

@@ -24,7 +24,15 @@ const STEPS: Partial<Record<TaskState, Step>> = {
   accepted: { to: 'preparing', message: 'preparing' },
   preparing: { to: 'ready', message: 'prepared', work: (c, signal) => c.prepare(signal).then(nothing) },
   ready: { to: 'starting', message: 'starting' },
-  starting: { to: 'running', message: 'started', work: (c, signal) => c.start(signal).then(nothing) },
+  starting: {
+    to: 'running',
+    message: 'started',
+    work: (c, signal) =>
+      c
+        .start(signal)
+        .then(() => c.ready(signal))
+        .then(nothing),
+  },
   running: {
     to: 'complete',
     message: 'finished',

@@ -29,6 +29,7 @@ export class TaskManager {
   readonly #changed = new Condition();
   readonly #closing = new AbortController();
   readonly #finished: Promise<void>;
+  readonly #controller: Controller;
   #task: Task;
   #status: TaskStatus;
   #abortWork: AbortController | undefined;
@@ -40,6 +41,7 @@ export class TaskManager {
   ) {
     this.#task = task;
     this.#status = status;
+    this.#controller = startingInTurn(options);
     this.#finished = this.#run();
   }
 
@@ -99,7 +101,7 @@ export class TaskManager {
 
   /** One step. True when it failed for now and is due again. */
   async #step(signal: AbortSignal): Promise<boolean> {
-    const { controller, mayStart, inTurn } = this.options;
+    const { mayStart } = this.options;
     const { state } = this.#status;
     const step = nextStep(state, this.#task.desiredState);
     if (!step) {
@@ -110,8 +112,7 @@ export class TaskManager {
 
     const starts = step.to === 'starting' || step.to === 'running';
     if (starts) await mayStart(this.#task, signal);
-    const take = () => advance(this.#status, this.#task.desiredState, controller, signal);
-    const { status, retry } = step.to === 'running' ? await inTurn(take, signal) : await take();
+    const { status, retry } = await advance(this.#status, this.#task.desiredState, this.#controller, signal);
     this.#set(status);
     return retry;
   }
@@ -136,6 +137,17 @@ function finishedAt({ state, container }: TaskStatus, atMs: number): TaskStatus[
     return container;
   return { ...container, finishedAtMs: atMs };
 }
+
+/** The start alone has to wait for its turn: how long it then takes to be ready is the container's own affair. */
+const startingInTurn = ({ controller, inTurn }: TaskManagerOptions): Controller => ({
+  prepare: (signal) => controller.prepare(signal),
+  start: (signal) => inTurn(() => controller.start(signal), signal),
+  ready: (signal) => controller.ready(signal),
+  wait: (signal) => controller.wait(signal),
+  shutdown: (signal) => controller.shutdown(signal),
+  remove: () => controller.remove(),
+  status: () => controller.status(),
+});
 
 function abortReason(): DOMException {
   return new DOMException('another step is due', 'AbortError');

@@ -1,22 +1,31 @@
 import { stat } from 'node:fs/promises';
 import { delay } from '@tessera/shared/env';
 import { ClusterError, invalid } from '@tessera/shared/errors';
-import type { ContainerStatus, Mount, Task } from '@tessera/shared/model';
-import { hasHealthcheck, type LocalImage } from '../../image/image-store.js';
+import { effectiveHealthcheck } from '@tessera/shared/healthcheck';
+import type { ContainerStatus, Health, Mount, Task } from '@tessera/shared/model';
+import { healthPlan, monitorHealth, STARTING } from '../../containers/health.js';
+import type { LocalImage } from '../../image/image-store.js';
 import type { Sandbox } from '../../network/container-network.js';
 import type { Controller, ExitStatus } from '../executor.js';
+import type { Exec, ExecRequest } from '../live-container.js';
 import { abortable } from './abortable.js';
-import { Container } from './container.js';
+import { Container, type ContainerHost } from './container.js';
 import type { ExecutorParts } from './container-executor.js';
+import { ContainerOperations } from './container-operations.js';
 import { writeRecord } from './container-record.js';
 import { parseSignal } from './signals.js';
 
 export const DEFAULT_STOP_GRACE_MS = 10_000;
+/** The words of Swarm's executor. */
+const UNHEALTHY = 'dockerexec: unhealthy container';
+const HEALTHY: Health = { ...STARTING, status: 'healthy' };
 
 /** Runs one task's container. Made by ContainerExecutor, which hands over what an earlier agent left of it. */
 export class ContainerController implements Controller {
   #container: Container | undefined;
   #spec: Buffer | undefined;
+  /** As far as this agent has asked; it begins anew with each. */
+  #health: Health | undefined;
 
   constructor(
     private readonly task: Task,
@@ -45,7 +54,6 @@ export class ContainerController implements Controller {
   async #make(id: string, image: LocalImage): Promise<void> {
     const { task, parts } = this;
     const spec = task.spec!.container!;
-    this.#sayUnchecked(image);
     const hostname = spec.hostname || id.slice(0, 12);
     const [dataDir, runDir] = [parts.dataDir(id), parts.runDir(id)];
     const record = {
@@ -61,6 +69,7 @@ export class ContainerController implements Controller {
       standalone: false,
       tty: spec.tty,
       stdin: spec.openStdin ? ('open' as const) : ('closed' as const),
+      healthcheck: effectiveHealthcheck(spec.healthcheck, image.config.healthcheck),
     };
     this.#container = new Container(parts.host, record, dataDir, runDir);
     parts.containers.set(task.id, this.#container);
@@ -76,18 +85,6 @@ export class ContainerController implements Controller {
     });
     this.#spec = parts.compiler.compile({ id, task, image, dataDir, runDir, hostname, networkFiles });
     await writeRecord(dataDir, runDir, record);
-  }
-
-  /** Once per image; a service that switches the check off knows. */
-  #sayUnchecked({ id, config }: LocalImage): void {
-    const { unchecked, host } = this.parts;
-    const spec = this.task.spec?.container;
-    if (!hasHealthcheck(config) || spec?.healthcheck?.test[0] === 'NONE' || unchecked.has(id)) return;
-    unchecked.add(id);
-    host.logger.warn(
-      { 'image.id': id, 'task.id': this.task.id, healthcheck: config.healthcheck },
-      `image ${spec?.image} has a HEALTHCHECK, which is not run yet: its tasks count as running once their commands do`,
-    );
   }
 
   async start(signal: AbortSignal): Promise<void> {
@@ -111,10 +108,48 @@ export class ContainerController implements Controller {
     void container.ended.then(() => this.parts.detach(container));
   }
 
+  async ready(signal: AbortSignal): Promise<void> {
+    this.#health ??= STARTING;
+    await this.#watch(signal, ({ status }) => status !== 'starting');
+    if (this.#health.status !== 'unhealthy') return;
+    await this.shutdown(signal);
+    throw new ClusterError('failedPrecondition', UNHEALTHY);
+  }
+
   async wait(signal: AbortSignal): Promise<ExitStatus> {
+    // A task that runs was well when its last agent looked.
+    this.#health ??= HEALTHY;
+    const container = await this.#watch(signal, ({ status }) => status === 'unhealthy');
+    if (this.#health.status !== 'unhealthy') return abortable(container.ended, signal);
+    const exit = (await this.shutdown(signal)) ?? (await abortable(container.ended, signal));
+    return { ...exit, error: UNHEALTHY };
+  }
+
+  /** Asks for its health until that is as awaited, or the container has ended. */
+  async #watch(signal: AbortSignal, isAwaited: (health: Health) => boolean): Promise<Container> {
     const container = this.#container;
     if (!container) throw new ClusterError('failedPrecondition', `task ${this.task.id} has no container`);
-    return abortable(container.ended, signal);
+    const plan = healthPlan(container.record.healthcheck);
+    if (!plan || container.life.kind !== 'running' || isAwaited(this.#health!)) return container;
+    const { host } = this.parts;
+    const over = new AbortController();
+    const { startedAtMs } = container.life;
+    const decided = new Promise<void>((resolve) => {
+      const onHealth = (health: Health) => {
+        this.#health = health;
+        if (isAwaited(health)) resolve();
+      };
+      const runtime = new TaskProbe(container, host);
+      const { clock, logger } = host;
+      const options = { runtime, plan, clock, logger, startedAtMs, health: () => this.#health!, onHealth };
+      void monitorHealth(options, AbortSignal.any([signal, over.signal]));
+    });
+    try {
+      await Promise.race([decided, abortable(container.ended, signal)]);
+    } finally {
+      over.abort();
+    }
+    return container;
   }
 
   async shutdown(signal: AbortSignal): Promise<ExitStatus | undefined> {
@@ -155,6 +190,22 @@ export class ContainerController implements Controller {
       startedAtMs: life.kind === 'running' || life.kind === 'ended' ? Math.round(life.startedAtMs) : 0,
       finishedAtMs: ended?.finishedAtMs ?? 0,
     };
+  }
+}
+
+/** What a health check asks of a task's container. */
+class TaskProbe {
+  constructor(
+    private readonly container: Container,
+    private readonly host: ContainerHost,
+  ) {}
+
+  get life() {
+    return this.container.life;
+  }
+
+  createExec(request: ExecRequest): Promise<Exec> {
+    return new ContainerOperations(this.container, this.host).createExec(request);
   }
 }
 

@@ -46,8 +46,6 @@ export interface ExecutorParts {
   readonly containers: Map<string, Container>;
   /** Those that are no task's, by their own id. */
   readonly standalone: Map<string, StandaloneContainer>;
-  /** Images whose HEALTHCHECK has been said not to be run. */
-  readonly unchecked: Set<string>;
   newContainerId(): string;
   dataDir(id: string): string;
   runDir(id: string): string;
@@ -90,7 +88,6 @@ export class ContainerExecutor implements Executor, ContainerRuntime {
       network,
       containers: new Map(),
       standalone: new Map(),
-      unchecked: new Set(),
       newContainerId: () => newHexId(random),
       dataDir: (id) => `${options.dataDir}/containers/${id}`,
       runDir: (id) => `${options.runDir}/containers/${id}`,

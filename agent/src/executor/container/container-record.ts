@@ -1,6 +1,6 @@
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { makeContainer } from '@tessera/native';
-import type { NetworkAttachment, PortBinding } from '@tessera/shared/model';
+import { Healthcheck, type NetworkAttachment, type PortBinding } from '@tessera/shared/model';
 import { z } from 'zod';
 import type { ExitStatus } from '../executor.js';
 import type { ExecRequest } from '../live-container.js';
@@ -32,6 +32,7 @@ const schema = z.object({
   standalone: z.boolean().default(false),
   tty: z.boolean().default(false),
   stdin: z.enum(['closed', 'open', 'once']).default('closed'),
+  healthcheck: z.unknown().transform((value) => (value ? Healthcheck.fromJSON(value) : undefined)),
 });
 
 export interface ContainerRecord {
@@ -51,6 +52,8 @@ export interface ContainerRecord {
   readonly tty: boolean;
   /** `once`: closed when the first client that wrote to it has no more. */
   readonly stdin: 'closed' | 'open' | 'once';
+  /** Of a task: its own over its image's. */
+  readonly healthcheck?: Healthcheck | undefined;
 }
 
 // A container that is no task's has one more file, `start.json`: of the run under way, or of the last one. It is there

@@ -1,6 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Logger, silentLogger } from '@tessera/shared/env';
 import { Healthcheck } from '@tessera/shared/model';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { LocalImageStore } from '../../image/local-image-store.js';
@@ -17,17 +16,10 @@ const { signal } = new AbortController();
 let fixture: StoreFixture;
 let store: LocalImageStore;
 let rig: Rig;
-let warnings: string[];
 beforeEach(async () => {
   fixture = new StoreFixture();
   store = await fixture.open();
-  warnings = [];
-  const logger: Logger = {
-    ...silentLogger,
-    warn: (_, message) => warnings.push(message),
-    child: () => logger,
-  };
-  rig = await openRig({ images: store, logger });
+  rig = await openRig({ images: store });
 });
 afterEach(async () => {
   await rig.close();
@@ -69,24 +61,49 @@ test('an image of 127 layers is loaded, run and removed without a trace', async 
   expect(mountCount()).toBe(mounts);
 });
 
-test('a HEALTHCHECK that is not run is told to the one who loads the image, and once to the log', async () => {
-  const config = { Healthcheck: { Test: ['CMD-SHELL', 'exit 1'], Interval: 1e9 } };
-  const checked = await load({ names: ['checked:1'], config });
-  const plain = await load({ names: ['plain:1'], config: { Healthcheck: { Test: ['NONE'] } } });
+/** A check that counts its calls, and is content from the third to the fifth. */
+const FICKLE = 'n=$(cat /n || echo 0); echo $((n+1)) > /n; test $n -ge 2 -a $n -lt 5';
 
-  expect(checked.told).toEqual([
-    'Loaded image: checked:1',
-    expect.stringMatching(/^Warning: checked:1 has a HEALTHCHECK/),
-  ]);
-  expect(plain.told).toEqual(['Loaded image: plain:1']);
+async function checked(test: string, own?: Healthcheck) {
+  const config = { Healthcheck: { Test: ['CMD-SHELL', test], Interval: 2e7, Retries: 3 } };
+  const { id } = await load({ names: ['checked:1'], config });
+  const part = { image: 'checked:1', imageDigest: id, ...(own ? { healthcheck: own } : {}) };
+  const controller = rig.executor.controller(
+    rig.task(['sh', '-c', 'trap "exit 3" TERM; while :; do sleep 0.02; done'], part),
+  );
+  await controller.prepare(signal);
+  await controller.start(signal);
+  return controller;
+}
 
-  const off = Healthcheck.fromPartial({ test: ['NONE'] });
-  await rig.run(rig.task(['true'], { image: 'checked:1', imageDigest: checked.id, healthcheck: off }));
-  await rig.run(rig.task(['true'], { image: 'plain:1', imageDigest: plain.id }));
-  expect(warnings).toEqual([]);
-  for (let round = 0; round < 2; round++)
-    await rig.run(rig.task(['true'], { image: 'checked:1', imageDigest: checked.id }));
-  expect(warnings).toEqual([
-    expect.stringMatching(/^image checked:1 has a HEALTHCHECK, which is not run yet/),
-  ]);
+test("a task is ready once its image's HEALTHCHECK is content, and is stopped when it is so no longer", async () => {
+  const controller = await checked(FICKLE);
+
+  await controller.ready(signal);
+  expect(controller.status()?.pid).toBeGreaterThan(0);
+
+  const exit = await controller.wait(signal);
+  expect(exit).toMatchObject({ exitCode: 3, error: 'dockerexec: unhealthy container' });
+  await controller.remove();
+});
+
+test('one that is never well is stopped and not ready', async () => {
+  const controller = await checked('false');
+
+  await expect(controller.ready(signal)).rejects.toThrow('dockerexec: unhealthy container');
+
+  expect(await controller.wait(signal)).toMatchObject({ exitCode: 3 });
+  await controller.remove();
+});
+
+test("the user's own check comes before the image's, NONE switches it off", async () => {
+  const off = await checked('false', Healthcheck.fromPartial({ test: ['NONE'] }));
+  await off.ready(signal);
+  expect(off.status()?.pid).toBeGreaterThan(0);
+  await off.remove();
+
+  const own = await checked('false', Healthcheck.fromPartial({ test: ['CMD', 'true'] }));
+  await own.ready(signal);
+  expect(own.status()?.pid).toBeGreaterThan(0);
+  await own.remove();
 });

@@ -19,6 +19,7 @@ export interface FakeBehaviour {
   /** Awaited by `prepare`; what it throws, `prepare` rejects with. */
   readonly prepare?: (task: Task, signal: AbortSignal) => Promise<void>;
   readonly start?: (task: Task, signal: AbortSignal) => Promise<void>;
+  readonly ready?: (task: Task, signal: AbortSignal) => Promise<void>;
   /** Exit code on the stop signal. Default 143 (128 + SIGTERM). */
   readonly stopCode?: number;
 }
@@ -118,6 +119,11 @@ class FakeController implements Controller {
     container.startedAtMs = this.host.clock.now();
     container.pid = this.host.newPid();
     this.host.changed.notify();
+  }
+
+  async ready(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    await this.host.behaviour.ready?.(this.task, signal);
   }
 
   async wait(signal: AbortSignal): Promise<ExitStatus> {

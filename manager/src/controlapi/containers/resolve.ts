@@ -1,12 +1,6 @@
 import { ClusterError, errorText, invalid, notFound } from '@tessera/shared/errors';
-import {
-  type Container,
-  Healthcheck,
-  HostConfig,
-  type Image,
-  Placement,
-  PortBinding,
-} from '@tessera/shared/model';
+import { effectiveHealthcheck, type ImageHealthcheck } from '@tessera/shared/healthcheck';
+import { type Container, HostConfig, type Image, Placement, PortBinding } from '@tessera/shared/model';
 import { architectureNames } from '../../constraints/index.js';
 import type { Transaction, View } from '../../store/view.js';
 import { validateContainer, validateLogDriver } from '../container-validation.js';
@@ -52,15 +46,18 @@ function resolveImage(tx: Transaction, container: Container, platform: string): 
   if (!image) throw new ClusterError('notFound', `No such image: ${reference}`);
   assertPlatform(image, reference, platform);
   tx.require('images', image.id);
-  const exposed = Object.keys(configOf(image).config?.ExposedPorts ?? {});
+  const { config } = configOf(image);
+  const exposed = Object.keys(config?.ExposedPorts ?? {});
   const ports = container.host?.publishAllPorts ? randomPorts(container, exposed) : [];
   return {
     ...container,
     spec: {
       ...spec,
       imageDigest: image.id,
-      healthcheck: effectiveHealthcheck(spec.healthcheck, configOf(image).config?.Healthcheck),
+      labels: { ...config?.Labels, ...spec.labels },
+      healthcheck: effectiveHealthcheck(spec.healthcheck, config?.Healthcheck),
     },
+    exposedPorts: [...new Set([...exposed, ...container.exposedPorts])].sort(),
     host: {
       ...HostConfig.fromPartial({}),
       ...container.host,
@@ -72,39 +69,13 @@ function resolveImage(tx: Transaction, container: Container, platform: string): 
 /** Clients name images by a beginning of their id as well. */
 const isId = (image: string): boolean => /^(sha256:)?[0-9a-f]{4,64}$/.test(image);
 
-/** Field by field, what the user says over what the image says. Source: moby daemon/commit.go, merge. */
-function effectiveHealthcheck(
-  own: Healthcheck | undefined,
-  image: ImageHealthcheck | null | undefined,
-): Healthcheck | undefined {
-  const ms = (ns: number | undefined) => Math.ceil((ns ?? 0) / 1e6);
-  const merged = Healthcheck.fromPartial({
-    test: own?.test.length ? [...own.test] : [...(image?.Test ?? [])],
-    intervalMs: own?.intervalMs || ms(image?.Interval),
-    timeoutMs: own?.timeoutMs || ms(image?.Timeout),
-    startPeriodMs: own?.startPeriodMs || ms(image?.StartPeriod),
-    startIntervalMs: own?.startIntervalMs || ms(image?.StartInterval),
-    retries: own?.retries || (image?.Retries ?? 0),
-  });
-  return own || merged.test.length > 0 ? merged : undefined;
-}
-
-/** Durations in nanoseconds. */
-interface ImageHealthcheck {
-  readonly Test?: readonly string[] | null;
-  readonly Interval?: number;
-  readonly Timeout?: number;
-  readonly StartPeriod?: number;
-  readonly StartInterval?: number;
-  readonly Retries?: number;
-}
-
 interface ImageFacts {
   readonly os?: string;
   readonly architecture?: string;
   readonly config?: {
     readonly ExposedPorts?: Readonly<Record<string, unknown>> | null;
     readonly Healthcheck?: ImageHealthcheck | null;
+    readonly Labels?: Readonly<Record<string, string>> | null;
   };
 }
 

@@ -1,7 +1,6 @@
 import { invalid } from '@tessera/shared/errors';
 import {
   type ContainerSpec,
-  Healthcheck,
   type Mount,
   Placement,
   ServiceSpec,
@@ -9,6 +8,7 @@ import {
   type UpdateConfig,
 } from '@tessera/shared/model';
 import { parseReference } from '../../controlapi/image-reference.js';
+import { healthcheckFromDocker } from './healthcheck-json.js';
 import { msFromNs, parseBody, sortedMap } from './json-edge.js';
 import {
   type ServiceSpecBody,
@@ -124,7 +124,7 @@ function containerFromDocker(json: ContainerBody, image: string): ContainerSpec 
     ulimits: (json.Ulimits ?? []).map(({ Name, Soft, Hard }) => ({ name: Name, soft: Soft, hard: Hard })),
     capAdd: json.CapabilityAdd ?? [],
     capDrop: json.CapabilityDrop ?? [],
-    healthcheck: json.Healthcheck?.Test ? Healthcheck.fromPartial({ test: ['NONE'] }) : undefined,
+    healthcheck: json.Healthcheck ? healthcheckFromDocker(json.Healthcheck) : undefined,
     init: false,
     noNewPrivileges: json.Privileges?.NoNewPrivileges ?? false,
     privileged: false,

@@ -1,10 +1,10 @@
 import { z } from 'zod';
+import { healthcheckBody } from './healthcheck-json.js';
 import { count, duration, flag, integer, oneOf, strictObject, text, textMap, texts } from './json-edge.js';
 
 // The Docker API's ServiceSpec as it is accepted. Source: moby api/swagger.yaml, v1.50.
 
 const LATER = 'is not supported yet; leave it out';
-const HEALTH = 'health checks are not supported yet; leave them out';
 
 const mount = strictObject(
   {
@@ -47,17 +47,7 @@ const containerSpec = strictObject(
     Mounts: z.array(mount).nullish(),
     StopSignal: text,
     StopGracePeriod: duration,
-    // Switching it off is honoured: nothing is checked.
-    Healthcheck: strictObject(
-      { Test: z.tuple([z.literal('NONE', HEALTH)], HEALTH).nullish() },
-      {
-        Interval: HEALTH,
-        Timeout: HEALTH,
-        StartPeriod: HEALTH,
-        StartInterval: HEALTH,
-        Retries: HEALTH,
-      },
-    ).nullish(),
+    Healthcheck: healthcheckBody.nullish(),
     Hosts: texts,
     DNSConfig: strictObject({ Nameservers: texts, Search: texts, Options: texts }).nullish(),
     Sysctls: textMap,

@@ -9,7 +9,6 @@ import type {
 } from '@tessera/shared/docker-api';
 import type {
   ContainerSpec,
-  Healthcheck,
   Mount,
   Resources,
   ServiceSpec,
@@ -17,6 +16,7 @@ import type {
   UpdateConfig,
 } from '@tessera/shared/model';
 import { familiarName } from '../../controlapi/image-reference.js';
+import { healthcheckToDocker } from './healthcheck-json.js';
 import { nsFromMs, omitEmpty } from './json-edge.js';
 
 /** The spec as Docker shows it. What it gives, `serviceSpecFromDocker` reads back to the same spec. */
@@ -93,7 +93,9 @@ function containerToDocker(spec: ContainerSpec): ContainerSpecJson {
     ReadOnly: spec.readOnly,
     Mounts: spec.mounts.map(mountToDocker),
     StopSignal: spec.stopSignal,
-    Healthcheck: spec.healthcheck ? healthToDocker(spec.healthcheck) : undefined,
+    Healthcheck: spec.healthcheck
+      ? omitEmpty<HealthcheckJson>(healthcheckToDocker(spec.healthcheck))
+      : undefined,
     Hosts: spec.hosts,
     DNSConfig: omitEmpty<NonNullable<ContainerSpecJson['DNSConfig']>>({
       Nameservers: spec.dnsServers,
@@ -110,16 +112,6 @@ function containerToDocker(spec: ContainerSpec): ContainerSpecJson {
   // Zero is a choice here (kill at once) that must survive a client which reads and writes back.
   return spec.stopGraceMs < 0 ? json : { ...json, StopGracePeriod: nsFromMs(spec.stopGraceMs) };
 }
-
-const healthToDocker = (check: Healthcheck): HealthcheckJson =>
-  omitEmpty<HealthcheckJson>({
-    Test: check.test,
-    Interval: nsFromMs(check.intervalMs),
-    Timeout: nsFromMs(check.timeoutMs),
-    StartPeriod: nsFromMs(check.startPeriodMs),
-    StartInterval: nsFromMs(check.startIntervalMs),
-    Retries: check.retries,
-  });
 
 const mountToDocker = (mount: Mount): MountJson => ({
   Type: mount.type,

@@ -63,8 +63,11 @@ describe('what is not honoured is refused by name', () => {
     ['configs', withContainer({ Configs: [{ ConfigID: 'a' }] }), 'TaskTemplate.ContainerSpec.Configs'],
     ['a terminal', withContainer({ TTY: true }), 'TaskTemplate.ContainerSpec.TTY'],
     ['an init', withContainer({ Init: true }), 'TaskTemplate.ContainerSpec.Init'],
-    ['health checks', withContainer({ Healthcheck: { Test: ['CMD', 'true'] } }), 'Healthcheck.Test'],
-    ['a health interval', withContainer({ Healthcheck: { Interval: 1e9 } }), 'Healthcheck.Interval'],
+    [
+      'a health interval under a millisecond',
+      withContainer({ Healthcheck: { Interval: 1e5 } }),
+      'Interval in Healthcheck cannot be less than 1ms',
+    ],
     [
       'volume options',
       withContainer({ Mounts: [{ Type: 'volume', Target: '/a', VolumeOptions: { NoCopy: true } }] }),

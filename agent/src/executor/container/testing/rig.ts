@@ -92,7 +92,6 @@ export const anImageConfig = (part: Partial<ImageConfig> = {}): ImageConfig => (
   stopSignal: '',
   labels: {},
   volumes: [],
-  healthcheck: [],
   ...part,
 });
 

@@ -5,12 +5,12 @@ import {
   type ContainerResources,
   ContainerRestartPolicy,
   ContainerSpec,
-  Healthcheck,
   HostConfig,
   ContainerResources as Resources,
 } from '@tessera/shared/model';
 import { parseReference } from '../../../controlapi/image-reference.js';
-import { isEmpty, msFromNs, parseBody, sortedMap } from '../json-edge.js';
+import { healthcheckFromDocker } from '../healthcheck-json.js';
+import { isEmpty, parseBody, sortedMap } from '../json-edge.js';
 import { mountsFromDocker } from './mounts-from-docker.js';
 import { placingFromDocker } from './placement-from-docker.js';
 import { formatPort, parsePort, portsFromDocker } from './ports-from-docker.js';
@@ -111,25 +111,6 @@ function extraHost(text: string): string {
   if (address === 'host-gateway')
     throw invalid(`HostConfig.ExtraHosts: '${text}': host-gateway is not supported yet; write the address`);
   return `${address.replace(/^\[(.*)\]$/, '$1')} ${name}`;
-}
-
-const MS_IN_NS = 1_000_000;
-
-/** What it leaves out is the image's to say. Source: moby daemon/container.go, validateHealthCheck. */
-function healthcheckFromDocker(json: NonNullable<CreateBody['Healthcheck']>): Healthcheck {
-  for (const field of ['Interval', 'Timeout', 'StartPeriod', 'StartInterval'] as const) {
-    const value = json[field] ?? 0;
-    if (value !== 0 && value < MS_IN_NS) throw invalid(`${field} in Healthcheck cannot be less than 1ms`);
-  }
-  if ((json.Retries ?? 0) < 0) throw invalid('Retries in Healthcheck cannot be negative');
-  return Healthcheck.fromPartial({
-    test: json.Test ?? [],
-    intervalMs: msFromNs(json.Interval ?? 0),
-    timeoutMs: msFromNs(json.Timeout ?? 0),
-    startPeriodMs: msFromNs(json.StartPeriod ?? 0),
-    startIntervalMs: msFromNs(json.StartInterval ?? 0),
-    retries: json.Retries ?? 0,
-  });
 }
 
 function hostFromDocker(json: CreateBody, host: HostConfigBody): HostConfig {

@@ -2,7 +2,8 @@ import type { Health, Node } from '@tessera/shared/model';
 import { isRunning, type KnownContainer } from '../../../controlapi/containers/index.js';
 import { nodeName } from '../../../controlapi/index.js';
 import type { View } from '../../../store/view.js';
-import { nsFromMs, timeJson } from '../json-edge.js';
+import { healthcheckToDocker } from '../healthcheck-json.js';
+import { timeJson } from '../json-edge.js';
 import { commandOf, type EffectiveConfig, effectiveConfig } from './effective-config.js';
 import { hostConfigToDocker } from './host-config-to-docker.js';
 import { mountPoints } from './mount-points.js';
@@ -112,18 +113,7 @@ function configToDocker({ container }: KnownContainer, config: EffectiveConfig):
     StdinOnce: container.stdinOnce,
     Env: config.env,
     Cmd: config.command.length > 0 ? config.command : null,
-    ...(healthcheck
-      ? {
-          Healthcheck: {
-            Test: healthcheck.test,
-            Interval: nsFromMs(healthcheck.intervalMs),
-            Timeout: nsFromMs(healthcheck.timeoutMs),
-            StartPeriod: nsFromMs(healthcheck.startPeriodMs),
-            StartInterval: nsFromMs(healthcheck.startIntervalMs),
-            Retries: healthcheck.retries,
-          },
-        }
-      : {}),
+    ...(healthcheck ? { Healthcheck: healthcheckToDocker(healthcheck) } : {}),
     Image: config.image,
     Volumes: null,
     WorkingDir: config.dir,

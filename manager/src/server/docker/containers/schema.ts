@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { healthcheckBody } from '../healthcheck-json.js';
 import { count, duration, flag, integer, oneOf, strictObject, text, textMap, texts } from '../json-edge.js';
 
 // What `POST /containers/create` and `/containers/:id/update` accept. Source: moby api/swagger.yaml, v1.50.
@@ -16,15 +17,6 @@ const noVolumes = z
   .nullish();
 const emptyMap = z.record(z.string(), z.object({}).nullish()).nullish();
 
-const healthcheck = strictObject({
-  Test: texts,
-  Interval: duration,
-  Timeout: duration,
-  StartPeriod: duration,
-  StartInterval: duration,
-  Retries: count,
-});
-
 const CONFIG = {
   Hostname: text,
   Domainname: text,
@@ -39,7 +31,7 @@ const CONFIG = {
   Env: texts,
   Cmd: command,
   Entrypoint: command,
-  Healthcheck: healthcheck.nullish(),
+  Healthcheck: healthcheckBody.nullish(),
   Image: text,
   WorkingDir: text,
   Labels: textMap,
