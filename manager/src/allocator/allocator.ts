@@ -23,11 +23,11 @@ const WRITES_MAX = 90;
  * Hands out what is unique in the cluster: subnets and VNIs to networks, virtual addresses to services,
  * addresses to containers and to tasks, which go from `new` to `pending`.
  */
-export function allocatorLoop(store: Store): LoopDefinition {
+export function allocatorLoop(store: Store): Allocator {
   return new Allocator(store);
 }
 
-class Allocator implements LoopDefinition {
+export class Allocator implements LoopDefinition {
   readonly name = 'allocator';
   readonly concurrency = 4;
   /** Tasks to look at; only a list of what to read again, rebuilt from the store by every leader. */
@@ -98,6 +98,14 @@ class Allocator implements LoopDefinition {
     if (kind === 'service') return this.#allocateService(objectId);
     if (kind === 'container') return this.#allocateContainer(objectId);
     return this.#allocateTasks();
+  }
+
+  /** Gives a container of this transaction its addresses, if it can have them now. */
+  allocateIn(tx: Transaction, containerId: string): void {
+    const book = new AddressBook(tx, this.#cursors);
+    allocateContainer(tx, containerId, book);
+    // At once: whoever comes next, perhaps for the same commit, is to try another address.
+    this.#keep(book.cursors);
   }
 
   #note(task: Task): void {

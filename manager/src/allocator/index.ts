@@ -1,3 +1,3 @@
 export { ipClaim, macOf, ownerExists } from './address-book.js';
-export { allocatorLoop } from './allocator.js';
+export { type Allocator, allocatorLoop } from './allocator.js';
 export { isClusterNetwork, subnetClaim, vniClaim } from './network-allocator.js';

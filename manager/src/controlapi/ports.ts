@@ -1,6 +1,8 @@
 import type { Clock, Logger, Random } from '@tessera/shared/env';
+import type { ContainerState } from '@tessera/shared/model';
 import type { ClientCertificates } from '../ca/index.js';
 import type { LogBroker } from '../logbroker/index.js';
+import type { LeaderDecisions } from '../loops/decisions.js';
 import type { Store } from '../store/view.js';
 import type { SideStreams } from '../streams/index.js';
 
@@ -11,6 +13,12 @@ export interface LocalNode {
    * @throws ClusterError `unavailable` when it is a manager and `force` is not given
    */
   leave(force: boolean, signal: AbortSignal): Promise<void>;
+}
+
+/** What agents whose sessions are with this manager say, as it comes. */
+export interface AgentReports {
+  /** @returns what ends it */
+  onReport(containerId: string, handler: (state: ContainerState) => void): () => void;
 }
 
 /** What every part of the control API is handed. */
@@ -26,6 +34,9 @@ export interface ControlContext {
   readonly managerAddr: string;
   /** The node of the manager that leads, as far as this one knows. */
   readonly leaderId: () => string | undefined;
+  readonly reports?: AgentReports;
+  /** While this manager leads. */
+  readonly decisions?: () => LeaderDecisions | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;

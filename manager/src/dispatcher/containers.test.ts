@@ -1,5 +1,5 @@
 import { aContainer, settle } from '@tessera/shared/testing';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { aCluster, NETWORK, putContainer, putNetwork, putTask } from './testing/index.js';
 
 async function withContainer(addr = '') {
@@ -9,13 +9,12 @@ async function withContainer(addr = '') {
   await putContainer(cluster.store, 'c1', 'node-1', addr);
   const [owner, other] = [cluster.connect('node-1'), cluster.connect('node-2')];
   await settle();
-  return {
-    ...cluster,
+  return Object.assign(cluster, {
     owner,
     other,
     tick: () => cluster.clock.advanceAsync(100),
     stateOf: () => cluster.store.view().containerStates.get('c1'),
-  };
+  });
 }
 
 test('a container is handed to its node alone, with its placement, and again when its user asks for something', async () => {
@@ -171,4 +170,87 @@ test('a state that meets the deletion of its container leaves nothing behind', a
   const { containers, containerPlacements } = store.view();
   expect([containers.size, containerPlacements.size]).toEqual([0, 0]);
   expect(owner.acked).toEqual([1]);
+});
+
+describe('a container that has gone from its node, where this manager leads', () => {
+  const leading = async () => {
+    const cluster = await withContainer();
+    cluster.leads = true;
+    /** Every picture of the container's state that there was. */
+    const seen: (string | undefined)[] = [];
+    cluster.store.subscribe((changes, view) => {
+      if (changes.some(({ kind }) => kind === 'containers' || kind === 'containerStates'))
+        seen.push(view.containers.get('c1') && view.containerStates.get('c1')?.state);
+    });
+    return Object.assign(cluster, { seen });
+  };
+
+  test('is deleted with the write that would have said so', async () => {
+    const { owner, seen, tick, store } = await leading();
+    owner.reportContainers({ containerId: 'c1', state: 'exited', starts: 1, exits: 1, sequence: 2 });
+    await tick();
+
+    const number = owner.reportContainers({
+      containerId: 'c1',
+      state: 'removed',
+      starts: 1,
+      exits: 1,
+      sequence: 3,
+    });
+    await tick();
+
+    expect(seen).toEqual(['exited', undefined]);
+    expect(store.view().containerStates.size).toBe(0);
+    expect(owner.acked).toContain(number);
+    expect(owner.keys()).toEqual(['node/node-1']);
+  });
+
+  test.each([
+    ['its end', { starts: 1, exits: 1, generation: 2 }],
+    ['an answer', { starts: 1, exits: 0, generation: 3 }],
+  ])('is first shown with %s, where nobody has seen that yet', async (_, news) => {
+    const { owner, seen, tick } = await leading();
+    owner.reportContainers({ containerId: 'c1', state: 'running', starts: 1, generation: 2, sequence: 2 });
+    await tick();
+
+    owner.reportContainers({ containerId: 'c1', state: 'removed', ...news, sequence: 3 });
+    await tick();
+
+    expect(seen).toEqual(['running', 'removed']);
+  });
+
+  test('is first shown with an end that comes in the same message', async () => {
+    const { owner, seen, tick } = await leading();
+    owner.reportContainers(
+      { containerId: 'c1', state: 'exited', starts: 1, exits: 1, exitCode: 7, sequence: 2 },
+      { containerId: 'c1', state: 'removed', starts: 1, exits: 1, exitCode: 7, sequence: 3 },
+    );
+    await tick();
+
+    expect(seen).toEqual(['removed']);
+  });
+
+  test('stays where another node says so', async () => {
+    const { other, tick, store } = await leading();
+
+    other.reportContainers({ containerId: 'c1', state: 'removed', sequence: 2 });
+    await tick();
+
+    expect(store.view().containers.get('c1')).toBeDefined();
+  });
+});
+
+test('what an agent says of its container is heard before it is stored, and what another says is not', async () => {
+  const { dispatcher, owner, other, tick } = await withContainer();
+  const heard: string[] = [];
+  const end = dispatcher.onReport('c1', ({ state }) => heard.push(state));
+
+  other.reportContainers({ containerId: 'c1', state: 'exited', sequence: 2 });
+  owner.reportContainers({ containerId: 'c1', state: 'created', sequence: 2 });
+  expect(heard).toEqual(['created']);
+  await tick();
+  end();
+  owner.reportContainers({ containerId: 'c1', state: 'running', sequence: 3 });
+
+  expect(heard).toEqual(['created']);
 });

@@ -1,13 +1,16 @@
 import { type Clock, type Logger, newId, type Random } from '@tessera/shared/env';
 import { ClusterError } from '@tessera/shared/errors';
+import type { ContainerState } from '@tessera/shared/model';
 import { ReconcileLoop } from '@tessera/shared/reconcile';
 import type { AgentMessage, Goodbye, Register, StatusBatch, StreamRequest } from '@tessera/shared/wire';
+import type { LeaderDecisions } from '../loops/decisions.js';
 import type { Change, Store, Transaction, View } from '../store/view.js';
 import { AssignmentFeed, ItemCache } from './assignment-feed.js';
 import { AssignmentIndex } from './assignment-index.js';
 import { CountedTime } from './counted-time.js';
 import { heartbeatOf } from './heartbeat.js';
 import { managerAddrs } from './manager-addrs.js';
+import { ReportListeners } from './report-listeners.js';
 import { Session } from './session.js';
 import { StatusWriter } from './status-writer.js';
 import type { SessionHandle, SessionTransport } from './transport.js';
@@ -31,6 +34,8 @@ export interface DispatcherOptions {
   readonly managerAddr: string;
   /** True while silence proves nothing: this manager's lease is unsure, or etcd without quorum. */
   readonly halted: () => boolean;
+  /** While this manager leads. */
+  readonly decisions?: () => LeaderDecisions | undefined;
 }
 
 /** What became of an attempt to make the store agree with a session. */
@@ -45,6 +50,7 @@ export class Dispatcher {
   readonly #items = new ItemCache();
   readonly #index: AssignmentIndex;
   readonly #statuses: StatusWriter;
+  readonly #listeners = new ReportListeners();
   readonly #keeper: ReconcileLoop;
   readonly #time: CountedTime;
   readonly #stopping = new AbortController();
@@ -62,6 +68,7 @@ export class Dispatcher {
       clock,
       logger,
       isCurrent: (session) => this.#isCurrent(session),
+      decisions: options.decisions ?? (() => undefined),
       signal,
     });
     this.#keeper = new ReconcileLoop(this, clock, {
@@ -235,9 +242,19 @@ export class Dispatcher {
     }
   }
 
+  /** Hears what agents of this manager say of a container as it comes, before it is stored. */
+  onReport(containerId: string, handler: (state: ContainerState) => void): () => void {
+    return this.#listeners.add(containerId, handler);
+  }
+
   #takeStatuses(session: Session, batch: StatusBatch): void {
-    if (!this.#statuses.add(session, batch))
+    if (!this.#statuses.add(session, batch)) {
       this.#end(session, new ClusterError('resourceExhausted', 'too many statuses wait to be stored'));
+      return;
+    }
+    for (const state of batch.containers)
+      if (this.#index.view.containerPlacements.get(state.containerId)?.nodeId === session.nodeId)
+        this.#listeners.tell(state);
   }
 
   #goodbye(session: Session, { backWithinMs, reason }: Goodbye): void {

@@ -7,6 +7,7 @@ import {
   type TaskStatus,
 } from '@tessera/shared/model';
 import type { StatusBatch } from '@tessera/shared/wire';
+import type { LeaderDecisions } from '../loops/decisions.js';
 import type { Store, Transaction } from '../store/view.js';
 import type { Session } from './session.js';
 
@@ -42,6 +43,8 @@ export interface StatusWriterOptions {
   readonly logger: Logger;
   /** Whether this is still the session of its node on this manager. */
   readonly isCurrent: (session: Session) => boolean;
+  /** While this manager leads. */
+  readonly decisions: () => LeaderDecisions | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -120,9 +123,45 @@ export class StatusWriter {
     return entries;
   }
 
-  #write(entries: readonly Entry[]): Promise<Outcome[]> {
-    if (entries.length === 0) return Promise.resolve([]);
-    return this.options.store.update((tx) => entries.map((entry) => this.#writeOne(tx, entry)));
+  async #write(entries: readonly Entry[]): Promise<Outcome[]> {
+    const decisions = this.options.decisions();
+    const isLast = entries.map((entry) => decisions !== undefined && this.#saysNoMoreThanGone(entry));
+    const others = entries.filter((_, index) => !isLast[index]);
+    const outcomes = new Map<Entry, Outcome>();
+    const write = async () => {
+      if (others.length === 0) return;
+      const written = await this.options.store.update((tx) => others.map((each) => this.#writeOne(tx, each)));
+      for (const [index, entry] of others.entries()) outcomes.set(entry, written[index]!);
+    };
+    const reap = async (entry: Entry, id: string) => {
+      const outcome = await decisions!.store.update((tx) => {
+        const written = this.#writeOne(tx, entry);
+        if (written === 'written') decisions!.reap(tx, id);
+        return written;
+      });
+      outcomes.set(entry, outcome);
+    };
+    const reaped = entries.flatMap((entry, index) =>
+      isLast[index] && entry.report.kind === 'container' ? [reap(entry, entry.report.state.containerId)] : [],
+    );
+    await Promise.all([write(), ...reaped]);
+    return entries.map((entry) => outcomes.get(entry)!);
+  }
+
+  /**
+   * All but that it has gone has been stored, and so seen by every manager: its object may go with the same write. What
+   * else the state says, its end or an answer, must be seen before.
+   */
+  #saysNoMoreThanGone({ report }: Entry): boolean {
+    if (report.kind !== 'container' || report.state.state !== 'removed') return false;
+    const { state } = report;
+    const stored = this.options.store.view().containerStates.get(state.containerId);
+    return (
+      stored !== undefined &&
+      stored.starts === state.starts &&
+      stored.exits === state.exits &&
+      stored.generation === state.generation
+    );
   }
 
   #writeOne(tx: Transaction, { session, report }: Entry): Outcome {

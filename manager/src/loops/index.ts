@@ -1,1 +1,2 @@
+export type { LeaderDecisions } from './decisions.js';
 export { type RunningLoops, startLoops } from './start.js';

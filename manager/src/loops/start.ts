@@ -1,21 +1,25 @@
 import { setMaxListeners } from 'node:events';
 import type { Clock, Logger, Random } from '@tessera/shared/env';
-import { allocatorLoop } from '../allocator/index.js';
+import { ClusterError } from '@tessera/shared/errors';
+import { type Allocator, allocatorLoop } from '../allocator/index.js';
 import {
   containerMoverLoop,
   containerReaperLoop,
   imagePlacementLoop,
   orchestratorLoop,
   orphansLoop,
+  reapContainer,
   reaperLoop,
 } from '../orchestrator/index.js';
-import { schedulerLoop } from '../scheduler/index.js';
-import type { Store } from '../store/view.js';
+import { type Scheduler, schedulerLoop } from '../scheduler/index.js';
+import type { Store, Transaction } from '../store/view.js';
+import type { LeaderDecisions } from './decisions.js';
 import { type LoopEnvironment, type RunningLoop, runLoop } from './leader-loop.js';
 
 export interface RunningLoops {
   /** Resolves once nothing is left to do until something changes or falls due. */
   idle(): Promise<void>;
+  readonly decisions: LeaderDecisions;
 }
 
 /**
@@ -36,10 +40,12 @@ export async function startLoops(
   // Every loop listens to it, and so does what it is made of.
   setMaxListeners(64, signal);
   const environment: LoopEnvironment = { store, clock, logger, signal };
+  const allocator = allocatorLoop(store);
+  const scheduler = schedulerLoop(store, clock);
   const loops: RunningLoop[] = [
     orchestratorLoop({ store, clock, random }),
-    allocatorLoop(store),
-    schedulerLoop(store, clock),
+    allocator,
+    scheduler,
     reaperLoop(store),
     containerReaperLoop(store, clock),
     containerMoverLoop(store, clock),
@@ -50,5 +56,29 @@ export async function startLoops(
     async idle() {
       for (const loop of loops) await loop.idle();
     },
+    decisions: {
+      store,
+      createPlaced: (id, make) => createPlaced({ store, allocator, scheduler }, id, make),
+      reap: (tx, id) => reapContainer(tx, id, clock.now()),
+    },
   };
+}
+
+async function createPlaced<T>(
+  leader: { readonly store: Store; readonly allocator: Allocator; readonly scheduler: Scheduler },
+  containerId: string,
+  make: (tx: Transaction) => T,
+): Promise<T> {
+  try {
+    return await leader.store.update((tx) => {
+      const made = make(tx);
+      leader.allocator.allocateIn(tx, containerId);
+      leader.scheduler.placeIn(tx, containerId);
+      const refusal = tx.containerPlacements.get(containerId)?.pendingReason;
+      if (refusal) throw new ClusterError('conflict', refusal);
+      return made;
+    });
+  } finally {
+    leader.scheduler.recount(containerId);
+  }
 }

@@ -1,5 +1,5 @@
 export { containerMoverLoop } from './containers/mover.js';
-export { containerReaperLoop } from './containers/reaper.js';
+export { containerReaperLoop, reapContainer } from './containers/reaper.js';
 export { orphansLoop } from './enforcer/orphans.js';
 export { imagePlacementLoop } from './images/placements.js';
 export { orchestratorLoop } from './orchestrator.js';

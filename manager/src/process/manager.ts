@@ -8,7 +8,7 @@ import { Dispatcher, ImageLocator, managerAddrs, NodeMonitor } from '../dispatch
 import { EtcdSupervisor, readEtcdTls } from '../etcd/index.js';
 import { Leader, type Term } from '../leader.js';
 import { ServiceLogBroker } from '../logbroker/index.js';
-import { startLoops } from '../loops/index.js';
+import { type LeaderDecisions, startLoops } from '../loops/index.js';
 import {
   ManagerPeersCaller,
   RpcServer,
@@ -91,13 +91,20 @@ async function serve(parts: Parts): Promise<void> {
   const { clock, random } = env;
   const logger = env.logger.child({ 'manager.id': identity.nodeId });
   const common = { store, clock, random, managerId: identity.nodeId, managerAddr: config.advertiseAddr };
+  const leading: Leading = { decisions: undefined };
+  const decisions = () => leading.decisions;
   // Nobody's silence counts while this manager may itself be the one that is cut off.
   const halted = () => !lease.isSure();
 
   const tls = new IdentityWatch(files, clock, logger, (renewed) => server.replaceIdentity(renewed));
   teardown.add('certificate', () => tls.stop());
   const server = new RpcServer({ store, identity: tls.current, logger: logger.child({ module: 'rpc' }) });
-  const dispatcher = new Dispatcher({ ...common, halted, logger: logger.child({ module: 'dispatcher' }) });
+  const dispatcher = new Dispatcher({
+    ...common,
+    halted,
+    decisions,
+    logger: logger.child({ module: 'dispatcher' }),
+  });
   teardown.add('dispatcher', () => dispatcher.stop());
   const peers = new ManagerPeersCaller(() => tls.current);
   teardown.add('peers', () => peers.close());
@@ -128,6 +135,8 @@ async function serve(parts: Parts): Promise<void> {
     nodeId: identity.nodeId,
     managerAddr: config.advertiseAddr,
     leaderId: () => store.view().leaderId,
+    reports: dispatcher,
+    decisions,
     clock,
     random,
     logger,
@@ -135,12 +144,18 @@ async function serve(parts: Parts): Promise<void> {
   });
   await serveApi({ config, nodeId: identity.nodeId, api, authority, clock, logger, teardown });
   logger.info({ grpc: config.listenAddr, api: config.apiListenAddr }, 'manager is ready');
-  await lead(parts, logger, halted, signal);
+  await lead(parts, leading, logger, halted, signal);
+}
+
+interface Leading {
+  /** While this manager leads. */
+  decisions: LeaderDecisions | undefined;
 }
 
 /** Campaigns and leads, over and over, until the manager stops. */
 async function lead(
   { env, kv, store, identity }: Parts,
+  leading: Leading,
   logger: Logger,
   halted: () => boolean,
   signal: AbortSignal,
@@ -156,8 +171,10 @@ async function lead(
       halted: () => halted() || !term.isSure(),
       signal: term.signal,
     });
-    await startLoops(term.store, clock, random, logger, term.signal);
+    const loops = await startLoops(term.store, clock, random, logger, term.signal);
+    leading.decisions = loops.decisions;
     await aborted(term.signal);
+    leading.decisions = undefined;
   };
   await new Leader({ store, election, clock, logger, lead: run }).run(signal);
 }

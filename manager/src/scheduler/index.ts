@@ -1,2 +1,2 @@
 export { type Explanation, explain, type NodeExplanation } from './explain.js';
-export { schedulerLoop } from './scheduler.js';
+export { type Scheduler, schedulerLoop } from './scheduler.js';

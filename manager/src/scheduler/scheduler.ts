@@ -16,11 +16,11 @@ const WEIGHT_MAX = 100;
 const REASON_EVERY_MS = 5_000;
 
 /** Gives pending tasks and new containers a node, or says why there is none for them. */
-export function schedulerLoop(store: Store, clock: Clock): LoopDefinition {
+export function schedulerLoop(store: Store, clock: Clock): Scheduler {
   return new Scheduler(store, clock);
 }
 
-class Scheduler implements LoopDefinition {
+export class Scheduler implements LoopDefinition {
   readonly name = 'scheduler';
   readonly concurrency = 1;
   #nodes: NodeSet | undefined;
@@ -88,6 +88,25 @@ class Scheduler implements LoopDefinition {
     const placement = view.containerPlacements.get(containerId);
     if (!container || !needsNode(container, placement)) return undefined;
     return asTask(container, '', placement?.pendingReason);
+  }
+
+  /**
+   * Gives a container of this transaction its node, or says why it has none. What it takes of the node counts at once, so
+   * that nothing else is given it meanwhile; `recount` is to be called once the transaction is over, however it ended.
+   */
+  placeIn(tx: Transaction, containerId: string): void {
+    const container = tx.containers.get(containerId);
+    if (!container || !needsNode(container, tx.containerPlacements.get(containerId))) return;
+    this.#nodes ??= new NodeSet(this.store.view());
+    // The transaction may run again: what it took the first time does not count against it.
+    this.recount(containerId);
+    const nowMs = this.clock.now();
+    const [placement] = planPlacements([asTask(container, '')], { nodes: this.#nodes, view: tx, nowMs });
+    if (placement) applyContainerPlacement(tx, containerId, placement, nowMs);
+  }
+
+  recount(containerId: string): void {
+    this.#nodes?.refresh(containerOwner(containerId), this.store.view());
   }
 
   async reconcile(): Promise<Outcome> {

@@ -1,5 +1,5 @@
 import { newHexId } from '@tessera/shared/env';
-import { ClusterError, invalid } from '@tessera/shared/errors';
+import { ClusterError, invalid, isTemporary } from '@tessera/shared/errors';
 import type { Container, ContainerResources, ContainerRestartPolicy } from '@tessera/shared/model';
 import { ContainerTarget, HostConfig, ContainerResources as Resources } from '@tessera/shared/model';
 import { containerOwner } from '../../loops/containers.js';
@@ -16,7 +16,7 @@ import {
 } from './lookup.js';
 import { resolveContainer } from './resolve.js';
 import { until } from './until.js';
-import { ask, settled, type Wish } from './verbs.js';
+import { ask, heard, type Wish } from './verbs.js';
 import { type Ended, registerWait, type WaitCondition } from './wait.js';
 
 /** How long a new container waits for its place: a change of leader fits in. */
@@ -64,7 +64,10 @@ export class Containers {
       throw invalid("can't create 'AutoRemove' container with restart policy");
     const id = newHexId(random);
     await store.read(signal);
-    const container = await store.update((tx) => {
+    const make = (tx: Transaction): Container => {
+      // Made after all, by an attempt that got no answer.
+      const before = tx.containers.get(id);
+      if (before) return before;
       const isTaken = (name: string) => tx.claim(`name/container/${name}`) !== undefined;
       const name = wanted.name || proposeName(random, isTaken);
       takeName(tx, name, id);
@@ -76,10 +79,11 @@ export class Containers {
       };
       tx.put('containers', made);
       return made;
-    });
+    };
+    const container = await this.#write(id, make);
     try {
       await this.#placed(id, signal);
-      await settled(store, id, 1, signal);
+      await heard(this.#context, id, 1, signal);
     } catch (error) {
       await this.#discard(id).catch((cause: unknown) =>
         logger.warn({ 'container.id': id, error: cause }, 'a container that could not be made stays behind'),
@@ -87,6 +91,19 @@ export class Containers {
       throw error;
     }
     return container;
+  }
+
+  /** With its place, in one transaction, where this manager leads; otherwise the leader's loops give it one. */
+  async #write(id: string, make: (tx: Transaction) => Container): Promise<Container> {
+    const { store, decisions } = this.#context;
+    try {
+      const leader = decisions?.();
+      if (leader) return await leader.createPlaced(id, make);
+    } catch (error) {
+      // Deposed: the next leader's loops see it.
+      if (!isTemporary(error)) throw error;
+    }
+    return store.update(make);
   }
 
   async #placed(id: string, signal: AbortSignal): Promise<void> {

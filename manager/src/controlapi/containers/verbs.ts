@@ -6,6 +6,7 @@ import {
   type ContainerTarget_Verb,
 } from '@tessera/shared/model';
 import type { Store, View } from '../../store/view.js';
+import type { ControlContext } from '../ports.js';
 import { getContainer, noSuchContainer, whyUnreachable } from './lookup.js';
 import { until } from './until.js';
 
@@ -76,14 +77,33 @@ function assertReachable(view: View, id: string): void {
   if (error) throw error;
 }
 
-/** Waits until the agent has answered what the object asks now, and throws its refusal. */
-export async function settled(
-  store: Store,
+/**
+ * Waits until the agent has answered a generation that changes nothing anybody could read, and throws its refusal: its
+ * word is enough, where it comes to this manager, and need not have been stored.
+ */
+export async function heard(
+  { store, reports }: Pick<ControlContext, 'store' | 'reports'>,
   id: string,
   generation: number,
   signal: AbortSignal,
 ): Promise<void> {
-  throwRefusal(await until(store, signal, (view) => answerOf(view, id, generation)), generation);
+  const over = new AbortController();
+  let unsubscribe = () => {};
+  const report = new Promise<ContainerState>((resolve) => {
+    unsubscribe =
+      reports?.onReport(id, (state) => state.generation >= generation && resolve(state)) ?? unsubscribe;
+  });
+  const stored = until(store, AbortSignal.any([signal, over.signal]), (view) =>
+    answerOf(view, id, generation),
+  );
+  try {
+    throwRefusal(await Promise.race([report, stored]), generation);
+  } finally {
+    unsubscribe();
+    // Whoever lost the race has nobody to hear of its failure.
+    stored.catch(() => {});
+    over.abort(new ClusterError('cancelled', 'the answer has come'));
+  }
 }
 
 function throwRefusal(state: ContainerState, generation: number): void {

@@ -21,6 +21,7 @@ import {
 } from '@tessera/shared/testing';
 import type { AgentMessage, Assignment, ManagerMessage } from '@tessera/shared/wire';
 import { Register } from '@tessera/shared/wire';
+import type { LeaderDecisions } from '../../loops/decisions.js';
 import { type MemoryStore, type MemoryStoreOptions, openMemoryStore } from '../../store/testing/index.js';
 import { Dispatcher } from '../dispatcher.js';
 import type { SessionHandle, SessionTransport } from '../transport.js';
@@ -113,6 +114,8 @@ export interface TestCluster {
   readonly store: MemoryStore;
   readonly dispatcher: Dispatcher;
   halted: boolean;
+  /** Whether this manager leads. */
+  leads: boolean;
   connect(nodeId: string, register?: Partial<Register>): FakeAgent;
   addNodes(...ids: string[]): Promise<void>;
   /** Moves time on in steps of half a second; the agents given beat on every full one. */
@@ -140,6 +143,7 @@ export async function aCluster(options: MemoryStoreOptions = {}): Promise<TestCl
     clock,
     store,
     halted: false,
+    leads: false,
     dispatcher: new Dispatcher({
       store,
       clock,
@@ -148,6 +152,7 @@ export async function aCluster(options: MemoryStoreOptions = {}): Promise<TestCl
       managerId: 'manager-1',
       managerAddr: '10.0.0.9:2377',
       halted: () => cluster.halted,
+      decisions: () => (cluster.leads ? decisionsOf(store) : undefined),
     }),
     connect(nodeId, register = {}) {
       const agent = new FakeAgent();
@@ -174,6 +179,18 @@ export async function aCluster(options: MemoryStoreOptions = {}): Promise<TestCl
   };
   return cluster;
 }
+
+/** A leader's decisions, as far as agents' reports need them. */
+const decisionsOf = (store: MemoryStore): LeaderDecisions => ({
+  store,
+  createPlaced: (_, make) => store.update(make),
+  reap: (tx, id) => {
+    tx.delete('containers', id);
+    tx.delete('containerPlacements', id);
+    tx.delete('containerStates', id);
+    return true;
+  },
+});
 
 export const NETWORK = 'network-1';
 

@@ -48,11 +48,12 @@ async function reap(store: Store, clock: Clock, id: string): Promise<Outcome> {
   const plan = planContainer(store.view(), id, clock.now());
   if (plan.kind === 'keep') return { worked: false };
   if (plan.kind === 'later') return { worked: false, wakeAtMs: plan.atMs };
-  const worked = await store.update((tx) => apply(tx, id, clock.now()));
+  const worked = await store.update((tx) => reapContainer(tx, id, clock.now()));
   return { worked };
 }
 
-function apply(tx: Transaction, id: string, nowMs: number): boolean {
+/** Deletes a container that is to go and has gone. @returns whether it was one */
+export function reapContainer(tx: Transaction, id: string, nowMs: number): boolean {
   if (planContainer(tx, id, nowMs).kind !== 'delete') return false;
   deleteContainer(tx, id);
   return true;
