@@ -32,7 +32,7 @@ const schema = z.object({
   standalone: z.boolean().default(false),
   tty: z.boolean().default(false),
   stdin: z.enum(['closed', 'open', 'once']).default('closed'),
-  healthcheck: z.unknown().transform((value) => (value ? Healthcheck.fromJSON(value) : undefined)),
+  healthcheck: z.unknown().transform(Healthcheck.fromJSON).optional(),
 });
 
 export interface ContainerRecord {
