@@ -4,6 +4,7 @@ import type { HostFacts, InfoCounts, SwarmInfo } from '@tessera/shared/docker-ap
 import { inactiveSwarm } from '@tessera/shared/docker-api';
 import type { Clock, Logger, Random } from '@tessera/shared/env';
 import { ClusterError, errorText } from '@tessera/shared/errors';
+import { LOCAL_STREAMS_SOCKET } from '@tessera/shared/frames';
 import type { NodeDescription } from '@tessera/shared/model';
 import type { Config } from './config.js';
 import {
@@ -235,6 +236,7 @@ export class Daemon implements NodeBackend {
       storage,
       addr: hostOf(settings.advertiseAddr),
       ownManager: ownManager(identity, settings),
+      localSocket: join(this.options.config.runDir, LOCAL_STREAMS_SOCKET),
       describe: (peerPort) => describe(settings, peerPort),
       clock,
       random,

@@ -36,6 +36,8 @@ export interface NodeAgentOptions {
   /** The address other parts reach this node by, without a port. */
   readonly addr: string;
   readonly ownManager: OwnManager | undefined;
+  /** Where a manager on this node takes streams of its own host. */
+  readonly localSocket?: string;
   readonly describe: (peerPort: number) => NodeDescription;
   readonly clock: Clock;
   readonly random: Random;
@@ -176,6 +178,8 @@ export class NodeAgent {
     const streams = new SideStreams({
       credentials: () => directory.credentials(),
       dialledAt: (managerAddr) => dialledAt(this.options.ownManager, managerAddr),
+      localSocket: (managerAddr) =>
+        this.options.ownManager?.advertised === managerAddr ? this.options.localSocket : undefined,
       logs: parts.logs,
       images: parts.images,
       containers: new ContainerStreams({ containers, clock, logger: logger.child({ module: 'streams' }) }),

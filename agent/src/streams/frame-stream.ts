@@ -1,29 +1,33 @@
-import { type ClientDuplexStream, type StatusObject, status } from '@grpc/grpc-js';
+import type { Duplex } from 'node:stream';
+import { type StatusObject, status } from '@grpc/grpc-js';
 import { ClusterError, errorKindOf, errorText, fromServiceError, isErrorKind } from '@tessera/shared/errors';
-import type { Frame, SideStreamsClient } from '@tessera/shared/wire';
+import type { Frame } from '@tessera/shared/wire';
 
 type Body = NonNullable<Frame['body']>;
+
+/** A call to a manager: Frames in, Frames out. gRPC's tells how it ended by its event `status`. */
+export type FrameCall = Duplex & { cancel(): void };
 
 /**
  * The agent's end of a side stream. A slow manager slows `write`; while nobody reads `data`, the manager is slowed.
  */
 export class FrameStream {
-  readonly #stream: ClientDuplexStream<Frame, Frame>;
+  readonly #stream: FrameCall;
   readonly #onAbort: () => void;
   #failure: Error | undefined;
   #isClean = false;
 
   /**
-   * Calls a manager and says which stream this is.
+   * Says to a manager that has been called which stream this is.
    *
    * @param signal ends the stream at once
    */
   constructor(
-    client: SideStreamsClient,
+    call: FrameCall,
     streamId: string,
     private readonly signal: AbortSignal,
   ) {
-    this.#stream = client.open();
+    this.#stream = call;
     this.#stream.once('status', ({ code }: StatusObject) => {
       this.#isClean = code === status.OK;
     });

@@ -7,7 +7,8 @@ import type { ImageStore } from '../image/image-store.js';
 import type { RegistryImages, SavedName } from '../image/index.js';
 import type { NodeCredentials } from '../session/index.js';
 import type { ContainerStreams } from './container-streams.js';
-import { FrameStream } from './frame-stream.js';
+import { type FrameCall, FrameStream } from './frame-stream.js';
+import { connectLocally, isBulk } from './local-manager.js';
 import { logBatches } from './log-batches.js';
 import { ManagerConnections } from './manager-connections.js';
 import { pullImage, pushImage } from './registry-streams.js';
@@ -36,6 +37,8 @@ export interface SideStreamsOptions {
   readonly credentials: () => NodeCredentials;
   /** Where a manager is reached from here that the cluster knows by this address. */
   readonly dialledAt: (managerAddr: string) => string;
+  /** The unix socket of a manager on this host, by the same address. */
+  readonly localSocket?: (managerAddr: string) => string | undefined;
   readonly logs: TaskLogs;
   readonly images: StreamedImages;
   /** Absent: this node has tasks alone. */
@@ -76,10 +79,9 @@ export class SideStreams {
     const stop = new AbortController();
     const onClosing = () => stop.abort(this.#closing.signal.reason);
     this.#closing.signal.addEventListener('abort', onClosing, { once: true });
-    const { streamId, managerAddr } = request;
-    const { credentials, dialledAt } = this.options;
-    const connection = this.#connections.take(dialledAt(managerAddr), credentials());
-    const stream = new FrameStream(connection.client, streamId, stop.signal);
+    const { streamId } = request;
+    const { call, giveBack } = await this.#call(request);
+    const stream = new FrameStream(call, streamId, stop.signal);
     try {
       if (this.#underWay.size >= STREAMS_MAX)
         throw new ClusterError('resourceExhausted', `this node serves ${STREAMS_MAX} streams already`);
@@ -89,10 +91,25 @@ export class SideStreams {
       this.options.logger.debug({ 'stream.id': streamId, reason: errorText(error) }, 'side stream failed');
       await stream.fail(error).catch(() => undefined);
     } finally {
-      this.#connections.giveBack(connection, await stream.close());
+      giveBack(await stream.close());
       this.#closing.signal.removeEventListener('abort', onClosing);
       stop.abort(new DOMException('the stream has ended', 'AbortError'));
     }
+  }
+
+  /** Whole images take the short way, where there is one. */
+  async #call(request: StreamRequest): Promise<{
+    readonly call: FrameCall;
+    /** To be called at its end. */
+    readonly giveBack: (isClean: boolean) => void;
+  }> {
+    const { credentials, dialledAt, localSocket } = this.options;
+    const path = isBulk(request) ? localSocket?.(request.managerAddr) : undefined;
+    const local = path === undefined ? undefined : await connectLocally(path);
+    if (local) return { call: local, giveBack: () => undefined };
+    const connection = this.#connections.take(dialledAt(request.managerAddr), credentials());
+    const giveBack = (isClean: boolean) => this.#connections.giveBack(connection, isClean);
+    return { call: connection.client.open() as unknown as FrameCall, giveBack };
   }
 
   async #answer({ kind }: StreamRequest, stream: FrameStream, stop: AbortController): Promise<void> {

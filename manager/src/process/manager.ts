@@ -1,6 +1,7 @@
 import { dirname, join } from 'node:path';
 import { type Clock, delay, type Logger, type Random } from '@tessera/shared/env';
 import { ClusterError, isTemporary } from '@tessera/shared/errors';
+import { LOCAL_STREAMS_SOCKET } from '@tessera/shared/frames';
 import { signImageToken } from '@tessera/shared/image-token';
 import { Admission, CertificateAuthority } from '../ca/index.js';
 import type { Config } from '../config.js';
@@ -10,6 +11,7 @@ import { Leader, type Term } from '../leader.js';
 import { ServiceLogBroker } from '../logbroker/index.js';
 import { type LeaderDecisions, startLoops } from '../loops/index.js';
 import {
+  LocalStreamServer,
   ManagerPeersCaller,
   RpcServer,
   serveCertificateAuthority,
@@ -124,6 +126,14 @@ async function serve(parts: Parts): Promise<void> {
   serveCertificateAuthority(server, admission);
   await server.listen(config.listenAddr);
   teardown.add('gRPC server', () => server.close());
+  const localStreams = new LocalStreamServer({
+    path: join(config.runDir, LOCAL_STREAMS_SOCKET),
+    broker: streams,
+    nodeId: identity.nodeId,
+    logger: logger.child({ module: 'rpc' }),
+  });
+  await localStreams.listen();
+  teardown.add('local streams', () => localStreams.close());
 
   const authority = new CertificateAuthority(store, clock, random);
   const api = createApiServer({

@@ -1,0 +1,136 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { Frame } from '../gen/tessera/v1/dispatcher.js';
+import { FrameSocket } from './frame-socket.js';
+
+let directory: string;
+let server: Server;
+let near: Socket;
+let far: Socket;
+beforeEach(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'tessera-frames-'));
+  const path = join(directory, 's');
+  const accepted = new Promise<Socket>((resolve) => {
+    server = createServer({ allowHalfOpen: true }, resolve);
+  });
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  near = connect({ path, allowHalfOpen: true });
+  far = await accepted;
+});
+afterEach(() => {
+  near.destroy();
+  far.destroy();
+  server.close();
+  rmSync(directory, { recursive: true });
+});
+
+/** The end of a test breaks what is still open. */
+const framed = (socket: Socket) => new FrameSocket(socket).on('error', () => undefined);
+
+const data = (bytes: Buffer): Frame => ({ body: { $case: 'data', value: bytes } });
+const progress = (value: string): Frame => ({ body: { $case: 'progress', value } });
+
+async function collect(stream: FrameSocket): Promise<Frame[]> {
+  const frames: Frame[] = [];
+  for await (const frame of stream.iterator({ destroyOnReturn: false })) frames.push(frame as Frame);
+  return frames;
+}
+
+/** Frames as they were written, whatever pieces their bytes came in. */
+function summary(frames: readonly Frame[]): string[] {
+  const hash = createHash('sha256');
+  const lines: string[] = [];
+  for (const { body } of frames) {
+    if (body?.$case === 'progress') lines.push(body.value);
+    if (body?.$case === 'data') hash.update(body.value);
+  }
+  return [...lines, hash.digest('hex')];
+}
+
+test('frames of every size arrive whole and in order, and one side may end before the other', async () => {
+  const [a, b] = [framed(near), framed(far)];
+  const sent = [
+    progress(''),
+    data(randomBytes(300_000)),
+    progress('x'.repeat(200_000)),
+    data(Buffer.alloc(0)),
+    data(randomBytes(1)),
+    data(randomBytes(1_000_000)),
+    progress('y'),
+  ];
+
+  for (const frame of sent) a.write(frame);
+  a.end();
+  expect(summary(await collect(b))).toEqual(summary(sent));
+  b.end(progress('done'));
+
+  expect(summary(await collect(a))[0]).toBe('done');
+});
+
+test('a message that comes byte by byte is one', async () => {
+  const stream = framed(near);
+  const bytes: Buffer[] = [];
+  new FrameSocket({ on() {}, cork() {}, uncork() {}, write: (piece: Buffer) => bytes.push(piece) } as never)
+    .on('error', () => undefined)
+    .write(progress('hello'));
+
+  for (const byte of Buffer.concat(bytes)) {
+    far.write(Buffer.from([byte]));
+    await new Promise(setImmediate);
+  }
+  far.end();
+
+  expect(summary(await collect(stream))[0]).toBe('hello');
+});
+
+test('a slow reader slows the writer', async () => {
+  const [a, b] = [framed(near), framed(far)];
+  const total = 100;
+  let taken = 0;
+  const writing = (async () => {
+    for (let count = 0; count < total; count++) {
+      if (!a.write(data(Buffer.alloc(250_000)))) await new Promise((resolve) => a.once('drain', resolve));
+      taken++;
+    }
+    a.end();
+  })();
+  await new Promise((resolve) => b.once('readable', resolve));
+  const before = taken;
+
+  const bytes = (await collect(b)).map(({ body }) => (body?.$case === 'data' ? body.value.length : 0));
+  await writing;
+
+  expect(bytes.reduce((sum, each) => sum + each, 0)).toBe(total * 250_000);
+  expect(before).toBeLessThan(total / 2);
+});
+
+test.each([
+  ['a frame too large to be one', Buffer.from('7fffffff00', 'hex'), /a frame with the head/],
+  ['what is no frame', Buffer.from('00000002ffff', 'hex'), /no frame/],
+  ['half of some data', Buffer.from('8000000a01', 'hex'), /connection .* broke/],
+  ['half a frame', Buffer.from('0000000a01', 'hex'), /connection .* broke/],
+])('%s breaks the stream', async (_, bytes, message) => {
+  const stream = framed(near);
+
+  far.end(bytes);
+
+  await expect(collect(stream)).rejects.toThrow(message);
+});
+
+test('a process that dies breaks the stream for the other', async () => {
+  const stream = framed(near);
+
+  far.destroy();
+
+  await expect(collect(stream)).resolves.toEqual([]);
+  await expect(
+    new Promise((_, reject) => {
+      stream.on('error', reject);
+      stream.write(progress('x'));
+    }),
+  ).rejects.toMatchObject({ kind: 'unavailable' });
+});
