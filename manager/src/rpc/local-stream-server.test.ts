@@ -59,7 +59,7 @@ test("the agent's stream is this node's, and both sides speak on it", async () =
 test('a stream that nobody asked for is broken off', async () => {
   const stream = call('made-up');
 
-  await new Promise((resolve) => stream.resume().once('close', resolve));
+  await new Promise((resolve) => stream.resume().once('end', resolve));
 
   expect(accepted).toEqual([]);
 });
