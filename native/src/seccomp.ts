@@ -10,10 +10,10 @@ export const SECCOMP_ARCHES = {
 } as const;
 export type SeccompArch = keyof typeof SECCOMP_ARCHES;
 
-/** A condition on one argument: its value, or for `maskedEq` its value after the mask. */
+/** A condition on one argument, of 64 bits: its value, or for `maskedEq` its value after the mask. */
 export interface SeccompArgument {
   readonly index: number;
-  readonly op: 'lt' | 'eq' | 'maskedEq';
+  readonly op: 'ne' | 'lt' | 'le' | 'eq' | 'ge' | 'gt' | 'maskedEq';
   readonly value: number;
   readonly mask?: number;
 }

@@ -10,7 +10,7 @@ const ACT_ERRNO = 0x00050000;
 const ATTR_OPTIMIZE = 8;
 const BINARY_TREE = 2;
 const UNKNOWN = -1;
-const COMPARE = { lt: 2, eq: 4, maskedEq: 7 } as const;
+const COMPARE = { ne: 1, lt: 2, le: 3, eq: 4, ge: 5, gt: 6, maskedEq: 7 } as const;
 
 export interface SeccompFilter {
   /** `struct sock_filter[]`, 8 bytes each. */

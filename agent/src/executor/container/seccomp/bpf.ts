@@ -10,6 +10,7 @@ export const ERRNO = 0x00050000;
 const LOAD = 0x20;
 const JUMP = 0x05;
 const EQUAL = 0x15;
+const ABOVE = 0x25;
 const ABOVE_OR_EQUAL = 0x35;
 const AND = 0x54;
 const RETURN = 0x06;
@@ -19,14 +20,15 @@ const ARGS_AT = 16;
 
 type Instruction = readonly [code: number, jumpTrue: number, jumpFalse: number, value: number];
 
-/** What a call gets: always the same, or ALLOW if one of several sets of conditions holds. */
+/** What a call gets: always the same, or what the first case says whose conditions hold. */
 export type Verdict =
   | { readonly kind: 'return'; readonly value: number }
-  | {
-      readonly kind: 'allowIf';
-      readonly any: readonly (readonly SeccompArgument[])[];
-      readonly otherwise: number;
-    };
+  | { readonly kind: 'cases'; readonly cases: readonly Case[]; readonly otherwise: number };
+
+export interface Case {
+  readonly when: readonly SeccompArgument[];
+  readonly value: number;
+}
 
 /** The calls of one value of `seccomp_data.arch`. */
 export interface ArchTable {
@@ -38,6 +40,8 @@ export interface ArchTable {
   readonly otherwise: number;
   readonly last: number;
   readonly aboveLast: number;
+  /** From this number on the calls are another kind's, which is not in the profile. */
+  readonly foreign?: { readonly from: number; readonly value: number };
 }
 
 /** The whole filter, as `struct sock_filter[]`. */
@@ -99,13 +103,11 @@ class Assembler {
 
   #verdict(verdict: Verdict): Place {
     if (verdict.kind === 'return') return this.result(verdict.value);
-    const { any, otherwise } = verdict;
+    const { cases, otherwise } = verdict;
     const values = valuesOf(verdict);
-    if (values) return this.#argument(any[0]![0]!.index, values, otherwise);
-    // Alternatives of several conditions, the last one tried first to be written.
-    return [...any]
-      .reverse()
-      .reduce((next, conditions) => this.#all(conditions, next), this.result(otherwise));
+    if (values) return this.#argument(cases[0]!.when[0]!.index, values, otherwise);
+    // The last one is written first.
+    return [...cases].reverse().reduce((next, each) => this.#all(each, next), this.result(otherwise));
   }
 
   /** Searches the value of an argument; one of more than 32 bits is none of those asked for. */
@@ -115,18 +117,31 @@ class Assembler {
     return this.add(LOAD, low + 4, this.branch(EQUAL, 0, search, this.result(otherwise)));
   }
 
-  /** Allows if all conditions hold, else goes on at `next`. */
-  #all(conditions: readonly SeccompArgument[], next: Place): Place {
-    return [...conditions].reverse().reduce((allowed, { index, op, value, mask = 0 }) => {
-      const low = ARGS_AT + 8 * index;
-      if (op === 'maskedEq')
-        return this.add(LOAD, low, this.add(AND, mask, this.branch(EQUAL, value, allowed, next)));
-      const compare =
-        op === 'eq'
-          ? this.branch(EQUAL, value, allowed, next)
-          : this.branch(ABOVE_OR_EQUAL, value, next, allowed);
-      return this.add(LOAD, low + 4, this.branch(EQUAL, 0, this.add(LOAD, low, compare), next));
-    }, this.result(ALLOW));
+  /** The case's value if all its conditions hold, else goes on at `next`. */
+  #all({ when, value }: Case, next: Place): Place {
+    return [...when]
+      .reverse()
+      .reduce((held, condition) => this.#test(condition, held, next), this.result(value));
+  }
+
+  /** Compares an argument, 64 bits wide, by its halves. */
+  #test(condition: SeccompArgument, yes: Place, no: Place): Place {
+    const { index, op } = condition;
+    if (op === 'ne') return this.#test({ ...condition, op: 'eq' }, no, yes);
+    if (op === 'lt') return this.#test({ ...condition, op: 'ge' }, no, yes);
+    if (op === 'le') return this.#test({ ...condition, op: 'gt' }, no, yes);
+    const [high, low] = halves(condition.value);
+    const [maskHigh, maskLow] = halves(condition.mask ?? 0);
+    const [lowAt, highAt] = [ARGS_AT + 8 * index, ARGS_AT + 8 * index + 4];
+    if (op === 'maskedEq') {
+      const both = this.add(LOAD, lowAt, this.add(AND, maskLow, this.branch(EQUAL, low, yes, no)));
+      if (maskHigh === 0 && high === 0) return both;
+      return this.add(LOAD, highAt, this.add(AND, maskHigh, this.branch(EQUAL, high, both, no)));
+    }
+    const compare = op === 'eq' ? EQUAL : op === 'ge' ? ABOVE_OR_EQUAL : ABOVE;
+    const byLow = this.add(LOAD, lowAt, this.branch(compare, low, yes, no));
+    const byHigh = this.branch(EQUAL, high, byLow, no);
+    return this.add(LOAD, highAt, op === 'eq' ? byHigh : this.branch(ABOVE, high, yes, byHigh));
   }
 
   bytes(): Buffer {
@@ -161,7 +176,7 @@ interface Range {
 }
 
 /** From 0 on, each range up to the next one's beginning; neighbours differ. */
-function ranges({ calls, otherwise, last, aboveLast }: ArchTable): Range[] {
+function ranges({ calls, otherwise, last, aboveLast, foreign }: ArchTable): Range[] {
   const found: Range[] = [];
   const add = (from: number, verdict: Verdict) => {
     const before = found.at(-1);
@@ -179,27 +194,33 @@ function ranges({ calls, otherwise, last, aboveLast }: ArchTable): Range[] {
     next = number + 1;
   }
   addGap(next, Number.POSITIVE_INFINITY);
+  if (foreign) add(foreign.from, { kind: 'return', value: foreign.value });
   return found;
 }
+
+/** Upper and lower 32 bits. */
+const halves = (value: number): readonly [number, number] => [Math.floor(value / 2 ** 32), value % 2 ** 32];
 
 const isSame = (a: Verdict, b: Verdict): boolean =>
   a.kind === 'return' && b.kind === 'return' && a.value === b.value;
 
 /** Many values of one argument, as for socket's families, as ranges; undefined when the conditions are others. */
-function valuesOf({ any, otherwise }: Verdict & { kind: 'allowIf' }): Range[] | undefined {
-  const conditions = any.flat();
-  const index = conditions[0]!.index;
-  const isSimple = any.every(({ length }) => length === 1);
-  if (!isSimple || conditions.some((each) => each.index !== index || each.op === 'maskedEq'))
-    return undefined;
-  const allow: Verdict = { kind: 'return', value: ALLOW };
-  const refuse: Verdict = { kind: 'return', value: otherwise };
+function valuesOf({ cases, otherwise }: Verdict & { kind: 'cases' }): Range[] | undefined {
+  const conditions = cases.flatMap(({ when }) => when);
+  const { index } = conditions[0]!;
+  const { value: result } = cases[0]!;
+  const isSimple = cases.every(({ when, value }) => when.length === 1 && value === result);
+  const isPlain = (each: SeccompArgument) =>
+    each.index === index && (each.op === 'lt' || each.op === 'eq') && each.value < 2 ** 32;
+  if (!isSimple || !conditions.every(isPlain)) return undefined;
+  const yes: Verdict = { kind: 'return', value: result };
+  const no: Verdict = { kind: 'return', value: otherwise };
   const edges = conditions.flatMap(({ op, value }) => (op === 'lt' ? [value] : [value, value + 1]));
-  const isAllowed = (number: number) =>
+  const isOne = (number: number) =>
     conditions.some(({ op, value }) => (op === 'lt' ? number < value : number === value));
   const found: Range[] = [];
   for (const from of [...new Set([0, ...edges])].sort((a, b) => a - b)) {
-    const verdict = isAllowed(from) ? allow : refuse;
+    const verdict = isOne(from) ? yes : no;
     if (from < 2 ** 32 && found.at(-1)?.verdict !== verdict) found.push({ from, verdict });
   }
   return found;

@@ -1,11 +1,10 @@
-import { SECCOMP_ARCHES, type SeccompArch, type SeccompRule, syscallNumber } from '@tessera/native';
+import { SECCOMP_ARCHES, type SeccompArch, type SeccompRule } from '@tessera/native';
 import { ALLOW, type ArchTable, compileFilter, ERRNO, type Verdict } from './bpf.js';
-import { defaultRules, LAST_CALL, X86_DIRECT, YOUNG_CALLS } from './profile.js';
+import { numberOf, X32_BIT } from './calls.js';
+import { defaultRules, LAST_CALL } from './profile.js';
 
 const EPERM = 1;
 const ENOSYS = 38;
-/** Set in the number of an x32 call. */
-const X32_BIT = 0x40000000;
 
 const filters = new Map<string, Uint8Array>();
 
@@ -49,15 +48,15 @@ const tableOf = (arch: SeccompArch, rules: readonly SeccompRule[]): ArchTable =>
 function callsOf(arch: SeccompArch, rules: readonly SeccompRule[]): Map<number, Verdict> {
   const calls = new Map<number, Verdict>();
   for (const { name, errno, args } of rules) {
-    const known =
-      syscallNumber(arch, name) ?? YOUNG_CALLS[name] ?? (arch === 'x86' ? X86_DIRECT[name] : undefined);
-    if (known === undefined) continue;
-    const number = known & ~X32_BIT;
+    const number = numberOf(arch, name);
+    if (number === undefined) continue;
     const before = calls.get(number);
     if (errno !== undefined) calls.set(number, { kind: 'return', value: ERRNO | errno });
     else if (!args) calls.set(number, { kind: 'return', value: ALLOW });
-    else if (before?.kind !== 'return')
-      calls.set(number, { kind: 'allowIf', any: [...(before?.any ?? []), args], otherwise: ERRNO | EPERM });
+    else if (before?.kind !== 'return') {
+      const cases = [...(before?.cases ?? []), { when: args, value: ALLOW }];
+      calls.set(number, { kind: 'cases', cases, otherwise: ERRNO | EPERM });
+    }
   }
   return calls;
 }
