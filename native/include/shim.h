@@ -10,7 +10,7 @@
 /* ---- frames: u32 size of payload, u16 type, u16 id of the request (0 for events), payload; little endian */
 #define FRAME_HEADER 8u
 #define FRAME_PAYLOAD_MAX 4096u
-#define SHIM_PROTOCOL 2u /* 1: without ATTACH to EXEC, GO and SIGNAL for the container alone */
+#define SHIM_PROTOCOL 3u /* 1: without ATTACH to EXEC, GO and SIGNAL for the container alone; 2: without LEND */
 
 /* X(name, type): below 64 from the agent, from 64 on from the shim. */
 #define SHIM_FRAMES(X)                                                                       \
@@ -24,10 +24,11 @@
   X(STDIN_CLOSE, 8)   /* - : answered by OK */                                               \
   X(RESIZE, 9)        /* u32 process, u16 rows, u16 columns: answered by OK */               \
   X(EXEC, 10)         /* u32 offset, u32 whole size, bytes: OK; at the end with u32 process */ \
+  X(LEND, 11)         /* - : from another shim; answered by LENT, with descriptors */        \
   X(OK, 64)           /* - */                                                                \
   X(ERROR, 65)        /* i32 errno, text */                                                  \
   X(CREATED, 66)      /* u32 pid of the waiting process */                                   \
-  X(STARTED, 67)      /* i64 seconds, u32 nanoseconds: the command has been executed */      \
+  X(STARTED, 67)      /* i64 seconds, u32 nanoseconds, u32 pid: the command has been executed */ \
   X(FAILED, 68)       /* u32 stage, i32 errno, path or detail */                             \
   X(EXITED, 69)       /* u32 exit code, u32 OOM killed, i64 seconds, u32 nanoseconds */      \
   X(STATE, 70)        /* u32 shim_state, u32 pid, u64 start time of the shim (ticks), u32 protocol */ \
@@ -37,7 +38,8 @@
   X(EXEC_FAILED, 74)  /* u32 process, u32 stage, i32 errno, path or detail */                \
   X(EXEC_EXITED, 75)  /* u32 process, u32 exit code, i64 seconds, u32 nanoseconds */         \
   X(DETACHED, 76)     /* i32 errno, text: the last frame of an attached connection */        \
-  X(RESUME, 77)       /* u64 record, u32 bytes of stdout, u32 of stderr: before DETACHED, where the log has the rest */
+  X(RESUME, 77)       /* u64 record, u32 bytes of stdout, u32 of stderr: before DETACHED, where the log has the rest */ \
+  X(LENT, 78)         /* u32 whether there is a third one; descriptors: first process, proc, /dev/shm */
 
 enum shim_frame {
 #define X(name, type) FRAME_##name = type,
@@ -83,8 +85,10 @@ enum shim_state { SHIM_CREATED = 1, SHIM_RUNNING = 2, SHIM_EXITED = 3 };
   X(STAT, 19)         /* the command: its path does not lead to a file */                 \
   X(EXEC, 20)         /* the command: execve */                                           \
   X(CANCELLED, 21)    /* the agent went away before it said go */                         \
-  X(JOIN, 22)         /* exec: entering the container's namespaces */                     \
-  X(TERMINAL, 23)     /* making or taking the terminal */
+  X(JOIN, 22)         /* entering namespaces: an exec its container's, a container another's */ \
+  X(TERMINAL, 23)     /* making or taking the terminal */                                 \
+  X(APPARMOR, 24)     /* naming the profile for the command */                            \
+  X(LOAN, 25)         /* the container whose namespaces are to be joined: it does not run */
 
 enum shim_stage {
 #define X(name, number) STAGE_##name = number,

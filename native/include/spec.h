@@ -45,7 +45,7 @@ enum spec_occurs { SPEC_ONE, SPEC_MAYBE, SPEC_MANY };
   X(ROOT, 12, 1, SPEC_ANY, ONE)    /* SPEC_ROOT_*; directory that layers are relative to, layers, top first */ \
   X(MOUNT, 13, 2, SPEC_ANY, MANY)  /* MOUNT_ATTR_*, SPEC_MOUNT_*; target, file system, then its options */  \
   X(BIND, 14, 3, 2, MANY)          /* MOUNT_ATTR_*, SPEC_MOUNT_*, MS_* propagation; target, source */       \
-  X(DEVICE, 15, 4, 1, MANY)        /* mode with type, major, minor, owner; path */                          \
+  X(DEVICE, 15, 5, 1, MANY)        /* mode with type, major, minor, owner, group; path */                   \
   X(SYMLINK, 16, 0, 2, MANY)       /* path, what it says */                                                 \
   X(MASK, 17, 0, 1, MANY)          /* path hidden, if it exists */                                          \
   X(READONLY, 18, 0, 1, MANY)      /* path made read-only, if it exists */                                  \
@@ -60,7 +60,9 @@ enum spec_occurs { SPEC_ONE, SPEC_MAYBE, SPEC_MANY };
   X(FLAGS, 27, 1, 0, ONE)          /* SPEC_FLAG_* */                                                        \
   X(ENV, 28, 0, SPEC_ANY, ONE)     /* NAME=value; HOME is added when missing */                             \
   X(ARGS, 29, 0, SPEC_ANY, ONE)    /* the command, at least one */                                          \
-  X(FILE, 30, 1, 1, MANY)          /* mode; name below the second of DIRS; blob: content */
+  X(FILE, 30, 1, 1, MANY)          /* mode; name below the second of DIRS; blob: content */                 \
+  X(JOIN, 31, 1, 2, MANY)          /* CLONE_NEW* flags of what another container lends; its id, its run directory */ \
+  X(APPARMOR, 32, 0, 1, MAYBE)     /* profile that the command is executed under */
 
 /*
  * An exec's spec is of the same form, with these records alone; what it does not say is as in the container's spec.
@@ -68,6 +70,7 @@ enum spec_occurs { SPEC_ONE, SPEC_MAYBE, SPEC_MANY };
  */
 #define SPEC_EXEC_RECORDS(X) \
   X(ID, ONE)                 \
+  X(APPARMOR, MAYBE)         \
   X(CAPABILITIES, MAYBE)     \
   X(USER, MAYBE)             \
   X(CWD, MAYBE)              \
@@ -93,9 +96,12 @@ enum spec_type {
 #define SPEC_MOUNT_RECURSIVE 8u
 #define SPEC_MOUNT_RELATIVE 16u /* the source is a FILE of this spec, not a path */
 #define SPEC_MOUNT_GROUP 32u    /* the source is the directory of a GROUP, without the group's own name */
+#define SPEC_MOUNT_LENT 64u     /* not made but lent by the one that is joined: the file system says what, proc or shm */
+#define SPEC_MOUNT_SHARED 128u  /* the container's /dev/shm, which others that join its IPC may be lent */
 #define SPEC_FLAG_NO_NEW_PRIVILEGES 1u
 #define SPEC_FLAG_STDIN 2u      /* keep stdin open for attach */
 #define SPEC_FLAG_TTY 4u        /* a terminal of its own, kept by the shim */
+#define SPEC_FLAG_INIT 8u       /* our init is executed, and it the command: init.h */
 
 /* One record, pointing into the mapping. */
 struct spec_record {

@@ -47,7 +47,7 @@ uint64_t child_flags(const struct child *child) {
 
 /* ---- the child */
 
-enum { OUTCOME_FD = 3, GO_FD = 4 };
+enum { OUTCOME_FD = 3, GO_FD = 4, INIT_FD = 5 };
 
 /*
  * Handlers would go with exec anyway; what is ignored or blocked would stay. By the system call itself, since the
@@ -149,14 +149,19 @@ void child_take_stdio(struct child *child) {
    * From here on there is nothing else that a path through /proc/self/fd could lead to. The copies lie above what they
    * are moved to, so that neither takes the other's place; an exec has nothing to wait for.
    */
-  int first = child->go < 0 ? GO_FD : GO_FD + 1;
-  int outcome = fcntl(child->outcome, F_DUPFD_CLOEXEC, GO_FD + 1);
-  int go = child->go < 0 ? -1 : fcntl(child->go, F_DUPFD_CLOEXEC, GO_FD + 1);
-  if (outcome < 0 || dup3(outcome, OUTCOME_FD, O_CLOEXEC) < 0) child_fail(child, STAGE_SHIM, "pipes");
-  if (child->go >= 0 && (go < 0 || dup3(go, GO_FD, O_CLOEXEC) < 0)) child_fail(child, STAGE_SHIM, "pipes");
-  child->outcome = OUTCOME_FD;
-  if (child->go >= 0) child->go = GO_FD;
-  if (syscall(SYS_close_range, first, ~0u, 0)) child_fail(child, STAGE_SHIM, "close_range");
+  int *kept[] = {&child->outcome, &child->go, &child->init};
+  int copies[3], last = OUTCOME_FD;
+  for (int i = 0; i < 3; i++) {
+    copies[i] = *kept[i] < 0 ? -1 : fcntl(*kept[i], F_DUPFD_CLOEXEC, INIT_FD + 1);
+    if (*kept[i] >= 0 && copies[i] < 0) child_fail(child, STAGE_SHIM, "pipes");
+  }
+  for (int i = 0; i < 3; i++) {
+    if (copies[i] < 0) continue;
+    last = OUTCOME_FD + i;
+    if (dup3(copies[i], last, O_CLOEXEC) < 0) child_fail(child, STAGE_SHIM, "pipes");
+    *kept[i] = last;
+  }
+  if (syscall(SYS_close_range, last + 1, ~0u, 0)) child_fail(child, STAGE_SHIM, "close_range");
 }
 
 void child_take_session(const struct child *child) {
@@ -165,11 +170,10 @@ void child_take_session(const struct child *child) {
   if ((child_flags(child) & SPEC_FLAG_TTY) && ioctl(0, TIOCSCTTY, 0)) child_fail(child, STAGE_TERMINAL, "TIOCSCTTY");
 }
 
-int child_tell(const struct child *child, char word, pid_t pid, const int *fds, unsigned count) {
-  struct child_word content = {.word = word, .pid = pid};
+int child_tell(const struct child *child, struct child_word content, const int *fds, unsigned count) {
   union {
     struct cmsghdr header;
-    char space[CMSG_SPACE(2 * sizeof(int))];
+    char space[CMSG_SPACE(CHILD_FDS_MAX * sizeof(int))];
   } control = {.header = {
                    .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(count * sizeof(int))}};
   memcpy(CMSG_DATA(&control.header), fds, count * sizeof(int));
@@ -179,23 +183,76 @@ int child_tell(const struct child *child, char word, pid_t pid, const int *fds, 
   return sendmsg(child->outcome, &message, MSG_NOSIGNAL) == (ssize_t)sizeof content ? 0 : -1;
 }
 
-void child_begin(const struct child *child) {
-  prctl(PR_SET_DUMPABLE, 0); /* nothing of the host's can be read through its /proc entry */
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  reset_signals();
-  syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0); /* not the agent's; kernels without keys are fine */
-  apply_limits(child);
-}
-
 /* The terminal is standard input by now. */
 static void apply_size(const struct child *child) {
   struct winsize window = {.ws_row = child->size.rows, .ws_col = child->size.columns};
   if (window.ws_row || window.ws_col) ioctl(0, TIOCSWINSZ, &window); /* a filter may forbid it: it is a nicety */
 }
 
+/*
+ * Takes effect when the command is executed, in this process or in the one it makes. Written through the host's own
+ * proc, while nothing of a container's is in sight (CVE-2019-19921, CVE-2025-52881).
+ */
+static void name_profile(const struct child *child) {
+  struct spec_record record;
+  char buffer[512];
+  struct text text;
+  if (!child_find(child, SPEC_APPARMOR, &record)) return;
+  text_init(&text, buffer, sizeof buffer);
+  text_add(&text, "exec ");
+  text_add(&text, record.string);
+  if (text.cut) errno = ENAMETOOLONG;
+  /* Kernels before 5.8 have it in the place that the security modules share. */
+  if (text.cut || (write_file(AT_FDCWD, "/proc/thread-self/attr/apparmor/exec", buffer) &&
+                   (errno != ENOENT || write_file(AT_FDCWD, "/proc/thread-self/attr/exec", buffer))))
+    child_fail(child, STAGE_APPARMOR, record.string);
+}
+
+void child_begin(const struct child *child) {
+  prctl(PR_SET_DUMPABLE, 0); /* nothing of the host's can be read through its /proc entry */
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  reset_signals();
+  syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0); /* not the agent's; kernels without keys are fine */
+  apply_limits(child);
+  name_profile(child);
+}
+
+/*
+ * What is joined of other containers, by a process that these cannot see: entering a pid namespace counts for the
+ * children alone, and the command's process is made when nothing of the host's is left in its maker.
+ */
+static void join_namespaces(const struct child *child) {
+  for (unsigned i = 0; i < child->loans->count; i++) {
+    const struct loan *loan = &child->loans->of[i];
+    if (setns(loan->process, (int)loan->namespaces)) child_fail(child, STAGE_JOIN, "setns");
+  }
+}
+
+/* From here on the container can see the process, and could trace it with CAP_SYS_PTRACE. */
+_Noreturn static void run_process(const struct child *child, const char *home) {
+  child_take_session(child);
+  apply_size(child);
+  child_exec(child, home);
+}
+
+_Noreturn void child_make_process(const struct child *child, const char *home) {
+  int pidfd = -1;
+  /* By clone, not clone3: filters cannot see into the latter's arguments, and refuse it. */
+  pid_t pid = (pid_t)syscall(SYS_clone, CLONE_PARENT | CLONE_PIDFD | SIGCHLD, 0, &pidfd, 0, 0);
+  if (pid == 0) run_process(child, home);
+  if (pid < 0) child_fail(child, STAGE_CLONE, "clone");
+  struct child_word word = {.word = CHILD_HAS_PROCESS, .pid = pid};
+  if (child_tell(child, word, &pidfd, 1)) kill(pid, SIGKILL); /* the shim has gone */
+  _exit(0);
+}
+
 _Noreturn static void child_run(struct child *child) {
   struct spec_record record;
   child_begin(child);
+  /* The shim's own sealed program, under another name: nothing of the image's is run in its place. */
+  if ((child_flags(child) & SPEC_FLAG_INIT) && (child->init = open("/proc/self/exe", O_PATH | O_CLOEXEC)) < 0)
+    child_fail(child, STAGE_SHIM, "init");
+  join_namespaces(child);
   umask(0);
   child_mount_root(child);
   wait_for_groups(child); /* the shim has made them meanwhile */
@@ -213,8 +270,13 @@ _Noreturn static void child_run(struct child *child) {
   umask(022);
   for (int i = 0; terminal >= 0 && i < 3; i++) child->stdio[i] = terminal;
   child_take_stdio(child);
-  child_take_session(child);
   const char *home = 0;
+  if (loans_join(child->loans, CLONE_NEWPID)) {
+    child_become_user(child, &home);
+    wait_for_network(child);
+    child_make_process(child, home);
+  }
+  child_take_session(child);
   child_become_user(child, &home);
   /* As late as can be: the agent makes the network meanwhile. */
   wait_for_network(child);
@@ -239,6 +301,8 @@ int container_create(struct container *container, struct failure *failure) {
   spec_find(spec, SPEC_FLAGS, &flags);
   uint64_t wanted = spec_number(&flags, 0);
   streams_init(&first->streams);
+  struct loans loans;
+  if (loans_take(spec, &loans, failure)) return loans_close(&loans), -1;
   if (pipe2(go, O_CLOEXEC) || outcome_pair(outcome)) return describe(failure, STAGE_SHIM, "pipes"), -1;
   if (!(wanted & SPEC_FLAG_TTY) && streams_make_pipes(&first->streams, !!(wanted & SPEC_FLAG_STDIN), stdio))
     return describe(failure, STAGE_SHIM, "pipes"), -1;
@@ -262,7 +326,8 @@ int container_create(struct container *container, struct failure *failure) {
   if (pid == 0) {
     struct child child = {
         .spec = spec, .data_dir = -1, .run_dir = -1,
-        .go = go[0], .outcome = outcome[1], .root = -1, .sysctl = -1, .devpts = -1,
+        .go = go[0], .outcome = outcome[1], .root = -1, .sysctl = -1, .devpts = -1, .proc = -1, .shm = -1, .init = -1,
+        .loans = &loans,
         .stdio = {stdio[0], stdio[1], stdio[2]},
     };
     close(go[1]); /* or our own copy would keep the pipe open when the shim is gone */
@@ -273,6 +338,7 @@ int container_create(struct container *container, struct failure *failure) {
   for (int i = 0; i < 3; i++)
     if (stdio[i] >= 0) close(stdio[i]);
   if (group >= 0) close(group);
+  loans_close(&loans);
   first->pid = pid;
   first->pidfd = pidfd;
   first->outcome = outcome[0];

@@ -7,6 +7,7 @@
 
 #include "../include/shim.h"
 #include "../include/spec.h"
+#include "loan.h"
 #include "streams.h"
 
 /* What a failing child writes to its error pipe. */
@@ -21,6 +22,7 @@ struct process {
   uint32_t number;            /* 0: the container's command; an exec's counts from 1 */
   pid_t pid;
   int pidfd;
+  int helper;                 /* pidfd of the process that makes it, where it is not made at once; -1 once taken */
   int outcome;                /* how its way to the command goes; -1 once that is known */
   int announced;              /* what follows is the command itself */
   struct streams streams;
@@ -33,6 +35,7 @@ struct container {
   struct process first;
   int go;                     /* where the first process waits: 'c', the groups are made; 'g', the network is */
   int devpts;                 /* root of the container's own devpts, -1 until it is there */
+  int proc, shm;              /* of its proc, and of the /dev/shm that others may join; -1: not there */
   int oom;                    /* OOM_FILE, opened early, or -1 */
 };
 
@@ -40,13 +43,15 @@ struct container {
 int container_create(struct container *container, struct failure *failure);
 
 /*
- * Words to the shim that come with descriptors: of its devpts, and the terminal's master where there is one; of the
- * process that an exec's helper has made, behind its pid.
+ * Words to the shim that come with descriptors: of its devpts and proc, of its /dev/shm and the terminal's master where
+ * these are; of the process that a helper has made, behind its pid.
  */
-#define CHILD_HAS_DEVPTS 'd'
+#define CHILD_HAS_MOUNTS 'm'
 #define CHILD_HAS_PROCESS 'p'
+#define CHILD_FDS_MAX 4u
 struct child_word {
-  char word, unused[3];
+  char word;
+  uint8_t has_shm, has_terminal, unused;
   int32_t pid;
 };
 /* Follows the 'g' for a process with a terminal: it has its size before the command looks. */
@@ -65,6 +70,9 @@ struct child {
   int root;                   /* of the container's tree, once mounted */
   int sysctl;                 /* sys of the container's own proc, once mounted */
   int devpts;                 /* its devpts, once mounted */
+  int proc, shm;              /* its proc, and its /dev/shm where others may join it, once mounted */
+  int init;                   /* the program that runs the command; -1: it runs itself */
+  const struct loans *loans;  /* what is joined of others; 0: an exec */
   int has_network;            /* the shim has said that the network is there */
   struct terminal_size size;  /* and, where there is a terminal, its size */
 };
@@ -80,7 +88,12 @@ void child_take_session(const struct child *child);
 /* Standard streams in their places, and nothing else open. */
 void child_take_stdio(struct child *child);
 /* Tells the shim. 0, or -1 with errno set. */
-int child_tell(const struct child *child, char word, pid_t pid, const int *fds, unsigned count);
+int child_tell(const struct child *child, struct child_word word, const int *fds, unsigned count);
+/*
+ * Of a process that has given up whatever the command must not have: makes the command's own, in the pid namespace that
+ * was entered, as a child of the shim, and ends.
+ */
+_Noreturn void child_make_process(const struct child *child, const char *home);
 void child_join_groups(const struct child *child);
 void child_mount_root(struct child *child);
 void child_mounts(struct child *child);

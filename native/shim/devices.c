@@ -6,7 +6,7 @@
 #include "container.h"
 #include "sys.h"
 
-#define RULES_MAX 64u
+#define RULES_MAX 512u /* a directory of devices is one for each */
 
 static struct bpf_insn insn(uint8_t code, uint8_t to, uint8_t from, int16_t jump, int32_t value) {
   return (struct bpf_insn){.code = code, .dst_reg = to, .src_reg = from, .off = jump, .imm = value};

@@ -33,10 +33,12 @@ _Noreturn static void leave(struct shim *shim, int status) {
 
 _Noreturn void fail_start(struct shim *shim, const struct failure *failure) {
   const struct process *first = &shim->container.first;
-  if (first->pid > 0) {
+  int made[] = {first->helper, first->pidfd};
+  for (unsigned i = 0; i < 2; i++) {
     siginfo_t info;
-    sys_pidfd_send_signal(first->pidfd, SIGKILL);
-    waitid(P_PIDFD, (id_t)first->pidfd, &info, WEXITED);
+    if (first->pid <= 0 || made[i] < 0) continue;
+    sys_pidfd_send_signal(made[i], SIGKILL);
+    waitid(P_PIDFD, (id_t)made[i], &info, WEXITED);
   }
   tell_failed(shim, failure);
   leave(shim, 1);
@@ -88,31 +90,36 @@ static void started(struct shim *shim) {
   shim->state = SHIM_RUNNING;
   struct {
     int64_t seconds;
-    uint32_t nanoseconds, unused;
-  } event = {now.tv_sec, (uint32_t)now.tv_nsec, 0};
+    uint32_t nanoseconds, pid;
+  } event = {now.tv_sec, (uint32_t)now.tv_nsec, (uint32_t)container->first.pid};
   spec_find(&shim->spec, SPEC_BOOT, &boot);
   unlinkat(container->data_dir, "exit", 0); /* an earlier run's: from now on this one counts */
   records_write_run(container->run_dir, container->first.pid, boot.string, &now);
-  attach_tell(shim, 0, FRAME_STARTED, &event, 12);
+  attach_tell(shim, 0, FRAME_STARTED, &event, sizeof event);
 }
 
-static void take_devices(struct shim *shim, const int fds[2]) {
+static void take_mounts(struct shim *shim, const struct child_word *word, const int fds[CHILD_FDS_MAX]) {
   struct spec_record flags;
+  struct container *container = &shim->container;
+  unsigned next = 2;
   spec_find(&shim->spec, SPEC_FLAGS, &flags);
-  shim->container.devpts = fds[0];
-  if (fds[1] >= 0)
-    streams_take_terminal(&shim->container.first.streams, fds[1], !!(spec_number(&flags, 0) & SPEC_FLAG_STDIN));
+  container->devpts = fds[0];
+  container->proc = fds[1];
+  if (word->has_shm) container->shm = fds[next++];
+  if (word->has_terminal)
+    streams_take_terminal(&container->first.streams, fds[next], !!(spec_number(&flags, 0) & SPEC_FLAG_STDIN));
 }
 
 void read_outcome(struct shim *shim) {
   struct process *first = &shim->container.first;
   for (;;) {
     struct failure failure = {0};
-    int fds[2];
-    switch (outcome_read(first, &failure, fds)) {
+    struct child_word word;
+    int fds[CHILD_FDS_MAX];
+    switch (outcome_read(first, &failure, &word, fds)) {
       case OUTCOME_NONE: return;
-      case OUTCOME_PROCESS: break; /* not of the first one */
-      case OUTCOME_DEVPTS: take_devices(shim, fds); break;
+      case OUTCOME_PROCESS: outcome_take_helper(first); break;
+      case OUTCOME_MOUNTS: take_mounts(shim, &word, fds); break;
       case OUTCOME_RUNS: return started(shim);
       case OUTCOME_FAILED: fail_start(shim, &failure);
       case OUTCOME_DIED: {

@@ -22,18 +22,9 @@ struct exec *execs_find(struct shim *shim, uint32_t number) {
   return 0;
 }
 
-/* It has ended, or is about to: it does nothing after its part of the outcome. */
-static void take_helper(struct exec *exec) {
-  siginfo_t info;
-  if (exec->helper < 0) return;
-  waitid(P_PIDFD, (id_t)exec->helper, &info, WEXITED);
-  close(exec->helper);
-  exec->helper = -1;
-}
-
 static void release(struct exec *exec) {
   struct process *process = &exec->process;
-  take_helper(exec);
+  outcome_take_helper(process);
   streams_close(&process->streams);
   if (process->outcome >= 0) close(process->outcome);
   if (process->pidfd >= 0) close(process->pidfd);
@@ -75,9 +66,9 @@ static void make(struct shim *shim, struct client *client, uint16_t id) {
     upload_drop(&client->upload);
     return client_error(client, id, EAGAIN, "too many execs are running in this container");
   }
-  *exec = (struct exec){.bytes = client->upload, .owner = (int)(client - shim->clients), .helper = -1};
+  *exec = (struct exec){.bytes = client->upload, .owner = (int)(client - shim->clients)};
   client->upload = (struct upload){0};
-  exec->process = (struct process){.pidfd = -1, .outcome = -1};
+  exec->process = (struct process){.pidfd = -1, .helper = -1, .outcome = -1};
   streams_init(&exec->process.streams);
   if (spec_open_exec(&exec->spec, exec->bytes.bytes, exec->bytes.size, &reason) || !is_id(id_of(exec))) {
     release(exec);
@@ -104,22 +95,12 @@ void execs_add(struct shim *shim, struct client *client, const struct frame *fra
 }
 
 /*
- * The process itself. By now everything is given up that the command must not have, and nothing of the host's is open:
- * from here on the container can see it, and could trace it with CAP_SYS_PTRACE.
- */
-_Noreturn static void run_process(struct child *child, const char *home) {
-  child_take_session(child);
-  child_exec(child, home);
-}
-
-/*
  * The helper, in the host's pid namespace, where the container does not see it. It joins the container by the first
  * process's pidfd, so that no path is resolved there before it is inside, becomes what the command is to be, and makes
  * the process in the container's pid namespace: a child of the shim, as the helper is.
  */
 _Noreturn static void run_helper(struct child *child, int container) {
   const char *home = 0;
-  int pidfd = -1;
   child_begin(child);
   child_join_groups(child);
   if (setns(container, CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP | CLONE_NEWPID))
@@ -127,12 +108,7 @@ _Noreturn static void run_helper(struct child *child, int container) {
   umask(022);
   child_take_stdio(child); /* closes everything of the host's (CVE-2024-21626) */
   child_become_user(child, &home);
-  /* By clone, not clone3: filters cannot see into the latter's arguments, and refuse it. */
-  pid_t pid = (pid_t)syscall(SYS_clone, CLONE_PARENT | CLONE_PIDFD | SIGCHLD, 0, &pidfd, 0, 0);
-  if (pid == 0) run_process(child, home);
-  if (pid < 0) child_fail(child, STAGE_CLONE, "clone");
-  if (child_tell(child, CHILD_HAS_PROCESS, pid, &pidfd, 1)) kill(pid, SIGKILL); /* the shim has gone */
-  _exit(0);
+  child_make_process(child, home);
 }
 
 static int clone_child(struct shim *shim, struct exec *exec, int stdio[3], int outcome) {
@@ -148,7 +124,7 @@ static int clone_child(struct shim *shim, struct exec *exec, int stdio[3], int o
   if (pid == 0) {
     struct child child = {
         .spec = &shim->spec, .exec = &exec->spec, .data_dir = -1, .run_dir = -1, .go = -1,
-        .outcome = outcome, .root = -1, .sysctl = -1, .devpts = -1,
+        .outcome = outcome, .root = -1, .sysctl = -1, .devpts = -1, .proc = -1, .shm = -1, .init = -1,
         .stdio = {stdio[0], stdio[1], stdio[2]},
     };
     run_helper(&child, first->pidfd);
@@ -156,7 +132,7 @@ static int clone_child(struct shim *shim, struct exec *exec, int stdio[3], int o
   int error = errno;
   if (group >= 0) close(group);
   errno = error;
-  exec->helper = pidfd;
+  exec->process.helper = pidfd;
   return pid < 0 ? -1 : 0;
 }
 
@@ -241,8 +217,9 @@ static void decide(struct shim *shim, struct exec *exec, int runs) {
 void execs_read_outcome(struct shim *shim, struct exec *exec) {
   for (;;) {
     struct failure failure = {0};
-    int fds[2];
-    switch (outcome_read(&exec->process, &failure, fds)) {
+    struct child_word word;
+    int fds[CHILD_FDS_MAX];
+    switch (outcome_read(&exec->process, &failure, &word, fds)) {
       case OUTCOME_FAILED:
         exec->failure = failure;
         exec->has_failed = 1;

@@ -18,6 +18,7 @@
 #include "attach.h"
 #include "ends.h"
 #include "execs.h"
+#include "init.h"
 #include "server.h"
 #include "sys.h"
 #include "text.h"
@@ -212,6 +213,7 @@ _Noreturn static void run(void) {
 int main(int argc, char **argv) {
   struct spec_record limits;
   struct failure failure;
+  if (argc > 0 && strcmp(argv[0], INIT_NAME) == 0) return init_main(argc, argv);
   prctl(PR_SET_NAME, "ts-shim");
   prctl(PR_SET_DUMPABLE, 0); /* before any process of the container's could look: execs are made of this one */
   signal(SIGPIPE, SIG_IGN);
@@ -219,8 +221,9 @@ int main(int argc, char **argv) {
   /* The agent runs with a better one; it is not for what it starts. */
   setpriority(PRIO_PROCESS, 0, 0);
   shim.listener = -1;
-  shim.container = (struct container){.spec = &shim.spec, .data_dir = -1, .run_dir = -1, .go = -1, .devpts = -1, .oom = -1};
-  shim.container.first = (struct process){.pidfd = -1, .outcome = -1};
+  shim.container = (struct container){.spec = &shim.spec, .data_dir = -1, .run_dir = -1, .go = -1, .devpts = -1,
+                                      .proc = -1, .shm = -1, .oom = -1};
+  shim.container.first = (struct process){.pidfd = -1, .helper = -1, .outcome = -1};
   streams_init(&shim.container.first.streams);
   shim.log.stage = shim.stage;
   shim.out = (struct log_stream){.stream = LOG_STDOUT, .line = shim.lines[0]};

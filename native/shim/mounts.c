@@ -150,18 +150,32 @@ static int new_mount(const struct spec_record *record) {
   return mount;
 }
 
+/* What is written to, opened or lent later, before anything covers it: sysctls, terminals, what others join. */
+static void keep(struct child *child, int mount, uint64_t flags) {
+  int is_own = !!(flags & SPEC_MOUNT_SYSTEM);
+  if (is_own && child->proc < 0 && is_proc(mount)) {
+    child->proc = mount;
+    child->sysctl = root_open(mount, "sys", O_PATH | O_DIRECTORY, 1);
+  } else if (is_own && child->devpts < 0 && is_of(mount, DEVPTS_SUPER_MAGIC)) {
+    child->devpts = mount;
+  } else if (is_own && (flags & SPEC_MOUNT_SHARED)) {
+    child->shm = mount;
+  } else {
+    close(mount);
+  }
+}
+
 static void do_mount(struct child *child, const struct spec_record *record) {
   uint64_t flags = spec_number(record, 1);
-  int mount = record->string_count >= 2 ? new_mount(record) : -1;
+  int mount = -1;
+  if (flags & SPEC_MOUNT_LENT) mount = loans_mount(child->loans, spec_string(record, 1));
+  else if (record->string_count >= 2) mount = new_mount(record);
   if (mount < 0 && (flags & SPEC_MOUNT_OPTIONAL)) return;
   if (mount < 0) child_fail(child, STAGE_MOUNT, record->string);
   int target = target_of(child, record->string, flags);
   if (sys_move_mount(mount, target)) child_fail(child, STAGE_MOUNT, record->string);
   close(target);
-  /* Taken before it is covered by its read-only self: sysctls are written through it. */
-  if (child->sysctl < 0 && is_proc(mount)) child->sysctl = root_open(mount, "sys", O_PATH | O_DIRECTORY, 1);
-  if (child->devpts < 0 && (flags & SPEC_MOUNT_SYSTEM) && is_of(mount, DEVPTS_SUPER_MAGIC)) child->devpts = mount;
-  else close(mount);
+  keep(child, mount, flags);
 }
 
 static void do_bind(struct child *child, const struct spec_record *record) {
@@ -184,7 +198,7 @@ static void do_bind(struct child *child, const struct spec_record *record) {
   int target = target_of(child, target_path, flags);
   if (sys_move_mount(tree, target)) child_fail(child, STAGE_MOUNT, target_path);
   close(target);
-  close(tree);
+  keep(child, tree, flags);
 }
 
 static void do_device(struct child *child, const struct spec_record *record) {
@@ -193,9 +207,12 @@ static void do_device(struct child *child, const struct spec_record *record) {
   if (parent < 0) child_fail(child, STAGE_MOUNT, path);
   mode_t mode = (mode_t)spec_number(record, 0);
   uid_t owner = (uid_t)spec_number(record, 3);
-  if (mknodat(parent, name, mode, makedev(spec_number(record, 1), spec_number(record, 2))))
+  gid_t group = (gid_t)spec_number(record, 4);
+  if (mknodat(parent, name, mode, makedev(spec_number(record, 1), spec_number(record, 2)))) {
+    if (errno != EEXIST) child_fail(child, STAGE_MOUNT, path); /* the image's own stays, as with runc */
+  } else if ((owner || group) && fchownat(parent, name, owner, group, AT_SYMLINK_NOFOLLOW)) {
     child_fail(child, STAGE_MOUNT, path);
-  if (owner && fchownat(parent, name, owner, owner, AT_SYMLINK_NOFOLLOW)) child_fail(child, STAGE_MOUNT, path);
+  }
   close(parent);
 }
 

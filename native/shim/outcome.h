@@ -6,7 +6,7 @@
 
 enum outcome {
   OUTCOME_NONE,    /* nothing more for now */
-  OUTCOME_DEVPTS,  /* descriptors came: of its devpts, of its terminal's master or -1 */
+  OUTCOME_MOUNTS,  /* descriptors came of its mounts and its terminal: `word` says which */
   OUTCOME_PROCESS, /* the process itself, of which only its helper was known: pid and pidfd have been taken over */
   OUTCOME_RUNS,    /* the command has been executed */
   OUTCOME_FAILED,  /* `failure` says why not */
@@ -14,6 +14,9 @@ enum outcome {
 };
 
 /* Reads one word; after OUTCOME_RUNS, or OUTCOME_DIED, there is none. A failure may come before its process does. */
-enum outcome outcome_read(struct process *process, struct failure *failure, int fds[2]);
+enum outcome outcome_read(struct process *process, struct failure *failure, struct child_word *word,
+                          int fds[CHILD_FDS_MAX]);
+/* Takes the zombie of a helper that has ended, or is about to: it does nothing after its part of the outcome. */
+void outcome_take_helper(struct process *process);
 
 #endif

@@ -184,6 +184,7 @@ static int answer(struct shim *shim, struct client *client, const struct frame *
     case FRAME_STDIN_CLOSE: attach_close_stdin(shim, client, frame); break;
     case FRAME_RESIZE: do_resize(shim, client, frame); break;
     case FRAME_EXEC: execs_add(shim, client, frame); break;
+    case FRAME_LEND: loan_give(shim, client, frame->id); break;
     default: client_error(client, frame->id, ENOSYS, "unimplemented");
   }
   return 1;

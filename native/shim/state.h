@@ -25,7 +25,6 @@ struct exec {
   struct spec spec;
   struct timespec started;
   int owner;           /* waiting: index of its connection */
-  int helper;          /* pidfd of the process that makes it, -1 once that has been taken */
   int has_failed;      /* `failure` came, and the end of the start has not yet */
   struct failure failure;
 };

@@ -5,8 +5,14 @@
 #include "root.h"
 #include "sys.h"
 
-static void tell_shim(const struct child *child, const int *fds, unsigned count) {
-  if (child_tell(child, CHILD_HAS_DEVPTS, 0, fds, count)) child_fail(child, STAGE_TERMINAL, "devpts");
+/* @param master -1 where there is no terminal */
+static void tell_shim(const struct child *child, int master) {
+  struct child_word word = {.word = CHILD_HAS_MOUNTS, .has_shm = child->shm >= 0, .has_terminal = master >= 0};
+  int fds[CHILD_FDS_MAX] = {child->devpts, child->proc};
+  unsigned count = 2;
+  if (word.has_shm) fds[count++] = child->shm;
+  if (word.has_terminal) fds[count++] = master;
+  if (child_tell(child, word, fds, count)) child_fail(child, STAGE_TERMINAL, "devpts");
 }
 
 /* By descriptors alone: no link of the image's is followed on the way (CVE-2025-52565). */
@@ -19,19 +25,18 @@ static void bind_console(const struct child *child, int slave) {
 }
 
 int child_terminal(struct child *child) {
-  if (child->devpts < 0) {
+  if (child->devpts < 0 || child->proc < 0) {
     errno = ENODEV;
     child_fail(child, STAGE_TERMINAL, "devpts");
   }
   if (!(child_flags(child) & SPEC_FLAG_TTY)) {
-    tell_shim(child, &child->devpts, 1);
+    tell_shim(child, -1);
     return -1;
   }
   int master = terminal_open(child->devpts);
   int slave = master < 0 ? -1 : terminal_slave(master);
   if (slave < 0) child_fail(child, STAGE_TERMINAL, "devpts");
   bind_console(child, slave);
-  int fds[2] = {child->devpts, master};
-  tell_shim(child, fds, 2);
+  tell_shim(child, master);
   return slave;
 }

@@ -4,7 +4,7 @@ export const FRAME_HEADER = 8;
 /** Of what the agent sends. */
 export const FRAME_PAYLOAD_MAX = 4096;
 /** The newest this agent speaks; a shim that began under an earlier agent may speak an older one. */
-export const SHIM_PROTOCOL = 2;
+export const SHIM_PROTOCOL = 3;
 
 export const FRAMES = {
   STATUS: 1,
@@ -17,6 +17,7 @@ export const FRAMES = {
   STDIN_CLOSE: 8,
   RESIZE: 9,
   EXEC: 10,
+  LEND: 11,
   OK: 64,
   ERROR: 65,
   CREATED: 66,
@@ -31,6 +32,7 @@ export const FRAMES = {
   EXEC_EXITED: 75,
   DETACHED: 76,
   RESUME: 77,
+  LENT: 78,
 } as const;
 
 /** Where a start failed. */
@@ -58,6 +60,8 @@ export const STAGES = {
   CANCELLED: 21,
   JOIN: 22,
   TERMINAL: 23,
+  APPARMOR: 24,
+  LOAN: 25,
 } as const;
 export type Stage = keyof typeof STAGES;
 

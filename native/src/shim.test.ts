@@ -63,16 +63,16 @@ test('a shim of version 1 is adopted; what it lacks is refused in clear words, w
   shim.release();
 });
 
-test('a shim of version 2 has everything; one of a later version is not understood', async () => {
+test('a shim of version 2 can be attached to; one of a later version is not understood', async () => {
   await serve(2);
   const { shim } = await Shim.connect(dir, new AbortController().signal);
   expect(() => shim.require('attach')).not.toThrow();
   shim.release();
   server.close();
   rmSync(join(dir, 'shim.sock'), { force: true });
-  await serve(3);
+  await serve(4);
 
   await expect(Shim.connect(dir, new AbortController().signal)).rejects.toThrow(
-    'the shim speaks version 3 of its protocol',
+    'the shim speaks version 4 of its protocol',
   );
 });

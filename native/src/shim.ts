@@ -25,7 +25,8 @@ import {
 
 /** What became of the start. */
 export type ShimOutcome =
-  | { readonly kind: 'started'; readonly atMs: number }
+  /** The pid of the command's process, where its shim tells it. */
+  | { readonly kind: 'started'; readonly atMs: number; readonly pid: number | undefined }
   | { readonly kind: 'failed'; readonly failure: ShimFailure }
   | { readonly kind: 'lost' };
 
@@ -216,7 +217,11 @@ export class Shim {
         this.#settleCreated(payload.readUInt32LE(0));
         break;
       case FRAMES.STARTED:
-        this.#settleOutcome({ kind: 'started', atMs: timeMs(payload, 0) });
+        this.#settleOutcome({
+          kind: 'started',
+          atMs: timeMs(payload, 0),
+          pid: payload.length >= 16 ? payload.readUInt32LE(12) : undefined,
+        });
         break;
       case FRAMES.FAILED:
         this.#settleOutcome({ kind: 'failed', failure: decodeFailure(payload) });

@@ -22,7 +22,7 @@ export const SPEC_SCHEMA = {
   ROOT: [12, 1, undefined, 'ONE'],
   MOUNT: [13, 2, undefined, 'MANY'],
   BIND: [14, 3, 2, 'MANY'],
-  DEVICE: [15, 4, 1, 'MANY'],
+  DEVICE: [15, 5, 1, 'MANY'],
   SYMLINK: [16, 0, 2, 'MANY'],
   MASK: [17, 0, 1, 'MANY'],
   READONLY: [18, 0, 1, 'MANY'],
@@ -38,11 +38,14 @@ export const SPEC_SCHEMA = {
   ENV: [28, 0, undefined, 'ONE'],
   ARGS: [29, 0, undefined, 'ONE'],
   FILE: [30, 1, 1, 'MANY'],
+  JOIN: [31, 1, 2, 'MANY'],
+  APPARMOR: [32, 0, 1, 'MAYBE'],
 } as const satisfies Record<string, readonly [number, number, number | undefined, 'ONE' | 'MAYBE' | 'MANY']>;
 
 /** What an exec's spec consists of; what it leaves out is as in its container's spec. */
 export const EXEC_SCHEMA = {
   ID: 'ONE',
+  APPARMOR: 'MAYBE',
   CAPABILITIES: 'MAYBE',
   USER: 'MAYBE',
   CWD: 'MAYBE',
@@ -65,9 +68,12 @@ export const SPEC_FLAGS = {
   MOUNT_RECURSIVE: 8,
   MOUNT_RELATIVE: 16,
   MOUNT_GROUP: 32,
+  MOUNT_LENT: 64,
+  MOUNT_SHARED: 128,
   FLAG_NO_NEW_PRIVILEGES: 1,
   FLAG_STDIN: 2,
   FLAG_TTY: 4,
+  FLAG_INIT: 8,
 } as const;
 
 /** One record; what its numbers and strings mean is in native/include/spec.h. */

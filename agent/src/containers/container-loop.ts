@@ -265,7 +265,11 @@ export class ContainerLoop {
   #answer(refusal?: Refusal): void {
     if (refusal)
       this.options.logger.debug({ reason: refusal.message }, 'what was asked of a container is refused');
-    this.#advance(progress.answered(this.#stored, refusal));
+    const { assignment, state } = this.#stored;
+    const { verb } = assignment.container?.target ?? {};
+    const says = !refusal && (verb === 'create' || verb === 'update');
+    const warnings = says ? this.runtime.warnings(assignment) : state.warnings;
+    this.#advance(progress.answered({ ...this.#stored, state: { ...state, warnings } }, refusal));
   }
 
   async #wait(untilMs: number | undefined, signal: AbortSignal): Promise<void> {

@@ -89,6 +89,8 @@ export interface RuntimeContainer
   kill(signal: number): Promise<void>;
   pause(): Promise<void>;
   unpause(): Promise<void>;
+  /** What of the limits this host leaves out, in Docker's words. */
+  warnings(assignment: ContainerAssignment): readonly string[];
   /** Applies changed limits to what runs. */
   update(assignment: ContainerAssignment): Promise<void>;
   /** Resolves when it does not run, however that came. */

@@ -27,6 +27,8 @@ export interface FakeContainerBehaviour {
   readonly start?: (id: string, signal: AbortSignal) => Promise<void>;
   /** Exit code on the stop signal, at once. Default 143 (128 + SIGTERM). Undefined: it ignores the signal. */
   readonly stopCode?: number | undefined;
+  /** What it leaves out of any container's limits. */
+  readonly warnings?: readonly string[];
 }
 
 /** Containers of a fake host. They outlive the agent that made them, as real ones do, and may outlive a boot. */
@@ -92,6 +94,10 @@ export class FakeRuntimeContainer implements RuntimeContainer {
     await this.runtime.behaviour.create?.(assignment, signal);
     signal.throwIfAborted();
     if (this.life.kind === 'none') this.life = { kind: 'created' };
+  }
+
+  warnings(): readonly string[] {
+    return this.runtime.behaviour.warnings ?? [];
   }
 
   async start(_: ContainerAssignment, signal: AbortSignal): Promise<void> {

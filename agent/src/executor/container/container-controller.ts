@@ -70,6 +70,8 @@ export class ContainerController implements Controller {
       tty: spec.tty,
       stdin: spec.openStdin ? ('open' as const) : ('closed' as const),
       healthcheck: effectiveHealthcheck(spec.healthcheck, image.config.healthcheck),
+      lendsIpc: false,
+      filesOf: '',
     };
     this.#container = new Container(parts.host, record, dataDir, runDir);
     parts.containers.set(task.id, this.#container);
@@ -83,7 +85,8 @@ export class ContainerController implements Controller {
       dnsSearch: spec.dnsSearch,
       dnsOptions: spec.dnsOptions,
     });
-    this.#spec = parts.compiler.compile({ id, task, image, dataDir, runDir, hostname, networkFiles });
+    const inputs = { id, task, image, dataDir, runDir, hostname, networkFiles, runDirOf: parts.runDir };
+    this.#spec = parts.compiler.compile(inputs);
     await writeRecord(dataDir, runDir, record);
   }
 

@@ -17,6 +17,8 @@ const LOST_CODE = 137;
 export interface ExecHost {
   readonly runDir: string;
   readonly hostCapabilities: bigint;
+  /** Whether the kernel has AppArmor switched on. */
+  readonly apparmor: boolean;
   newId(): string;
   /** @throws ClusterError `conflict` when execs cannot be started now */
   shim(): Promise<Shim>;
@@ -39,7 +41,7 @@ export class ContainerExecs {
     const existing = this.#execs.get(id);
     if (existing) return existing;
     // Compiled now, so that what cannot be honoured is refused at once.
-    const spec = execSpec(id, request, this.host.hostCapabilities);
+    const spec = execSpec(id, request, this.host);
     const exec = new ContainerExec(this.host, id, request, spec);
     this.#execs.set(id, exec);
     this.#forget();

@@ -17,8 +17,10 @@ import { ContainerOperations } from './container-operations.js';
 import { type ContainerRecord, readRecord } from './container-record.js';
 import { type HostFacts, SpecCompiler } from './container-spec.js';
 import { SegmentTaskLogs } from './logs/segment-task-logs.js';
+import { sandboxOfStart } from './run-network.js';
 import { defaultFilter } from './seccomp/filter.js';
-import { StandaloneContainer, sandboxOfStart } from './standalone-container.js';
+import { readSecurityModules } from './security-options.js';
+import { StandaloneContainer } from './standalone-container.js';
 import { Trash } from './trash.js';
 
 export interface ContainerExecutorOptions {
@@ -81,6 +83,7 @@ export class ContainerExecutor implements Executor, ContainerRuntime {
         bootId: facts.bootId,
         trash,
         capabilities: facts.capabilities,
+        apparmor: facts.security.apparmor,
         newId: () => newHexId(random),
       },
       compiler: new SpecCompiler(cgroups, facts, defaultFilter),
@@ -179,7 +182,9 @@ export class ContainerExecutor implements Executor, ContainerRuntime {
     const { pid } = container.life;
     if (!container.record.standalone) return [sandboxOf(container, pid)];
     const start = this.container(container.id).startRecord;
-    return start && start.network !== 'host' ? [sandboxOfStart(container, pid, start)] : [];
+    return start && start.network !== 'host' && start.network !== 'joined'
+      ? [sandboxOfStart(container, pid, start)]
+      : [];
   }
 
   /** The container when its task is known and it has run; everything else of that id is taken away. */
@@ -251,6 +256,8 @@ async function readHostFacts(): Promise<HostFacts> {
     bootId: bootId.trim(),
     cpus: availableParallelism(),
     overlayParts: isAtLeast(release(), 6, 5),
+    kernel: release(),
+    security: readSecurityModules(),
     capabilities: parsePermitted(status),
     hardNofile: nofile === undefined || nofile === 'unlimited' ? 1_048_576 : Number(nofile),
   };

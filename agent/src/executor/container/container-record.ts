@@ -4,6 +4,7 @@ import { Healthcheck, type NetworkAttachment, type PortBinding } from '@tessera/
 import { z } from 'zod';
 import type { ExitStatus } from '../executor.js';
 import type { ExecRequest } from '../live-container.js';
+import type { NetworkKind } from './namespaces.js';
 
 // What lies in a container's directory, and outlives agent, shim and boot:
 //   container.json  written by the agent before anything else
@@ -33,6 +34,8 @@ const schema = z.object({
   tty: z.boolean().default(false),
   stdin: z.enum(['closed', 'open', 'once']).default('closed'),
   healthcheck: z.unknown().transform(Healthcheck.fromJSON).optional(),
+  lendsIpc: z.boolean().default(false),
+  filesOf: z.string().default(''),
 });
 
 export interface ContainerRecord {
@@ -54,6 +57,10 @@ export interface ContainerRecord {
   readonly stdin: 'closed' | 'open' | 'once';
   /** Of a task: its own over its image's. */
   readonly healthcheck?: Healthcheck | undefined;
+  /** Others may join its IPC. */
+  readonly lendsIpc: boolean;
+  /** The container whose `hosts`, `resolv.conf` and `hostname` it has, with its network; empty: its own. */
+  readonly filesOf: string;
 }
 
 // A container that is no task's has one more file, `start.json`: of the run under way, or of the last one. It is there
@@ -61,7 +68,7 @@ export interface ContainerRecord {
 
 const startSchema = z.object({
   bootId: z.string(),
-  network: z.enum(['own', 'none', 'host']),
+  network: z.enum(['own', 'none', 'host', 'joined']),
   ownPids: z.boolean(),
   ports: z.array(
     z.object({
@@ -77,7 +84,7 @@ const startSchema = z.object({
 export interface StartRecord {
   /** The boot that the run began in. */
   readonly bootId: string;
-  readonly network: 'own' | 'none' | 'host';
+  readonly network: NetworkKind;
   /** False: its processes do not end with its first one. */
   readonly ownPids: boolean;
   readonly ports: readonly PortBinding[];

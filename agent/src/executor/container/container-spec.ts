@@ -8,7 +8,10 @@ import type { CgroupDriver } from './cgroups/index.js';
 import { protectedPaths, systemMounts } from './file-tree.js';
 import { type HostSettings, hostSettings, taskSettings } from './host-config.js';
 import { MOUNT_ATTR, PROPAGATION } from './mount-flags.js';
+import type { Namespaces } from './namespaces.js';
 import { commandOf, environmentOf, refuseUnimplemented, rlimits, sysctls } from './process-spec.js';
+import { customFilter } from './seccomp/custom-filter.js';
+import type { SecurityModules } from './security-options.js';
 
 /** What of this host goes into every spec; read once. */
 export interface HostFacts {
@@ -19,6 +22,9 @@ export interface HostFacts {
   readonly hardNofile: number;
   /** Whether overlayfs takes layers one by one (Linux 6.5). */
   readonly overlayParts: boolean;
+  /** As uname gives it. */
+  readonly kernel: string;
+  readonly security: SecurityModules;
 }
 
 /** Docker's json-file options `max-size` and `max-file`, in our terms. */
@@ -34,12 +40,15 @@ export interface ContainerInputs {
   readonly dataDir: string;
   readonly runDir: string;
   readonly hostname: string;
-  readonly networkFiles: NetworkFiles;
+  /** Or the directory where those of the container lie whose network it joins. */
+  readonly networkFiles: NetworkFiles | string;
+  /** Of another container on this host, by its id. */
+  readonly runDirOf: (containerId: string) => string;
   /** Of a container that is no task's. */
   readonly host?: HostConfig;
 }
 
-/** Filter for a set of capabilities, as BPF; undefined: none. */
+/** Docker's profile for a set of capabilities, as BPF; undefined: none. */
 export type FilterSource = (capabilities: ReadonlySet<string>) => Uint8Array | undefined;
 
 /** Different limits and capability sets that are kept ready; services have few of them. */
@@ -65,19 +74,21 @@ export class SpecCompiler {
     if (!task.spec || !spec) throw invalid(`task ${task.id} has no container specification`);
     refuseUnimplemented(spec);
     const { privileged } = spec;
-    const settings = inputs.host ? hostSettings(inputs.host, spec, this.cgroups) : taskSettings(task.spec);
-    const { limits, devices, namespaces, shmBytes, ownIpc, maskedPaths, readonlyPaths } = settings;
+    const settings = this.settings(task.spec, spec, inputs.host);
+    const { limits, devices, namespaces, shmBytes, writableCgroups, maskedPaths, readonlyPaths } = settings;
+    const { made, pid, ipc } = namespaces;
     const known = { cpus: this.host.cpus, maskedPaths, readonlyPaths };
     return joinSpec([
       encodeRecords([
         ...ownRecords(inputs, task.spec, spec, settings),
+        ...joinRecords(namespaces, inputs.runDirOf),
         rootRecord(inputs.image.layers, spec.readOnly, this.host.overlayParts),
       ]),
       this.#part(`groups ${JSON.stringify([limits, devices])}`, () => this.cgroups.records(limits, devices)),
-      this.#part(`mounts ${privileged} ${namespaces} ${shmBytes}`, () => [
+      this.#part(`mounts ${[privileged, writableCgroups, made, pid, ipc, shmBytes]}`, () => [
         { name: 'BOOT', strings: [this.host.bootId] },
-        { name: 'NAMESPACES', numbers: [namespaces] },
-        ...systemMounts({ cgroups: this.cgroups.mounts(), shmBytes, ownIpc, privileged }),
+        { name: 'NAMESPACES', numbers: [made] },
+        ...systemMounts({ cgroups: this.cgroups.mounts(writableCgroups), shmBytes, pid, ipc, privileged }),
       ]),
       encodeRecords([
         ...settings.deviceNodes,
@@ -85,7 +96,7 @@ export class SpecCompiler {
         ...userMounts(spec.mounts),
       ]),
       this.#part(`masks ${JSON.stringify([maskedPaths, readonlyPaths])}`, () => protectedPaths(known)),
-      this.#part(`sysctls ${JSON.stringify(spec.sysctls)} ${namespaces} ${settings.domainname}`, () =>
+      this.#part(`sysctls ${JSON.stringify(spec.sysctls)} ${made} ${settings.domainname}`, () =>
         sysctls(spec, settings),
       ),
       this.#part(`limits ${JSON.stringify(spec.ulimits)}`, () => rlimits(spec.ulimits, this.host.hardNofile)),
@@ -95,13 +106,29 @@ export class SpecCompiler {
     ]);
   }
 
+  /** @throws ClusterError naming the field that cannot be honoured */
+  settings(task: TaskSpec, spec: ContainerSpec, host: HostConfig | undefined): HostSettings {
+    const here = { cgroups: this.cgroups, cpus: this.host.cpus, security: this.host.security };
+    return host ? hostSettings(host, spec, here) : taskSettings(task, here);
+  }
+
   #rights({ capAdd, capDrop, privileged }: ContainerSpec, { seccomp }: HostSettings): SpecRecord[] {
     const capabilities = containerCapabilities({ add: capAdd, drop: capDrop, privileged });
-    const filter = seccomp ? this.seccomp(capabilities) : undefined;
     return [
       { name: 'CAPABILITIES', numbers: [capabilityMask(capabilities, this.host.capabilities), 0] },
-      ...(filter ? [{ name: 'SECCOMP', numbers: [0], blob: filter } as const] : []),
+      ...this.#filter(seccomp, capabilities),
     ];
+  }
+
+  #filter(seccomp: string, capabilities: ReadonlySet<string>): SpecRecord[] {
+    if (seccomp === 'unconfined') return [];
+    if (seccomp === 'builtin') {
+      const blob = this.seccomp(capabilities);
+      return blob ? [{ name: 'SECCOMP', numbers: [0], blob }] : [];
+    }
+    const arch = process.arch === 'arm64' ? 'arm64' : 'x64';
+    const { program, flags } = customFilter(seccomp, { capabilities, arch, kernel: this.host.kernel });
+    return [{ name: 'SECCOMP', numbers: [flags], blob: program }];
   }
 
   #part(key: string, make: () => SpecRecord[]): SpecPart {
@@ -120,7 +147,7 @@ function ownRecords(
   inputs: ContainerInputs,
   task: TaskSpec,
   spec: ContainerSpec,
-  { ownUts, noNewPrivileges }: HostSettings,
+  { namespaces, noNewPrivileges, apparmor }: HostSettings,
 ): SpecRecord[] {
   const { id, image, hostname } = inputs;
   const log = logBounds(task);
@@ -128,18 +155,21 @@ function ownRecords(
     { name: 'ID', strings: [id] },
     { name: 'DIRS', strings: [inputs.dataDir, inputs.runDir] },
     { name: 'LOG', numbers: [log.segmentBytes, log.segmentCount] },
-    ...(ownUts ? [{ name: 'HOSTNAME', strings: [hostname] } as const] : []),
+    ...(namespaces.ownUts ? [{ name: 'HOSTNAME', strings: [hostname] } as const] : []),
+    ...(apparmor === '' ? [] : [{ name: 'APPARMOR', strings: [apparmor] } as const]),
     ...(spec.oomScoreAdj ? [{ name: 'OOM_SCORE', numbers: [spec.oomScoreAdj] } as const] : []),
     { name: 'USER', strings: [spec.user || image.config.user] },
     ...(spec.groups.length > 0 ? [{ name: 'GROUPS', strings: spec.groups } as const] : []),
     { name: 'CWD', strings: [absolute(spec.dir || image.config.workingDir || '/', 'dir')] },
-    { name: 'FLAGS', numbers: [flagsOf(spec, noNewPrivileges)] },
+    // Where another process is init already, there is no use for one. Source: moby, daemon/oci_linux.go.
+    { name: 'FLAGS', numbers: [flagsOf(spec, noNewPrivileges, spec.init && namespaces.pid === 'own')] },
     { name: 'ENV', strings: environmentOf(spec, image.config, hostname) },
     { name: 'ARGS', strings: commandOf(spec, image.config) },
   ];
 }
 
-const flagsOf = ({ openStdin, tty }: ContainerSpec, noNewPrivileges: boolean): number =>
+const flagsOf = ({ openStdin, tty }: ContainerSpec, noNewPrivileges: boolean, init: boolean): number =>
+  (init ? SPEC_FLAGS.FLAG_INIT : 0) |
   (noNewPrivileges ? SPEC_FLAGS.FLAG_NO_NEW_PRIVILEGES : 0) |
   (openStdin ? SPEC_FLAGS.FLAG_STDIN : 0) |
   (tty ? SPEC_FLAGS.FLAG_TTY : 0);
@@ -159,8 +189,27 @@ export function rootRecord(layers: readonly Snapshot[], readOnly: boolean, parts
   };
 }
 
-/** Written by the shim into its run directory, and bound over the image's own. */
-function networkFileRecords(files: NetworkFiles, hostname: string): SpecRecord[] {
+/** Of each container whose namespaces are joined, all at once. */
+function joinRecords({ joins }: Namespaces, runDirOf: (id: string) => string): SpecRecord[] {
+  const flags = new Map<string, number>();
+  for (const { containerId, flag } of joins) flags.set(containerId, (flags.get(containerId) ?? 0) | flag);
+  return [...flags].map(([id, joined]) => ({ name: 'JOIN', numbers: [joined], strings: [id, runDirOf(id)] }));
+}
+
+const NETWORK_FILES = ['resolv.conf', 'hosts', 'hostname'] as const;
+
+/**
+ * Written by the shim into its run directory, and bound over the image's own. With another container's network come
+ * the very files of that one.
+ */
+function networkFileRecords(files: NetworkFiles | string, hostname: string): SpecRecord[] {
+  if (typeof files === 'string') {
+    return NETWORK_FILES.map((name) => ({
+      name: 'BIND',
+      numbers: [0, SPEC_FLAGS.MOUNT_FILE, PROPAGATION.private],
+      strings: [`/etc/${name}`, `${files}/${name}`],
+    }));
+  }
   const contents = { 'resolv.conf': files.resolvConf, hosts: files.hosts, hostname: `${hostname}\n` };
   return Object.entries(contents).flatMap(([name, content]): SpecRecord[] => [
     { name: 'FILE', numbers: [0o644], strings: [name], blob: Buffer.from(content) },

@@ -16,6 +16,8 @@ export interface ContainerHost {
   readonly trash: Trash;
   /** The agent's own permitted capabilities. */
   readonly capabilities: bigint;
+  /** Whether the kernel has AppArmor switched on. */
+  readonly apparmor: boolean;
   readonly newId: () => string;
 }
 
@@ -61,6 +63,7 @@ export class Container {
     this.execs = new ContainerExecs({
       runDir,
       hostCapabilities: host.capabilities,
+      apparmor: host.apparmor,
       newId: host.newId,
       shim: async () => {
         await this.refusePaused('exec');
@@ -118,7 +121,8 @@ export class Container {
       if (outcome.kind === 'failed') throw startError(outcome.failure);
       if (outcome.kind === 'lost')
         throw startError({ stage: 'DIED', errno: 0, detail: signal.aborted ? 'aborted' : '' });
-      this.#run(shim, pid!, outcome.atMs);
+      // One that joins another's pid namespace is made last of all.
+      this.#run(shim, outcome.pid ?? pid!, outcome.atMs);
     } catch (error) {
       this.#life = { kind: 'prepared' };
       await this.#prepareGo(undefined);

@@ -6,10 +6,14 @@ import { capabilityMask, containerCapabilities } from './capabilities.js';
 /**
  * Compiles an exec for the shim: what it leaves out the shim takes from the container's own spec.
  *
- * @param hostCapabilities what a privileged one may have at most
+ * @param host what a privileged one may have at most
  * @throws ClusterError `invalidArgument` naming the field
  */
-export function execSpec(id: string, request: ExecRequest, hostCapabilities: bigint): Buffer {
+export function execSpec(
+  id: string,
+  request: ExecRequest,
+  host: { readonly hostCapabilities: bigint; readonly apparmor: boolean },
+): Buffer {
   const { args, user, workingDir, privileged, tty, stdin } = request;
   if (args.length === 0) throw invalid('No exec command specified');
   if (workingDir && !workingDir.startsWith('/'))
@@ -17,7 +21,9 @@ export function execSpec(id: string, request: ExecRequest, hostCapabilities: big
   return joinSpec([
     encodeRecords([
       { name: 'ID', strings: [id] },
-      ...(privileged ? [allCapabilities(hostCapabilities)] : []),
+      // As Docker: the filter stays, the profile does not.
+      ...(privileged && host.apparmor ? [{ name: 'APPARMOR', strings: ['unconfined'] } as const] : []),
+      ...(privileged ? [allCapabilities(host.hostCapabilities)] : []),
       ...(user ? [{ name: 'USER', strings: [user] } as const] : []),
       ...(workingDir ? [{ name: 'CWD', strings: [workingDir] } as const] : []),
       { name: 'FLAGS', numbers: [(tty ? SPEC_FLAGS.FLAG_TTY : 0) | (stdin ? SPEC_FLAGS.FLAG_STDIN : 0)] },

@@ -2,12 +2,13 @@ import { SPEC_FLAGS, type SpecRecord } from '@tessera/native';
 import { MASKED_PATHS_DEFAULT, READONLY_PATHS_DEFAULT } from '@tessera/shared/docker-api';
 import type { DeviceRule } from './cgroups/index.js';
 import { MOUNT_ATTR, PROPAGATION } from './mount-flags.js';
+import type { Namespaces } from './namespaces.js';
 
 // What every container's file tree has, as Docker makes it. Source: OCI runtime specification, config-linux.md;
 // moby, oci/defaults.go.
 
 const { RDONLY, NOSUID, NODEV, NOEXEC } = MOUNT_ATTR;
-const { MOUNT_SYSTEM } = SPEC_FLAGS;
+const { MOUNT_SYSTEM, MOUNT_LENT, MOUNT_SHARED } = SPEC_FLAGS;
 
 const mount = (attributes: number, ...strings: string[]): SpecRecord => ({
   name: 'MOUNT',
@@ -18,7 +19,7 @@ const mount = (attributes: number, ...strings: string[]): SpecRecord => ({
 const S_IFCHR = 0o020000;
 const node = (path: string, major: number, minor: number): SpecRecord => ({
   name: 'DEVICE',
-  numbers: [S_IFCHR | 0o666, major, minor, 0],
+  numbers: [S_IFCHR | 0o666, major, minor, 0, 0],
   strings: [path],
 });
 const link = (path: string, target: string): SpecRecord => ({ name: 'SYMLINK', strings: [path, target] });
@@ -27,12 +28,14 @@ const link = (path: string, target: string): SpecRecord => ({ name: 'SYMLINK', s
 export function systemMounts(options: {
   readonly cgroups: readonly SpecRecord[];
   readonly shmBytes: number;
-  /** False: it shares the host's IPC, and so its /dev/shm and message queues. */
-  readonly ownIpc: boolean;
+  readonly pid: Namespaces['pid'];
+  readonly ipc: Namespaces['ipc'];
   readonly privileged: boolean;
 }): SpecRecord[] {
   return [
-    mount(NOSUID | NODEV | NOEXEC, 'proc', 'proc'),
+    options.pid === 'joined'
+      ? { name: 'MOUNT', numbers: [0, MOUNT_SYSTEM | MOUNT_LENT], strings: ['proc', 'proc'] }
+      : mount(NOSUID | NODEV | NOEXEC, 'proc', 'proc'),
     mount(NOSUID, 'dev', 'tmpfs', 'mode=755', 'size=65536k'),
     node('dev/null', 1, 3),
     node('dev/zero', 1, 5),
@@ -47,20 +50,42 @@ export function systemMounts(options: {
     link('dev/core', '/proc/kcore'),
     link('dev/ptmx', 'pts/ptmx'),
     mount(NOSUID | NOEXEC, 'dev/pts', 'devpts', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'),
-    options.ownIpc
-      ? mount(NOSUID | NODEV | NOEXEC, 'dev/shm', 'tmpfs', 'mode=1777', `size=${options.shmBytes}`)
-      : HOST_SHM,
+    ...shm(options.ipc, options.shmBytes),
     mount(NOSUID | NODEV | NOEXEC, 'dev/mqueue', 'mqueue'),
     mount((options.privileged ? 0 : RDONLY) | NOSUID | NODEV | NOEXEC, 'sys', 'sysfs'),
     ...options.cgroups,
   ];
 }
 
-const HOST_SHM: SpecRecord = {
-  name: 'BIND',
-  numbers: [NOSUID | NODEV | NOEXEC, MOUNT_SYSTEM, PROPAGATION.private],
-  strings: ['dev/shm', '/dev/shm'],
-};
+/** Where System V's and POSIX's shared memory are shared, /dev/shm is as well. */
+function shm(ipc: Namespaces['ipc'], bytes: number): SpecRecord[] {
+  const attributes = NOSUID | NODEV | NOEXEC;
+  const made = ['dev/shm', 'tmpfs', 'mode=1777', `size=${bytes}`];
+  switch (ipc) {
+    case 'none':
+      return [];
+    case 'private':
+      return [mount(attributes, ...made)];
+    case 'shareable':
+      return [{ name: 'MOUNT', numbers: [attributes, MOUNT_SYSTEM | MOUNT_SHARED], strings: made }];
+    case 'joined':
+      return [
+        {
+          name: 'MOUNT',
+          numbers: [0, MOUNT_SYSTEM | MOUNT_LENT | MOUNT_SHARED],
+          strings: ['dev/shm', 'shm'],
+        },
+      ];
+    case 'host':
+      return [
+        {
+          name: 'BIND',
+          numbers: [attributes, MOUNT_SYSTEM | MOUNT_SHARED, PROPAGATION.private],
+          strings: ['dev/shm', '/dev/shm'],
+        },
+      ];
+  }
+}
 
 const withoutRoot = (path: string): string => path.slice(1);
 

@@ -79,10 +79,13 @@ const NAMESPACED =
 
 /** Docker's defaults and the spec's. Only what the container's own namespaces hold may be set. */
 export function sysctls(spec: ContainerSpec, settings: HostSettings): SpecRecord[] {
-  const { network, ownIpc, domainname } = settings;
+  const { namespaces, domainname } = settings;
+  const { network, ipc } = namespaces;
+  const hasOwnNetwork = network === 'own' || network === 'none';
+  const hasOwnIpc = ipc !== 'host' && ipc !== 'joined';
   const values = new Map([
-    // With the host's network they would be the host's.
-    ...(network === 'host'
+    // With the host's network they would be the host's; another container has set its own.
+    ...(!hasOwnNetwork
       ? []
       : ([
           ['net.ipv4.ip_unprivileged_port_start', '0'],
@@ -95,10 +98,12 @@ export function sysctls(spec: ContainerSpec, settings: HostSettings): SpecRecord
       throw invalid(
         `sysctl: "${key}" is the host's own, not the container's: only net.*, fs.mqueue.* and kernel IPC`,
       );
-    if (network === 'host' && key.startsWith('net.'))
-      throw invalid(`sysctl: "${key}" would change the host, whose network this container has: leave it out`);
-    if (!ownIpc && !key.startsWith('net.'))
-      throw invalid(`sysctl: "${key}" would change the host, whose IPC this container has: leave it out`);
+    const others = (what: string, joined: boolean) =>
+      invalid(
+        `sysctl: "${key}" would change ${joined ? 'another container' : 'the host'}, whose ${what} this container has: leave it out`,
+      );
+    if (!hasOwnNetwork && key.startsWith('net.')) throw others('network', network === 'joined');
+    if (!hasOwnIpc && !key.startsWith('net.')) throw others('IPC', ipc === 'joined');
     return { name: 'SYSCTL', strings: [key.replaceAll('.', '/'), value] };
   });
   // The NIS domain, where setdomainname(2) keeps it.
@@ -109,10 +114,7 @@ export function sysctls(spec: ContainerSpec, settings: HostSettings): SpecRecord
 
 /** What later issues bring; refused by name rather than ignored. */
 export function refuseUnimplemented(spec: ContainerSpec): void {
-  const refused = [
-    [spec.init, 'init'],
-    [spec.mounts.some(({ type }) => type === 'volume'), 'mount type=volume'],
-  ] as const;
+  const refused = [[spec.mounts.some(({ type }) => type === 'volume'), 'mount type=volume']] as const;
   for (const [asked, what] of refused)
     if (asked) throw new ClusterError('unimplemented', `${what} is not supported yet: leave it out`);
 }

@@ -314,9 +314,15 @@ describe('HostConfig', () => {
       await expect(container.create(asked, signal)).rejects.toMatchObject({ name: 'ClusterError' });
       return container.create(asked, signal).catch((error: Error) => error.message);
     };
-    expect(await refusal({ networkMode: 'container:abc' })).toContain('HostConfig.NetworkMode');
-    expect(await refusal({ pidMode: 'container:abc' })).toContain('HostConfig.PidMode');
-    expect(await refusal({ securityOptions: ['apparmor=strict'] })).toContain('HostConfig.SecurityOpt');
+    expect(await refusal({ pidMode: 'elsewhere' })).toBe('invalid PID mode: elsewhere');
+    expect(await refusal({ ipcMode: 'container:' })).toBe('invalid IPC mode: container:');
+    expect(await refusal({ securityOptions: ['colour=blue'] })).toBe(
+      'invalid --security-opt 2: "colour=blue"',
+    );
+    expect(await refusal({ securityOptions: ['blue'] })).toBe('invalid --security-opt 1: "blue"');
+    expect(await refusal({ securityOptions: ['seccomp={"defaultAction":"SCMP_ACT_NO"}'] })).toContain(
+      'Decoding seccomp profile failed: defaultAction: must be one of SCMP_ACT_KILL',
+    );
     expect(await refusal({ networkMode: 'host' }, { sysctls: { 'net.ipv4.ip_forward': '1' } })).toContain(
       'net.ipv4.ip_forward',
     );
@@ -325,7 +331,7 @@ describe('HostConfig', () => {
     ).toContain('/dev/nope');
     expect(
       await refusal({ resources: { memorySwappiness: -1, memoryBytes: 64 << 20, memorySwapBytes: 1 << 20 } }),
-    ).toContain('HostConfig.MemorySwap');
+    ).toBe('Minimum memoryswap limit should be larger than memory limit, see usage');
     expect(await rig.executor.cgroups.list()).toEqual([]);
   });
 });

@@ -1,21 +1,14 @@
-import { readFileSync } from 'node:fs';
 import { delay } from '@tessera/shared/env';
 import { ClusterError } from '@tessera/shared/errors';
-import {
-  type Container as ContainerObject,
-  NetworkAttachment,
-  PortBinding,
-  Task,
-  TaskSpec,
-} from '@tessera/shared/model';
+import { type Container as ContainerObject, NetworkAttachment, Task, TaskSpec } from '@tessera/shared/model';
 import type { ContainerAssignment } from '@tessera/shared/wire';
 import type { ContainerLife, LocalFacts, RuntimeContainer, StopOrder } from '../../containers/runtime.js';
-import type { ImageConfig, LocalImage } from '../../image/image-store.js';
-import type { NetworkFiles, Sandbox } from '../../network/container-network.js';
+import type { LocalImage } from '../../image/image-store.js';
+import type { NetworkFiles } from '../../network/container-network.js';
 import type { LiveContainer } from '../live-container.js';
 import { abortable } from './abortable.js';
 import { Container } from './container.js';
-import { checkSources, DEFAULT_STOP_GRACE_MS, sandboxOf } from './container-controller.js';
+import { checkSources, DEFAULT_STOP_GRACE_MS } from './container-controller.js';
 import type { ExecutorParts } from './container-executor.js';
 import {
   type ContainerRecord,
@@ -25,12 +18,17 @@ import {
   writeRecord,
   writeStart,
 } from './container-record.js';
-import { hostSettings, networkKind } from './host-config.js';
+import { assertJoinable, type Lender, lendingFailed } from './joined-containers.js';
 import type { LogSource } from './logs/segment-task-logs.js';
+import { type Namespaces, namespacesOf } from './namespaces.js';
 import { RunAccess } from './run-access.js';
+import { hostFiles, sandboxOfStart, wantedPorts } from './run-network.js';
 import { parseSignal } from './signals.js';
+import { LendingError } from './start-error.js';
 import { writtenBytes } from './written-size.js';
 
+/** IPC that others may join; joined itself, it is lent on. */
+const LENT_IPC: readonly Namespaces['ipc'][] = ['shareable', 'joined', 'host'];
 const NO_FACTS: LocalFacts = { networks: [], ports: [] };
 const CREATED: ContainerLife = { kind: 'created' };
 
@@ -128,7 +126,9 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
     if (this.#record) return;
     const container = assignment.container!;
     const { spec, host } = partsOf(container);
-    networkKind(host.networkMode);
+    const namespaces = namespacesOf(host);
+    const networkJoin = namespaces.joins.find(({ kind }) => kind === 'network');
+    const networkLender = networkJoin && this.#lender(networkJoin.containerId);
     await checkSources(spec.mounts);
     const image = await this.parts.images.ensure(spec.imageDigest || spec.image, this.id, signal);
     try {
@@ -137,7 +137,8 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
         id: this.id,
         taskId: this.id,
         imageId: image.id,
-        hostname: spec.hostname || this.id.slice(0, 12),
+        // With another container's network come its name, and its files.
+        hostname: spec.hostname || networkLender?.hostname || this.id.slice(0, 12),
         bootId: this.parts.host.bootId,
         stopSignal: parseSignal(spec.stopSignal || image.config.stopSignal),
         stopGraceMs: spec.stopGraceMs < 0 ? DEFAULT_STOP_GRACE_MS : spec.stopGraceMs,
@@ -146,6 +147,8 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
         standalone: true,
         tty: spec.tty,
         stdin: spec.openStdin ? (container.stdinOnce ? 'once' : 'open') : 'closed',
+        lendsIpc: LENT_IPC.includes(namespaces.ipc),
+        filesOf: networkLender?.filesOf ?? '',
       };
       // What cannot be honoured is to be known now, not at the start.
       this.#compile(record, container, image);
@@ -163,7 +166,8 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
     if (this.#run?.life.kind === 'running') return;
     const container = assignment.container!;
     const { host, bootId } = { host: partsOf(container).host, bootId: this.parts.host.bootId };
-    const network = networkKind(host.networkMode);
+    const namespaces = namespacesOf(host);
+    assertJoinable(namespaces.joins, (id) => this.#lender(id));
     await checkSources(container.spec!.mounts);
     const [dataDir, runDir] = this.#dirs();
     const run = new Container(this.parts.host, { ...record, bootId }, dataDir, runDir);
@@ -176,8 +180,9 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
       await this.#run?.gone();
       await forgetRun(dataDir, runDir);
       this.#run = undefined;
-      const ownPids = host.pidMode !== 'host';
-      const ports = wantedPorts(container, image.config);
+      const { network } = namespaces;
+      const ownPids = namespaces.pid === 'own';
+      const ports = network === 'joined' ? [] : wantedPorts(container, image.config);
       const start: StartRecord = { bootId, network, ownPids, ports, local: { addr: '', mac: '' } };
       await writeStart(dataDir, start);
       this.#start = start;
@@ -190,7 +195,8 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
       await this.parts.detach(run);
       await forgetRun(dataDir, runDir);
       this.#run = undefined;
-      throw error;
+      if (!(error instanceof LendingError)) throw error;
+      throw lendingFailed(namespaces.joins, error.containerId, error.errno);
     }
     if (this.#start) this.#followEnd(run, this.#start);
   }
@@ -233,10 +239,22 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
   }
 
   async update(assignment: ContainerAssignment): Promise<void> {
-    const { spec, host } = partsOf(assignment.container!);
-    const { cgroups } = this.parts.host;
-    const { limits } = hostSettings(host, spec, cgroups);
-    if (this.#running()) await cgroups.update(this.id, limits);
+    const { limits } = this.#settings(assignment.container!);
+    if (this.#running()) await this.parts.host.cgroups.update(this.id, limits);
+  }
+
+  warnings(assignment: ContainerAssignment): readonly string[] {
+    return this.#settings(assignment.container!).warnings;
+  }
+
+  /** For those who join its namespaces. */
+  get lender(): Lender {
+    return {
+      hostname: this.#record?.hostname,
+      filesOf: this.#record?.filesOf || this.id,
+      isRunning: this.#running() !== undefined,
+      isIpcShareable: this.#record?.lendsIpc ?? false,
+    };
   }
 
   async ended(signal: AbortSignal): Promise<void> {
@@ -274,6 +292,23 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
     this.#isPaused = false;
   }
 
+  #settings(container: ContainerObject) {
+    const { spec, host } = partsOf(container);
+    return this.parts.compiler.settings(TaskSpec.create({ container: spec }), spec, host);
+  }
+
+  #lender(containerId: string): Lender {
+    const other = this.parts.standalone.get(containerId);
+    return (
+      other?.lender ?? {
+        hostname: undefined,
+        filesOf: containerId,
+        isRunning: false,
+        isIpcShareable: false,
+      }
+    );
+  }
+
   #compile(record: ContainerRecord, container: ContainerObject, image: LocalImage): Buffer {
     const { spec, host } = partsOf(container);
     const [dataDir, runDir] = this.#dirs();
@@ -290,19 +325,25 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
       hostname,
       host,
       networkFiles: this.#networkFiles(record, container),
+      runDirOf: this.parts.runDir,
     });
   }
 
-  #networkFiles({ hostname, attachments }: ContainerRecord, container: ContainerObject): NetworkFiles {
+  #networkFiles(
+    { hostname, attachments, filesOf }: ContainerRecord,
+    container: ContainerObject,
+  ): NetworkFiles | string {
     const { spec, host } = partsOf(container);
-    if (networkKind(host.networkMode) === 'host') return hostFiles(spec.hosts);
+    const { network } = namespacesOf(host);
+    if (network === 'joined') return this.parts.runDir(filesOf);
+    if (network === 'host') return hostFiles(spec.hosts);
     const { hosts: extraHosts, dnsServers, dnsSearch, dnsOptions } = spec;
     return this.parts.networkFiles({ hostname, attachments, extraHosts, dnsServers, dnsSearch, dnsOptions });
   }
 
   async #attach(run: Container, pid: number, start: StartRecord, signal: AbortSignal): Promise<void> {
     const { network } = this.parts;
-    if (start.network === 'host' || !network) return;
+    if (start.network === 'host' || start.network === 'joined' || !network) return;
     const { address, mac, ports } = await network.attach(sandboxOfStart(run, pid, start), signal);
     // Before the command may run: the next agent publishes the ports that this one has drawn.
     this.#start = { ...start, ports, local: { addr: address, mac } };
@@ -321,44 +362,6 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
 
 /** What Docker calls the network that every host has for itself. */
 const BRIDGE = 'bridge';
-
-/** The run's place on its networks, for the network part. */
-export const sandboxOfStart = (run: Container, pid: number, { network, ports }: StartRecord): Sandbox => ({
-  ...sandboxOf(run, pid),
-  isolated: network === 'none',
-  isOpen: true,
-  publish: network === 'own' ? ports : [],
-});
-
-/** Those that were asked for and, for all to be published, each other one that it or its image names. */
-function wantedPorts({ host, exposedPorts }: ContainerObject, image: ImageConfig): PortBinding[] {
-  const asked = [...(host?.ports ?? [])];
-  if (!host?.publishAllPorts) return asked;
-  for (const text of new Set([...exposedPorts, ...(image.exposedPorts ?? [])])) {
-    const [port = '', protocol = 'tcp'] = text.split('/');
-    const containerPort = Number(port);
-    if (asked.some((each) => each.containerPort === containerPort && each.protocol === protocol)) continue;
-    asked.push(PortBinding.create({ protocol, containerPort }));
-  }
-  return asked;
-}
-
-/** Of a container with the host's own network: the host's files. */
-function hostFiles(extraHosts: readonly string[]): NetworkFiles {
-  const read = (path: string) => {
-    try {
-      return readFileSync(path, 'utf8');
-    } catch {
-      return ''; // a host without the file
-    }
-  };
-  const hosts = read('/etc/hosts');
-  const own = hosts === '' || hosts.endsWith('\n') ? hosts : `${hosts}\n`;
-  return {
-    resolvConf: read('/etc/resolv.conf'),
-    hosts: own + extraHosts.map((line) => `${line}\n`).join(''),
-  };
-}
 
 function partsOf({ id, spec, host }: ContainerObject) {
   if (!spec || !host) throw new ClusterError('invalidArgument', `container ${id} has no specification`);

@@ -23,6 +23,18 @@ const SENTENCES: Record<string, string> = {
   ETXTBSY: 'text file busy',
 };
 
+/** The container whose namespaces were to be joined lends them not. */
+export class LendingError extends Error {
+  override readonly name = 'LendingError';
+
+  constructor(
+    readonly containerId: string,
+    readonly errno: string,
+  ) {
+    super(`container ${containerId} cannot be joined: ${errno}`);
+  }
+}
+
 const sentence = (errno: number): string => SENTENCES[errnoName(errno)] ?? errnoName(errno);
 
 /**
@@ -31,7 +43,7 @@ const sentence = (errno: number): string => SENTENCES[errnoName(errno)] ?? errno
  *
  * Source: moby, daemon/errors.go; Go, os/exec LookPath.
  */
-export function startError(failure: ShimFailure): StartError {
+export function startError(failure: ShimFailure): StartError | LendingError {
   const { stage, errno, detail } = failure;
   const name = JSON.stringify(detail);
   switch (stage) {
@@ -64,6 +76,13 @@ export function startError(failure: ShimFailure): StartError {
       return new StartError(125, `the shim refused the container's specification: ${detail}`);
     case 'MOUNT':
       return new StartError(125, `mount ${detail}: ${sentence(errno)}`);
+    case 'LOAN':
+      return new LendingError(detail, errnoName(errno));
+    case 'APPARMOR':
+      return new StartError(
+        125,
+        `unable to apply apparmor profile: apparmor failed to apply profile ${detail}: ${sentence(errno)}`,
+      );
     case 'SYSCTL':
       return new StartError(125, `sysctl ${detail.replaceAll('/', '.')}: ${sentence(errno)}`);
     default:

@@ -21,9 +21,21 @@ export interface GroupLimits {
   readonly memorySwappiness?: number;
   /** v1 only. */
   readonly oomKillDisable?: boolean;
+  /** Of TCP buffers; v1 only. */
+  readonly kernelMemoryTcpBytes?: number;
   /** 10 to 1000. */
   readonly blkioWeight?: number;
   readonly block?: readonly BlockLimit[];
+}
+
+/** What this kernel's groups can do, of what not all can. */
+export interface GroupFeatures {
+  readonly swapLimit: boolean;
+  readonly swappiness: boolean;
+  readonly oomKillDisable: boolean;
+  readonly kernelMemoryTcp: boolean;
+  readonly blkioWeight: boolean;
+  readonly blkioWeightDevice: boolean;
 }
 
 /** A bound, or a weight, on one block device. */
@@ -64,6 +76,8 @@ export type GroupStats = Pick<ContainerStats, 'memory' | 'pids' | 'blockIo'> & {
 /** The cgroups of this host's containers, whatever the kernel's layout: everything lies below one parent. */
 export interface CgroupDriver {
   readonly mode: 'v1' | 'v2' | 'hybrid';
+  /** After `prepare`. */
+  readonly features: GroupFeatures;
   /** Makes the parent and its parts `shims` and `containers`. May be repeated. */
   prepare(): Promise<void>;
   /** Records that make the shim join its group, and its container one of its own with these limits. */
@@ -88,6 +102,6 @@ export interface CgroupDriver {
   list(): Promise<string[]>;
   /** Removes the parent and its parts, if no container is left. For labs and tests. */
   removeParent(): Promise<void>;
-  /** Mounts that show a container its own groups, read-only. */
-  mounts(): SpecRecord[];
+  /** Mounts that show a container its own groups. @param writable else they are read-only (CVE-2023-25809) */
+  mounts(writable: boolean): SpecRecord[];
 }

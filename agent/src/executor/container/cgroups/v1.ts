@@ -1,10 +1,18 @@
+import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { totalmem } from 'node:os';
 import { clear, killGroup, SPEC_FLAGS, type SpecRecord } from '@tessera/native';
 import { ClusterError } from '@tessera/shared/errors';
 import { MOUNT_ATTR } from '../mount-flags.js';
 import { blockFilesV1 } from './block.js';
-import type { CgroupDriver, DeviceRule, GroupLimits, GroupStats, GroupUsage } from './driver.js';
+import type {
+  CgroupDriver,
+  DeviceRule,
+  GroupFeatures,
+  GroupLimits,
+  GroupStats,
+  GroupUsage,
+} from './driver.js';
 import type { CgroupLayout, Hierarchy } from './hierarchies.js';
 import { parseBlkio } from './io.js';
 import {
@@ -239,7 +247,23 @@ export class CgroupV1 implements CgroupDriver {
     );
   }
 
-  mounts(): SpecRecord[] {
+  get features(): GroupFeatures {
+    const has = (controller: string, ...names: string[]) => {
+      const hierarchy = this.#hierarchies.find(({ controllers }) => controllers.includes(controller));
+      const path = hierarchy && `${hierarchy.mountPoint}${this.#parent}/containers`;
+      return path !== undefined && names.some((name) => existsSync(`${path}/${name}`));
+    };
+    return {
+      swapLimit: has('memory', 'memory.memsw.limit_in_bytes'),
+      swappiness: has('memory', 'memory.swappiness'),
+      oomKillDisable: has('memory', 'memory.oom_control'),
+      kernelMemoryTcp: has('memory', 'memory.kmem.tcp.limit_in_bytes'),
+      blkioWeight: has('blkio', 'blkio.weight', 'blkio.bfq.weight'),
+      blkioWeightDevice: has('blkio', 'blkio.weight_device', 'blkio.bfq.weight_device'),
+    };
+  }
+
+  mounts(writable: boolean): SpecRecord[] {
     const top = '/sys/fs/cgroup';
     return [
       {
@@ -249,9 +273,9 @@ export class CgroupV1 implements CgroupDriver {
       },
       // Bound, not mounted anew: a mount of a hierarchy in a new cgroup namespace makes a whole superblock.
       ...this.#own().map(({ mountPoint, controllers }) =>
-        groupMount(`${top}/${controllers.join(',')}`, `${mountPoint}${this.#parent}/containers`),
+        groupMount(`${top}/${controllers.join(',')}`, `${mountPoint}${this.#parent}/containers`, writable),
       ),
-      { name: 'READONLY', strings: [top] },
+      ...(writable ? [] : [{ name: 'READONLY', strings: [top] } as const]),
     ];
   }
 
@@ -297,6 +321,9 @@ function files(controller: string, limits: GroupLimits, parent: string): SpecRec
         ...(memoryReservationBytes ? [file('memory.soft_limit_in_bytes', memoryReservationBytes)] : []),
         ...(memorySwappiness === undefined ? [] : [file('memory.swappiness', memorySwappiness)]),
         ...(limits.oomKillDisable ? [file('memory.oom_control', 1)] : []),
+        ...(limits.kernelMemoryTcpBytes
+          ? [file('memory.kmem.tcp.limit_in_bytes', limits.kernelMemoryTcpBytes)]
+          : []),
       ];
     }
     case 'pids':

@@ -1,9 +1,17 @@
+import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { totalmem } from 'node:os';
 import { clear, killGroup, SPEC_FLAGS, type SpecRecord } from '@tessera/native';
 import { ClusterError } from '@tessera/shared/errors';
 import { blockFilesV2 } from './block.js';
-import type { CgroupDriver, DeviceRule, GroupLimits, GroupStats, GroupUsage } from './driver.js';
+import type {
+  CgroupDriver,
+  DeviceRule,
+  GroupFeatures,
+  GroupLimits,
+  GroupStats,
+  GroupUsage,
+} from './driver.js';
 import { parseIoStat } from './io.js';
 import {
   bandwidth,
@@ -179,8 +187,21 @@ export class CgroupV2 implements CgroupDriver {
     await clear([this.#root], []);
   }
 
-  mounts(): SpecRecord[] {
-    return [groupMount('/sys/fs/cgroup', `${this.#root}/containers`)];
+  get features(): GroupFeatures {
+    const has = (...names: string[]) => names.some((name) => existsSync(`${this.#root}/containers/${name}`));
+    const weight = has('io.bfq.weight', 'io.weight');
+    return {
+      swapLimit: has('memory.swap.max'),
+      swappiness: false,
+      oomKillDisable: false,
+      kernelMemoryTcp: false,
+      blkioWeight: weight,
+      blkioWeightDevice: weight,
+    };
+  }
+
+  mounts(writable: boolean): SpecRecord[] {
+    return [groupMount('/sys/fs/cgroup', `${this.#root}/containers`, writable)];
   }
 
   #path(containerId: string): string {

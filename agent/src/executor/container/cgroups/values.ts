@@ -25,10 +25,14 @@ export function bandwidth({ nanoCpus, cpuQuotaUs, cpuPeriodUs }: GroupLimits) {
   return undefined;
 }
 
-/** Shows a container its group in `parent` at `target`, read-only. */
-export const groupMount = (target: string, parent: string): SpecRecord => ({
+/** Shows a container its group in `parent` at `target`. */
+export const groupMount = (target: string, parent: string, writable: boolean): SpecRecord => ({
   name: 'BIND',
-  numbers: [READONLY_MOUNT, SPEC_FLAGS.MOUNT_SYSTEM | SPEC_FLAGS.MOUNT_GROUP, PROPAGATION.private],
+  numbers: [
+    writable ? READONLY_MOUNT & ~MOUNT_ATTR.RDONLY : READONLY_MOUNT,
+    SPEC_FLAGS.MOUNT_SYSTEM | SPEC_FLAGS.MOUNT_GROUP,
+    PROPAGATION.private,
+  ],
   strings: [target, parent],
 });
 

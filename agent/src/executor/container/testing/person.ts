@@ -1,5 +1,5 @@
 import { newHexId, systemRandom } from '@tessera/shared/env';
-import { Container, ContainerPlacement, type ContainerSpec } from '@tessera/shared/model';
+import { Container, ContainerPlacement, type ContainerSpec, type HostConfig } from '@tessera/shared/model';
 import type { ContainerAssignment } from '@tessera/shared/wire';
 import type { AttachedClient, AttachOrder, TerminalSize } from '../../../containers/runtime.js';
 import type { ExitStatus } from '../../executor.js';
@@ -13,17 +13,18 @@ const { signal } = new AbortController();
 
 export interface PersonOptions {
   readonly stdinOnce?: boolean;
+  readonly host?: Partial<HostConfig>;
 }
 
 export function anAssignment(
   args: readonly string[],
   spec: Partial<ContainerSpec> = {},
-  { stdinOnce = false }: PersonOptions = {},
+  { stdinOnce = false, host = {} }: PersonOptions = {},
 ): ContainerAssignment {
   const container = Container.fromPartial({
     id: newHexId(systemRandom),
     spec: { image: 'busybox', args: [...args], stopGraceMs: -1, ...spec },
-    host: { networkMode: 'none', resources: { memorySwappiness: -1 } },
+    host: { networkMode: 'none', resources: { memorySwappiness: -1 }, ...host },
     stdinOnce,
   } as never);
   return { container, placement: ContainerPlacement.create({ containerId: container.id, nodeId: 'n' }) };
@@ -51,6 +52,10 @@ export class PersonContainer {
 
   start(): Promise<void> {
     return this.live.start(this.asked, signal);
+  }
+
+  stop(timeoutMs = -1): Promise<void> {
+    return this.live.stop({ signal: '', timeoutMs }, signal);
   }
 
   /** How the run under way ends, or the last one ended. */

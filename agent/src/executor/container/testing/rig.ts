@@ -134,6 +134,10 @@ export interface Rig {
   ): Promise<PersonContainer>;
   /** Prepares, starts, waits and removes; with the log as text. */
   run(task: Task): Promise<{ exitCode: number; oomKilled: boolean; stdout: string; stderr: string }>;
+  /** Runs a container of nobody's task to its end and removes it. Returns all that it wrote. */
+  said(args: readonly string[], container?: Partial<ContainerSpec>, options?: PersonOptions): Promise<string>;
+  /** Resolves with the log of a container of nobody's task once it holds `text`. */
+  heard(container: PersonContainer, text: string): Promise<string>;
   /** Resolves once the container of this controller has written `text` to its log. */
   logged(controller: Controller, text: string): Promise<void>;
   /** Takes away everything, and throws if anything was left over. */
@@ -186,6 +190,21 @@ export async function openRig(
         return { exitCode, oomKilled, ...log };
       } finally {
         await controller.remove();
+      }
+    },
+    async said(args, container, more) {
+      const person = await rig.create(args, container, more);
+      await person.start();
+      await person.exit();
+      const { stdout, stderr } = readLog(join(options.dataDir, 'containers', person.id));
+      await person.remove();
+      return stdout + stderr;
+    },
+    async heard({ id }, text) {
+      for (;;) {
+        const { stdout, stderr } = readLog(join(options.dataDir, 'containers', id));
+        if ((stdout + stderr).includes(text)) return stdout + stderr;
+        await delay(systemClock, 5);
       }
     },
     async logged(controller, text) {

@@ -1,0 +1,47 @@
+import { readFileSync } from 'node:fs';
+import { type Container as ContainerObject, PortBinding } from '@tessera/shared/model';
+import type { ImageConfig } from '../../image/image-store.js';
+import type { NetworkFiles, Sandbox } from '../../network/container-network.js';
+import type { Container } from './container.js';
+import { sandboxOf } from './container-controller.js';
+import type { StartRecord } from './container-record.js';
+
+// What one run of a container that is no task's needs of the network part.
+
+/** The run's place on its networks, for the network part. */
+export const sandboxOfStart = (run: Container, pid: number, { network, ports }: StartRecord): Sandbox => ({
+  ...sandboxOf(run, pid),
+  isolated: network === 'none',
+  isOpen: true,
+  publish: network === 'own' ? ports : [],
+});
+
+/** Those that were asked for and, for all to be published, each other one that it or its image names. */
+export function wantedPorts({ host, exposedPorts }: ContainerObject, image: ImageConfig): PortBinding[] {
+  const asked = [...(host?.ports ?? [])];
+  if (!host?.publishAllPorts) return asked;
+  for (const text of new Set([...exposedPorts, ...(image.exposedPorts ?? [])])) {
+    const [port = '', protocol = 'tcp'] = text.split('/');
+    const containerPort = Number(port);
+    if (asked.some((each) => each.containerPort === containerPort && each.protocol === protocol)) continue;
+    asked.push(PortBinding.create({ protocol, containerPort }));
+  }
+  return asked;
+}
+
+/** Of a container with the host's own network: the host's files. */
+export function hostFiles(extraHosts: readonly string[]): NetworkFiles {
+  const read = (path: string) => {
+    try {
+      return readFileSync(path, 'utf8');
+    } catch {
+      return ''; // a host without the file
+    }
+  };
+  const hosts = read('/etc/hosts');
+  const own = hosts === '' || hosts.endsWith('\n') ? hosts : `${hosts}\n`;
+  return {
+    resolvConf: read('/etc/resolv.conf'),
+    hosts: own + extraHosts.map((line) => `${line}\n`).join(''),
+  };
+}
