@@ -16,7 +16,7 @@ for flag in "$@"; do
     --test)
       command -v docker >/dev/null || extra+=(docker-cli)
       # An engine of Docker's, which answers are compared with.
-      extra+=(docker.io curl iputils-ping docker-registry)
+      extra+=(docker.io curl iputils-ping docker-registry python3-docker docker-compose tmux)
       ;;
     --vm) extra+=(qemu-system-x86 qemu-utils mmdebstrap e2fsprogs) ;;
     --bench) extra+=(docker.io containerd runc crun iperf3 curl) ;;

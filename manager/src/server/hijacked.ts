@@ -2,13 +2,19 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { API_HEADERS } from '@tessera/shared/docker-api';
-import type { Clock, Logger } from '@tessera/shared/env';
+import { type Clock, delay, type Logger } from '@tessera/shared/env';
 import { errorText } from '@tessera/shared/errors';
 import { createWebSocketStream, WebSocketServer } from 'ws';
 import type { Connection, Hijack } from './route.js';
 
 /** What is left unread when a stream ends is waited for so long; closing earlier would cost the client its last bytes. */
 const LINGER_MS = 5_000;
+/**
+ * docker-py reads the head through a buffer, and the stream past that buffer: what comes together with the head is lost
+ * to it. dockerd takes so long to start a command that it never happens there; these clients are given that time.
+ */
+const LOSES_WHAT_COMES_WITH_THE_HEAD = /docker-(sdk-python|py)\//;
+const AFTER_HEAD_MS = 100;
 const RAW_STREAM = 'application/vnd.docker.raw-stream';
 const MESSAGE_BYTES_MAX = 1024 * 1024;
 
@@ -32,6 +38,8 @@ export async function serveRaw(
     : ['HTTP/1.1 200 OK', `Content-Type: ${RAW_STREAM}`];
   const common = Object.entries(API_HEADERS).map(([name, value]) => `${name}: ${value}`);
   socket.write(`${[...head, ...common].join('\r\n')}\r\n\r\n`);
+  if (LOSES_WHAT_COMES_WITH_THE_HEAD.test(request.headers['user-agent'] ?? ''))
+    await delay(clock, AFTER_HEAD_MS, new AbortController().signal);
   await serveStream(socket, hijack, logger);
   await linger(socket, clock);
 }

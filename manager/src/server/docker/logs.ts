@@ -50,10 +50,12 @@ export function logOptions({ query }: ApiRequest): LogOptions {
   const stderr = isTrue(query.get('stderr'));
   if (!stdout && !stderr) throw invalid('Bad parameters: you must choose at least one stream');
   const tail = query.get('tail') || 'all';
-  if (tail !== 'all' && !/^\d{1,9}$/.test(tail)) throw invalid(`tail: '${tail}' is neither a number nor all`);
+  if (tail !== 'all' && !/^-?\d{1,9}$/.test(tail))
+    throw invalid(`tail: '${tail}' is neither a number nor all`);
   return {
     follow: isTrue(query.get('follow')),
-    tail: tail === 'all' ? -1 : Number(tail),
+    // A negative number is all, as dockerd has it.
+    tail: tail === 'all' ? -1 : Math.max(-1, Number(tail)),
     sinceNs: timestampNs('since', query.get('since')),
     untilNs: timestampNs('until', query.get('until')),
     stdout,

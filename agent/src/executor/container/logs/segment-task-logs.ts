@@ -59,6 +59,8 @@ class TaskLogReader {
       for (const record of records) {
         signal.throwIfAborted();
         if (from && record.number < from.number) continue;
+        // What has come since the lines were counted is one more than was asked for.
+        if (from && !this.request.follow && record.number > from.last) return;
         if (this.#wants(record)) yield this.#toWire(record);
         if (this.#past) return;
       }
@@ -101,20 +103,22 @@ class TaskLogReader {
     return stdout === err || (stderr ? err : stdout);
   }
 
-  /** The segment and record where the last `lines` lines begin that this request wants. */
-  async #findTail(lines: number): Promise<{ segment: number; number: number } | undefined> {
+  /** The segment and record where the last `lines` lines begin that this request wants, and the last one there is. */
+  async #findTail(lines: number): Promise<{ segment: number; number: number; last: number }> {
     const segments = await segmentsOf(this.#logDir);
     let missing = lines;
     let first = { segment: segments.at(-1) ?? 0, number: Number.POSITIVE_INFINITY };
+    let last: number | undefined;
     for (const segment of segments.reverse()) {
       const wanted = await this.#wantedIn(segment);
       // A line is counted by its last piece; pieces before it belong to it.
       for (const record of wanted.reverse()) {
-        if (!record.partial && missing-- === 0) return first;
+        last ??= record.number;
+        if (!record.partial && missing-- === 0) return { ...first, last };
         first = { segment, number: record.number };
       }
     }
-    return first;
+    return { ...first, last: last ?? Number.NEGATIVE_INFINITY };
   }
 
   async #wantedIn(segment: number): Promise<StoredRecord[]> {

@@ -23,11 +23,21 @@ const createBody = strictObject({
   // Clients say it here as well as at the start, where it counts.
   Detach: flag,
   DetachKeys: text,
+  // docker-py's spelling, and what it says beside the path.
+  detachKeys: text,
+  Container: text,
   Env: texts,
   WorkingDir: text,
   Cmd: z.union([z.string().transform((word) => [word]), z.array(z.string())]).nullish(),
 });
-const startBody = strictObject({ Detach: flag, Tty: flag, ConsoleSize: consoleSize });
+/** The last two are dockerode's notes to itself, which it sends along. */
+const startBody = strictObject({
+  Detach: flag,
+  Tty: flag,
+  ConsoleSize: consoleSize,
+  hijack: z.unknown().optional(),
+  stdin: z.unknown().optional(),
+});
 
 /** `/containers/:id/exec` and `/exec`. */
 export function execRoutes(execs: ExecCalls): Route[] {
@@ -35,7 +45,8 @@ export function execRoutes(execs: ExecCalls): Route[] {
     route('POST', '/containers/:id/exec', async ({ params, body, version, signal }) => {
       const asked = parseBody('exec', createBody, body);
       if (!asked.Cmd?.length) throw invalid('No exec command specified');
-      parseDetachKeys(asked.DetachKeys ?? '');
+      const detachKeys = asked.DetachKeys ?? asked.detachKeys ?? '';
+      parseDetachKeys(detachKeys);
       const id = await execs.create(
         params.id!,
         {
@@ -48,7 +59,7 @@ export function execRoutes(execs: ExecCalls): Route[] {
           attachStdout: asked.AttachStdout ?? false,
           attachStderr: asked.AttachStderr ?? false,
           privileged: asked.Privileged ?? false,
-          detachKeys: asked.DetachKeys ?? '',
+          detachKeys,
           ...consoleSizeOf(asked, version),
         },
         signal,
