@@ -1,4 +1,4 @@
-// npm run bench -- docker [--rounds 30] [--json]
+// npm run bench -- docker [--rounds 30] [--containers 500] [--megabytes 500] [--json]
 import { parseArgs } from 'node:util';
 import { type Metric, median, printReport, quantile } from '@tessera/shared/bench';
 import { systemClock } from '@tessera/shared/env';
@@ -10,9 +10,23 @@ import { Lab } from '../lab/lab.js';
 import { startDockerHost } from './docker-host.js';
 
 const { values } = parseArgs({
-  options: { rounds: { type: 'string', default: '30' }, json: { type: 'boolean', default: false } },
+  options: {
+    rounds: { type: 'string', default: '30' },
+    containers: { type: 'string', default: '500' },
+    megabytes: { type: 'string', default: '500' },
+    json: { type: 'boolean', default: false },
+  },
 });
 const ROUNDS = Number(values.rounds);
+const CONTAINERS = Number(values.containers);
+const MEGABYTES = Number(values.megabytes);
+const LANES = 8;
+const QUANTILES = [
+  ['p50', 0.5],
+  ['p95', 0.95],
+] as const;
+/** Of what takes seconds. */
+const FEW_ROUNDS = 5;
 
 async function timeMs(argv: readonly string[]): Promise<number> {
   const beganMs = systemClock.monotonic();
@@ -20,28 +34,63 @@ async function timeMs(argv: readonly string[]): Promise<number> {
   return systemClock.monotonic() - beganMs;
 }
 
-/** Containers created and started through the API, 8 at a time, a second. They are removed outside of the time. */
-async function startedPerSecond(socket: string, count: number): Promise<number> {
+async function post(socket: string, path: string, body?: object): Promise<string> {
+  const { status, body: answer } = await apiRequest(socket, 'POST', `/v1.41${path}`, body);
+  if (status >= 300) throw new Error(`${path}: ${status}: ${answer.toString()}`);
+  return answer.toString();
+}
+
+/** Containers made through the API, and started if that is asked for, 8 at a time. @returns how many a second, and which */
+async function make(
+  socket: string,
+  count: number,
+  isStarted: boolean,
+): Promise<{ readonly perSecond: number; readonly ids: readonly string[] }> {
   const ids: string[] = [];
   let left = count;
-  const post = async (path: string, body?: object) => {
-    const { status, body: answer } = await apiRequest(socket, 'POST', path, body);
-    if (status >= 300) throw new Error(`${path}: ${status}: ${answer.toString()}`);
-    return answer.toString();
-  };
   const lane = async () => {
     while (left-- > 0) {
-      const created = await post('/v1.41/containers/create', { Image: 'busybox', Cmd: ['sleep', '36000'] });
-      const { Id } = JSON.parse(created) as { Id: string };
+      const body = { Image: 'busybox', Cmd: ['sleep', '36000'] };
+      const { Id } = JSON.parse(await post(socket, '/containers/create', body)) as { Id: string };
       ids.push(Id);
-      await post(`/v1.41/containers/${Id}/start`);
+      if (isStarted) await post(socket, `/containers/${Id}/start`);
     }
   };
   const beganMs = systemClock.monotonic();
-  await Promise.all(Array.from({ length: 8 }, lane));
+  await Promise.all(Array.from({ length: LANES }, lane));
+  return { perSecond: (count / (systemClock.monotonic() - beganMs)) * 1_000, ids };
+}
+
+async function remove(socket: string, ids: readonly string[]): Promise<void> {
+  const left = [...ids];
+  const lane = async () => {
+    for (let id = left.pop(); id; id = left.pop())
+      await apiRequest(socket, 'DELETE', `/v1.41/containers/${id}?force=true`);
+  };
+  await Promise.all(Array.from({ length: LANES }, lane));
+}
+
+/** Megabytes a second that a client in the foreground reads of what its container writes, start and end included. */
+async function attachedMegabytesPerSecond(docker: readonly string[]): Promise<number> {
+  // Long lines of letters: zeros would be six times as long in dockerd's log.
+  const write = `tr '\\0' x </dev/zero | head -c ${MEGABYTES * 2 ** 20}`;
+  const beganMs = systemClock.monotonic();
+  const counted = await must([
+    'sh',
+    '-c',
+    '"$@" | wc -c',
+    'sh',
+    ...docker,
+    'run',
+    '--rm',
+    'busybox',
+    'sh',
+    '-c',
+    write,
+  ]);
   const tookMs = systemClock.monotonic() - beganMs;
-  for (const id of ids) await apiRequest(socket, 'DELETE', `/v1.41/containers/${id}?force=true`);
-  return (count / tookMs) * 1000;
+  if (Number(counted) !== MEGABYTES * 2 ** 20) throw new Error(`${counted.trim()} bytes came`);
+  return (MEGABYTES / tookMs) * 1_000;
 }
 
 // A cluster of one host beside dockerd on another of the same kind.
@@ -72,43 +121,45 @@ try {
   const cliMs: number[] = [];
   for (let round = 0; round < ROUNDS; round++) cliMs.push(await timeMs(['docker', '--version']));
   const floor = median(cliMs);
-  for (const [name, words] of Object.entries(commands)) {
+  const compared = (name: string, unit: string, [ours, theirs]: readonly number[]): Metric => ({
+    name,
+    unit,
+    ours: ours!,
+    peer: theirs,
+    peerName: peer && 'dockerd',
+  });
+  const measure = async (name: string, words: readonly string[]) => {
     const samples = sockets.map((): number[] => []);
     // In turn, so that a noisy machine is as noisy for both.
     for (let round = 0; round < ROUNDS; round++)
       for (const [i, socket] of sockets.entries()) samples[i]!.push(await timeMs(docker(socket, ...words)));
-    for (const [what, of] of [
-      ['p50', 0.5],
-      ['p95', 0.95],
-    ] as const) {
-      metrics.push({
-        name: `${name}, ${what}`,
-        unit: 'ms',
-        ours: quantile(samples[0]!, of),
-        peer: samples[1] && quantile(samples[1], of),
-        peerName: peer && 'dockerd',
-        floor,
-      });
+    for (const [what, of] of QUANTILES) {
+      const values = samples.map((each) => quantile(each, of));
+      metrics.push({ ...compared(`${name}, ${what}`, 'ms', values), floor });
     }
-    metrics.push({
-      name: `${name}, less the CLI's own`,
-      unit: 'ms',
-      ours: median(samples[0]!) - floor,
-      peer: samples[1] && median(samples[1]) - floor,
-      peerName: peer && 'dockerd',
-    });
+    const less = samples.map((each) => median(each) - floor);
+    metrics.push(compared(`${name}, less the CLI's own`, 'ms', less));
+  };
+  for (const [name, words] of Object.entries(commands)) await measure(name, words);
+
+  const rates = [];
+  for (const socket of sockets) {
+    const { perSecond, ids } = await make(socket, 40, true);
+    rates.push(perSecond);
+    await remove(socket, ids);
   }
-  const [ours, theirs] = [
-    await startedPerSecond(sockets[0]!, 40),
-    peer && (await startedPerSecond(peer.socket, 40)),
-  ];
-  metrics.push({
-    name: 'create and start, 8 at once',
-    unit: '1/s',
-    ours,
-    peer: theirs,
-    peerName: peer && 'dockerd',
-  });
+  metrics.push(compared('create and start, 8 at once', '1/s', rates));
+
+  const throughputs = sockets.map((): number[] => []);
+  for (let round = 0; round < FEW_ROUNDS; round++)
+    for (const [i, socket] of sockets.entries())
+      throughputs[i]!.push(await attachedMegabytesPerSecond(docker(socket)));
+  metrics.push(compared(`attached, ${MEGABYTES} MB`, 'MB/s', throughputs.map(median)));
+
+  const created = [];
+  for (const socket of sockets) created.push((await make(socket, CONTAINERS, false)).perSecond);
+  metrics.push(compared('create alone, 8 at once', '1/s', created));
+  await measure(`ps -a with ${CONTAINERS}`, ['ps', '-a']);
 } finally {
   await peer?.down();
   await lab.down();
