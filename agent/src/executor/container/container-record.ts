@@ -1,4 +1,5 @@
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdirSync, readdirSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
+import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { makeContainer } from '@tessera/native';
 import { Healthcheck, type NetworkAttachment, type PortBinding } from '@tessera/shared/model';
 import { z } from 'zod';
@@ -92,9 +93,12 @@ export interface StartRecord {
   readonly local: { readonly addr: string; readonly mac: string };
 }
 
-export async function writeStart(dataDir: string, record: StartRecord): Promise<void> {
-  await writeFile(`${dataDir}/start.new`, JSON.stringify(record), { mode: 0o600 });
-  await rename(`${dataDir}/start.new`, `${dataDir}/start.json`);
+// What follows is done on the way of every start: a few calls of the kernel that wait for no disk, each quicker than the
+// way to another thread and back.
+
+export function writeStart(dataDir: string, record: StartRecord): void {
+  writeFileSync(`${dataDir}/start.new`, JSON.stringify(record), { mode: 0o600 });
+  renameSync(`${dataDir}/start.new`, `${dataDir}/start.json`);
 }
 
 export async function readStart(dataDir: string): Promise<StartRecord | undefined> {
@@ -107,10 +111,18 @@ export async function readStart(dataDir: string): Promise<StartRecord | undefine
  * it nothing counts as a run that a reboot cut short.
  */
 export async function forgetRun(dataDir: string, runDir: string): Promise<void> {
-  await mkdir(runDir, { recursive: true, mode: 0o700 });
+  mkdirSync(runDir, { recursive: true, mode: 0o700 });
   for (const path of [`${dataDir}/start.json`, `${dataDir}/exit`, `${runDir}/run`, `${runDir}/shim.sock`])
-    await rm(path, { force: true });
-  for (const id of await listExecs(runDir)) await removeExec(runDir, id);
+    unlinkIfAny(path);
+  for (const id of execsAmong(readdirSync(runDir))) await removeExec(runDir, id);
+}
+
+function unlinkIfAny(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
 }
 
 /** Makes the directories; the record is the first thing in them, so that leftovers can always be named. */
@@ -182,9 +194,11 @@ export interface ExecRecord {
 
 /** Ids of the execs that have left something in a container's run directory. */
 export async function listExecs(runDir: string): Promise<string[]> {
-  const names = await readdir(runDir).catch(() => [] as string[]);
-  return names.flatMap((name) => /^exec-([0-9a-z]+)\.json$/.exec(name)?.[1] ?? []);
+  return execsAmong(await readdir(runDir).catch(() => [] as string[]));
 }
+
+const execsAmong = (names: readonly string[]): string[] =>
+  names.flatMap((name) => /^exec-([0-9a-z]+)\.json$/.exec(name)?.[1] ?? []);
 
 export async function readExec(runDir: string, id: string): Promise<ExecRecord | undefined> {
   const text = await readOptional(`${runDir}/exec-${id}`);

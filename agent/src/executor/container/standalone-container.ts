@@ -184,7 +184,7 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
       const ownPids = namespaces.pid === 'own';
       const ports = network === 'joined' ? [] : wantedPorts(container, image.config);
       const start: StartRecord = { bootId, network, ownPids, ports, local: { addr: '', mac: '' } };
-      await writeStart(dataDir, start);
+      writeStart(dataDir, start);
       this.#start = start;
       this.#isPaused = false;
       this.#run = run;
@@ -347,7 +347,7 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
     const { address, mac, ports } = await network.attach(sandboxOfStart(run, pid, start), signal);
     // Before the command may run: the next agent publishes the ports that this one has drawn.
     this.#start = { ...start, ports, local: { addr: address, mac } };
-    await writeStart(this.parts.dataDir(this.id), this.#start);
+    writeStart(this.parts.dataDir(this.id), this.#start);
   }
 
   /** Its names, addresses and links must not outlive it until it is started again. */

@@ -6,6 +6,7 @@ import { containerOwner } from '../../loops/containers.js';
 import type { Transaction, View } from '../../store/view.js';
 import type { ControlContext } from '../ports.js';
 import { proposeName } from '../random-name.js';
+import { lookAt } from './look.js';
 import {
   getContainer,
   isRunning,
@@ -47,6 +48,20 @@ export class Containers {
   async inspect(reference: string): Promise<KnownContainer> {
     const view = await this.#context.store.read();
     return known(view, getContainer(view, reference));
+  }
+
+  /** For whoever asks its agent: what is shown of its state counts for a refusal alone. @throws what `check` throws */
+  find(
+    reference: string,
+    check: (container: KnownContainer) => void,
+    signal: AbortSignal,
+  ): Promise<KnownContainer> {
+    const look = (view: View) => {
+      const found = known(view, getContainer(view, reference));
+      check(found);
+      return found;
+    };
+    return lookAt(this.#context.store, reference, look, signal);
   }
 
   /**

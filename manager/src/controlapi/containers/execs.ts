@@ -1,9 +1,11 @@
 import { ClusterError } from '@tessera/shared/errors';
 import type { Container } from '@tessera/shared/model';
 import { type ExecCreateCall, type ExecState, ResizeCall } from '@tessera/shared/wire';
+import type { View } from '../../store/view.js';
 import type { SideStream } from '../../streams/index.js';
 import type { ControlContext } from '../ports.js';
 import type { ContainerCalls } from './calls.js';
+import { lookAt } from './look.js';
 import { getContainer, type KnownContainer, known } from './lookup.js';
 
 /** The digits of an exec's id that are its container's, and those that are chance. */
@@ -32,9 +34,12 @@ export class ExecCalls {
     signal: AbortSignal,
   ): Promise<string> {
     const { store, random } = this.#context;
-    const view = await store.read(signal);
-    const one = known(view, getContainer(view, reference));
-    assertRunning(one, reference);
+    const look = (view: View) => {
+      const found = known(view, getContainer(view, reference));
+      assertRunning(found, reference);
+      return found;
+    };
+    const one = await lookAt(store, reference, look, signal);
     const { id } = one.container;
     const execId = id.slice(0, CONTAINER_DIGITS) + random.bytes(CHANCE_BYTES).toString('hex');
     await this.calls.call(one, { $case: 'execCreate', value: { execId, ...spec } }, 'done', signal);
@@ -72,14 +77,16 @@ export class ExecCalls {
     await this.calls.call(one, { $case: 'execResize', value }, 'done', signal);
   }
 
-  async #owner(execId: string, signal: AbortSignal): Promise<KnownContainer> {
-    const view = await this.#context.store.read(signal);
+  #owner(execId: string, signal: AbortSignal): Promise<KnownContainer> {
     const digits = execId.slice(0, CONTAINER_DIGITS);
-    const container = EXEC_ID.test(execId)
-      ? [...view.containers.all()].find(({ id }) => id.startsWith(digits))
-      : undefined;
-    if (!container) throw new ClusterError('notFound', `No such exec instance: ${execId}`);
-    return known(view, container);
+    const look = (view: View) => {
+      const container = EXEC_ID.test(execId)
+        ? [...view.containers.all()].find(({ id }) => id.startsWith(digits))
+        : undefined;
+      if (!container) throw new ClusterError('notFound', `No such exec instance: ${execId}`);
+      return known(view, container);
+    };
+    return lookAt(this.#context.store, execId, look, signal);
   }
 }
 

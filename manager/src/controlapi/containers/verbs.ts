@@ -7,6 +7,7 @@ import {
 } from '@tessera/shared/model';
 import type { Store, View } from '../../store/view.js';
 import type { ControlContext } from '../ports.js';
+import { lookAt } from './look.js';
 import { getContainer, noSuchContainer, whyUnreachable } from './lookup.js';
 import { until } from './until.js';
 
@@ -32,7 +33,7 @@ const BUSY = Symbol('an earlier generation has not been answered yet');
  *   `unavailable` when its node cannot be reached
  */
 export async function ask(store: Store, reference: string, wish: Wish, signal: AbortSignal): Promise<void> {
-  const { id } = getContainer(await store.read(signal), reference);
+  const { id } = await lookAt(store, reference, (view) => getContainer(view, reference), signal);
   let generation: number | typeof BUSY = BUSY;
   while (generation === BUSY) {
     if (wish.verb !== 'stop') await until(store, signal, (view) => answerOf(view, id, targetOf(view, id)));

@@ -1,5 +1,6 @@
 import type { ContainerState } from '@tessera/shared/model';
-import type { Store } from '../../store/view.js';
+import type { Store, View } from '../../store/view.js';
+import { lookAt } from './look.js';
 import { getContainer, isRunning } from './lookup.js';
 import { until } from './until.js';
 
@@ -23,8 +24,10 @@ export async function registerWait(
   condition: WaitCondition,
   signal: AbortSignal,
 ): Promise<{ readonly ended: Promise<Ended> }> {
-  const view = await store.read(signal);
-  const { id } = getContainer(view, reference);
+  const look = (view: View) => ({ view, id: getContainer(view, reference).id });
+  // Where ends are counted, those before the request must be known.
+  const { view, id } =
+    condition === 'removed' ? await lookAt(store, reference, look, signal) : look(await store.read(signal));
   let last = view.containerStates.get(id);
   const exits = last?.exits ?? 0;
   const ended = until(store, signal, (now) => {

@@ -9,9 +9,8 @@ import { joined } from './streams.js';
 export function attachRoutes(containers: Containers, calls: ContainerCalls): Route[] {
   const attach = async (request: ApiRequest, isWebSocket: boolean): Promise<Hijack> => {
     const { params, query, signal, version } = request;
-    const one = await containers.inspect(params.id!);
+    const one = await containers.find(params.id!, assertAttachable, signal);
     const { container } = one;
-    assertAttachable(one);
     const tty = container.spec?.tty ?? false;
     const asked = {
       stdin: isTrue(query.get('stdin')),
