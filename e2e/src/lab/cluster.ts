@@ -64,6 +64,11 @@ export class LabCluster {
   /** A cluster of all the lab's hosts, with the busybox image loaded. */
   static async form(lab: Lab): Promise<LabCluster> {
     await lab.formCluster();
+    return LabCluster.adopt(lab);
+  }
+
+  /** The same, of hosts that have become a cluster already. */
+  static async adopt(lab: Lab): Promise<LabCluster> {
     const cluster = new LabCluster(lab);
     await cluster.waitReady();
     await cluster.load(await makeLabImage(`${lab.dir}/busybox.tar`));
