@@ -56,7 +56,7 @@ interface Workings {
 
 /** A node that belongs to a cluster: its session, and the work it is given there. */
 export class NodeAgent {
-  readonly #outbox = new StatusOutbox();
+  readonly #outbox = new StatusOutbox((states) => this.#workings?.containers.acknowledged(states));
   readonly #sessions: SessionLoop;
   readonly #stopping = new AbortController();
   #workings: Workings | undefined;

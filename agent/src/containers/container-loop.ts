@@ -1,8 +1,10 @@
 import { type Clock, delay, type Logger } from '@tessera/shared/env';
 import { errorKindOf, errorText, isTemporary } from '@tessera/shared/errors';
-import type { ContainerState } from '@tessera/shared/model';
+import type { ContainerState, ContainerTarget } from '@tessera/shared/model';
 import type { ContainerAssignment } from '@tessera/shared/wire';
+import { parseSignal } from '../executor/container/signals.js';
 import { StartError } from '../executor/executor.js';
+import type { Exec } from '../executor/live-container.js';
 import type { ContainerStorage, StoredContainer } from '../storage/index.js';
 import { Condition } from '../task/condition.js';
 import { healthPlan, monitorHealth, STARTING } from './health.js';
@@ -16,6 +18,7 @@ const RETRY_MAX_MS = 15_000;
 const CREATE_MS = 60_000;
 /** Docker's code for a start that failed in another way than its command's. */
 const EXIT_UNKNOWN = 128;
+const SIGKILL = 9;
 
 export interface ContainerLoopOptions {
   readonly runtime: ContainerRuntime;
@@ -41,6 +44,7 @@ export class ContainerLoop {
   #assigned = true;
   /** Counts what may make another step due. */
   #version = 0;
+  #acknowledged = 0;
   #underWay: { readonly step: Step; readonly abort: AbortController } | undefined;
   #watched = false;
   #retryMs = RETRY_MIN_MS;
@@ -53,6 +57,7 @@ export class ContainerLoop {
   ) {
     this.#stored = stored;
     this.runtime = options.runtime.container(id);
+    for (const exec of this.runtime.execs()) if (exec.status().state === 'running') this.followExec(exec);
     this.finished = this.#run();
   }
 
@@ -85,6 +90,11 @@ export class ContainerLoop {
     await this.finished;
   }
 
+  /** A manager has stored the state of this sequence number, and what happened up to it. */
+  acknowledge(sequence: number): void {
+    this.#acknowledged = Math.max(this.#acknowledged, sequence);
+  }
+
   /** Something it waits for may have changed. */
   wake(): void {
     this.#version++;
@@ -94,9 +104,38 @@ export class ContainerLoop {
   /** A signal from the user. It counts as a stop when it is the one that ends it, or none is said to. */
   async kill(signal: number, isFinal: boolean): Promise<void> {
     const isRestarting = this.#stored.memory.restartAtMs !== undefined;
+    const atMs = this.options.clock.now();
     this.#advance(progress.killedByUser(this.#stored, isFinal));
     this.wake();
-    if (!isRestarting) await this.runtime.kill(signal);
+    if (isRestarting) return;
+    await this.runtime.kill(signal);
+    this.note('kill', { signal: String(signal) }, atMs);
+  }
+
+  /**
+   * Writes down what happened to it, for those who watch events.
+   * @param action in Docker's words, with Docker's attributes beside those that every event has
+   */
+  note(
+    action: string,
+    attributes: Readonly<Record<string, string>> = {},
+    atMs = this.options.clock.now(),
+  ): void {
+    if (this.isRemoved || this.#closing.signal.aborted) return;
+    this.#advance(progress.noted(this.#stored, action, attributes, atMs));
+  }
+
+  /** Notes the end of a process that was added to it. */
+  followExec(exec: Pick<Exec, 'id' | 'wait'>): void {
+    exec.wait(this.#closing.signal).then(
+      (exitCode) => this.note('exec_die', { execID: exec.id, exitCode: String(exitCode) }),
+      () => undefined,
+    );
+  }
+
+  get #isUp(): boolean {
+    const { kind } = this.runtime.life;
+    return kind === 'running' || kind === 'paused';
   }
 
   /** Leaves the container as it is, for the next agent: what runs goes on running. */
@@ -158,10 +197,8 @@ export class ContainerLoop {
         return this.#advance(progress.begun(this.#stored));
       case 'start':
         return this.options.inTurn(() => runtime.start(assignment, signal), signal);
-      case 'stop': {
-        const { stopSignal, stopTimeoutMs } = step.target;
-        return runtime.stop({ signal: stopSignal, timeoutMs: stopTimeoutMs }, signal);
-      }
+      case 'stop':
+        return this.#stop(step.target, signal);
       case 'pause':
         await runtime.pause();
         return this.#advance({ ...this.#stored, state: { ...this.#stored.state, state: 'paused' } });
@@ -176,14 +213,23 @@ export class ContainerLoop {
       case 'giveUpRestart':
         return this.#advance(progress.restartGivenUp(this.#stored));
       case 'remove':
+        if (this.#isUp) this.note('kill', { signal: String(SIGKILL) });
         await runtime.remove();
-        return this.#advance({
-          state: { ...this.#stored.state, state: 'removed', pid: 0, localNetworks: [], ports: [] },
-          memory: { ...this.#stored.memory, removed: true },
-        });
+        return this.#advance(progress.removed(this.#stored, this.options.clock.now()));
       case 'wait':
         return this.#wait(step.untilMs, signal);
     }
+  }
+
+  async #stop({ stopSignal, stopTimeoutMs }: ContainerTarget, signal: AbortSignal): Promise<void> {
+    const { runtime } = this;
+    const number = stopSignal ? parseSignal(stopSignal) : runtime.stopSignal;
+    this.note('kill', { signal: String(number) });
+    await runtime.stop({ signal: stopSignal, timeoutMs: stopTimeoutMs }, signal);
+    const { life } = runtime;
+    // Its time was up: a program that ends by itself does so with another code.
+    if (number !== SIGKILL && life.kind === 'exited' && life.exit.exitCode === 128 + SIGKILL)
+      this.note('kill', { signal: String(SIGKILL) }, life.exit.finishedAtMs);
   }
 
   /** Decides what a failed step means: an answer to the user, another attempt, or the end of the attempts. */
@@ -326,7 +372,7 @@ export class ContainerLoop {
   #advance({ state, memory }: progress.Progress, silent = false): void {
     const before = this.#stored.state;
     const sequence = progress.nextSequence(before, this.options.clock.now());
-    const next = state === before ? before : { ...state, sequence };
+    const next = state === before ? before : progress.numbered(state, sequence, this.#acknowledged);
     this.#put({ ...this.#stored, state: next, memory });
     if (next === before || silent) return;
     if (next.state !== before.state)

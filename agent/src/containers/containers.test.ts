@@ -109,6 +109,79 @@ async function started(asked: Asked = {}) {
   return { ...rig, agent, container: rig.runtime.container('c1') };
 }
 
+describe('events', () => {
+  const told = (states: readonly ContainerState[]) =>
+    states.at(-1)!.events.map(({ action, attributes }) => [action, attributes.signal ?? attributes.exitCode]);
+
+  test('what happens is told in the states that follow, numbered, until a manager has stored them', async () => {
+    const { agent, reported } = await started();
+    agent.get('c1').note('top');
+    agent.get('c1').note('resize', { height: '1', width: '2' });
+    await settle();
+    const [top, resize] = reported.at(-1)!.events;
+    expect([top, resize]).toMatchObject([{ action: 'top' }, { action: 'resize' }]);
+    expect(resize!.number).toBeGreaterThan(top!.number);
+    expect(resize!.number).toBe(reported.at(-1)!.sequence);
+
+    agent.acknowledged([reported.at(-1)!]);
+    agent.get('c1').note('attach');
+    await settle();
+
+    expect(reported.at(-1)!.events.map(({ action }) => action)).toEqual(['attach']);
+  });
+
+  test('a stop tells of its signal, and of the one that followed when its time was up', async () => {
+    const { agent, reported, runtime, container } = await started();
+    runtime.behaviour = { stopCode: 137 };
+    agent.apply(assigned({ verb: 'stop', generation: 3 }));
+    await settle();
+
+    expect(container.calls).toContain('stop  -1');
+    expect(told(reported)).toEqual([
+      ['kill', '15'],
+      ['kill', '9'],
+    ]);
+  });
+
+  test('a removal by force tells of the kill and of the end before it is gone', async () => {
+    const { agent, reported } = await started();
+
+    agent.apply(assigned({ verb: 'start', generation: 2, removing: true }));
+    await settle();
+
+    expect(told(reported)).toEqual([['kill', '9']]);
+    expect(reported.at(-1)).toMatchObject({ state: 'removed', exits: 1, exitCode: 137 });
+  });
+
+  test('an exec ends as such, also one that an earlier agent had started', async () => {
+    const { agent, reported, newAgent, container } = await started();
+    const exec = await container.createExec({ args: ['true'] } as never);
+    await exec.start(undefined);
+    await agent.close();
+    const next = newAgent();
+    next.recover();
+
+    (exec as unknown as { exit(code: number): void }).exit(3);
+    await settle();
+
+    expect(told(reported)).toEqual([['exec_die', '3']]);
+    await next.close();
+  });
+
+  test('when no manager takes them the oldest are forgotten', async () => {
+    const { agent, reported } = await started();
+
+    for (let round = 0; round < 300; round++) agent.get('c1').note('top', { round: String(round) });
+
+    const { events } = reported.at(-1)!;
+    expect([events.length, events[0]?.attributes.round, events.at(-1)?.attributes.round]).toEqual([
+      256,
+      '44',
+      '299',
+    ]);
+  });
+});
+
 describe('a container that moves', () => {
   const ranThere: Partial<ContainerState> = {
     containerId: 'c1',

@@ -80,6 +80,11 @@ export class Containers {
     return [...this.#loops.values()].map(({ state }) => state);
   }
 
+  /** A manager has stored these states. */
+  acknowledged(states: readonly ContainerState[]): void {
+    for (const { containerId, sequence } of states) this.#loops.get(containerId)?.acknowledge(sequence);
+  }
+
   /** @throws ClusterError `notFound` */
   get(id: string): ContainerLoop {
     const loop = this.#loops.get(id);

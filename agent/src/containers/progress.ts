@@ -1,5 +1,5 @@
 import type { ContainerState } from '@tessera/shared/model';
-import { ContainerState as StateMessage } from '@tessera/shared/model';
+import { Event, ContainerState as StateMessage } from '@tessera/shared/model';
 import type { ContainerAssignment } from '@tessera/shared/wire';
 import type { ExitStatus } from '../executor/executor.js';
 import type { ContainerMemory, StoredContainer } from '../storage/index.js';
@@ -177,6 +177,44 @@ export function killedByUser({ state, memory }: StoredContainer, isFinal: boolea
   const next = { ...memory, stoppedByUser: true, staysDown: memory.staysDown || isFinal };
   if (!isFinal || memory.restartAtMs === undefined) return { state, memory: next };
   return { state: { ...state, state: 'exited' }, memory: withoutRestart(next) };
+}
+
+/** What happened to it besides, in Docker's words; it is numbered when it is written down. */
+export function noted(
+  { state, memory }: StoredContainer,
+  action: string,
+  attributes: Readonly<Record<string, string>>,
+  atMs: number,
+): Progress {
+  return {
+    state: { ...state, events: [...state.events, Event.fromPartial({ action, attributes, atMs })] },
+    memory,
+  };
+}
+
+/** More than these are forgotten, oldest first, when no manager takes them. */
+const EVENTS_MAX = 256;
+
+/**
+ * A state about to be written down: what happened has the number of the first state that tells of it, and is told until
+ * a manager has acknowledged that one.
+ */
+export function numbered(state: ContainerState, sequence: number, acknowledged: number): ContainerState {
+  const events = state.events
+    .map((event) => (event.number > 0 ? event : { ...event, number: sequence }))
+    .filter(({ number }) => number > acknowledged)
+    .slice(-EVENTS_MAX);
+  return { ...state, sequence, events };
+}
+
+/** It is gone from this host; what still ran was ended for that. */
+export function removed({ state, memory }: StoredContainer, nowMs: number): Progress {
+  const { starts, exits } = state;
+  const end = starts > exits ? { exits: starts, exitCode: 137, finishedAtMs: nowMs } : {};
+  return {
+    state: { ...state, ...end, state: 'removed', pid: 0, localNetworks: [], ports: [] },
+    memory: { ...memory, removed: true },
+  };
 }
 
 /** By the clock, so that a state after a power cut, which may have lost the newest records, still counts as newer. */

@@ -20,6 +20,9 @@ export class StatusOutbox implements StatusReporter, ContainerReporter {
   #number = 0;
   #onReady: (() => void) | undefined;
 
+  /** @param onStored a manager has stored these states, or newer ones */
+  constructor(private readonly onStored: (states: readonly ContainerState[]) => void = () => undefined) {}
+
   /** Everything reported has been acknowledged. */
   get isEmpty(): boolean {
     return this.#underWay.length === 0 && !this.#hasWaiting;
@@ -93,7 +96,9 @@ export class StatusOutbox implements StatusReporter, ContainerReporter {
 
   /** A number that is not under way is of an attempt before the latest. */
   acknowledge(number: number): void {
-    this.#underWay = this.#underWay.filter((batch) => batch.number !== number);
+    const batch = this.#underWay.find((one) => one.number === number);
+    this.#underWay = this.#underWay.filter((one) => one !== batch);
+    if (batch && batch.containers.length > 0) this.onStored(batch.containers);
     if (this.#hasWaiting) this.#onReady?.();
   }
 

@@ -68,7 +68,8 @@ export class ContainerStreams {
 
   async #attach(request: ContainerAttachRequest, stream: FrameStream, stop: AbortController): Promise<void> {
     const { containerId, stdin, stdout, stderr, logs } = request;
-    const { runtime } = this.#containers.get(containerId);
+    const loop = this.#containers.get(containerId);
+    const { runtime } = loop;
     // A container of --rm stays until the client has been served to the end of its stream, or has gone.
     const release = this.#containers.attach(containerId);
     stop.signal.addEventListener('abort', release, { once: true });
@@ -76,6 +77,7 @@ export class ContainerStreams {
     const isForeground = runtime.life.kind === 'created' || runtime.life.kind === 'exited';
     const patience = isForeground ? { wait: true, patienceMs: PATIENCE_MS } : {};
     const client = await runtime.attach({ stdout, stderr, history: logs, ...patience });
+    loop.note('attach');
     await stream.write({ $case: 'ready', value: true });
     let taken = 0;
     void this.#releaseWhenStalled(runtime, () => taken, release, stop.signal);
@@ -111,16 +113,24 @@ export class ContainerStreams {
     stream: FrameStream,
     stop: AbortController,
   ): Promise<void> {
-    const exec = this.#containers.get(containerId).runtime.exec(execId);
+    const loop = this.#containers.get(containerId);
+    const exec = loop.runtime.exec(execId);
     const size = sizeOf(rows, columns);
+    const begin = (streams?: { readonly stdout: boolean; readonly stderr: boolean }) => {
+      loop.note(`exec_start: ${exec.status().request.args.join(' ')}`, { execID: execId });
+      return exec.start(streams, size).then((client) => {
+        loop.followExec(exec);
+        return client;
+      });
+    };
     if (detach) {
-      await exec.start(undefined, size);
+      await begin();
       return stream.write({ $case: 'ready', value: true });
     }
     const { request, state } = exec.status();
     if (state !== 'created') throw new ClusterError('conflict', `exec command ${execId} has already run`);
     await stream.write({ $case: 'ready', value: true });
-    const client = await exec.start({ stdout: true, stderr: true }, size).catch(async (error: unknown) => {
+    const client = await begin({ stdout: true, stderr: true }).catch(async (error: unknown) => {
       if (!(error instanceof StartError)) throw error;
       // As Docker: the client reads why, and then asks for the exit code.
       const data = Buffer.from(`${error.message}\r\n`);
@@ -161,14 +171,19 @@ export class ContainerStreams {
         return DONE;
       case 'resize':
         await runtime.resize(call.value);
+        loop.note('resize', { height: String(call.value.rows), width: String(call.value.columns) });
         return DONE;
       case 'top': {
         const users = userNames(await readFile('/etc/passwd', 'utf8').catch(() => ''));
         const host = { nowMs: this.options.clock.now(), users };
-        return { $case: 'top', value: topTable(await runtime.top(), call.value.psArgs, host) };
+        const processes = await runtime.top();
+        loop.note('top');
+        return { $case: 'top', value: topTable(processes, call.value.psArgs, host) };
       }
       case 'execCreate': {
-        await runtime.createExec(execRequest(call.value), call.value.execId);
+        const { execId, command } = call.value;
+        await runtime.createExec(execRequest(call.value), execId);
+        loop.note(`exec_create: ${command.join(' ')}`, { execID: execId });
         return DONE;
       }
       case 'execInspect':

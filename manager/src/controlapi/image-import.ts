@@ -1,6 +1,7 @@
 import { invalid } from '@tessera/shared/errors';
 import type { Image } from '@tessera/shared/model';
 import { parsePlatform } from '@tessera/shared/platform';
+import { tellOfImage } from './events/index.js';
 import { applyImageChanges } from './image-changes/index.js';
 import { awaitCopies } from './image-copies.js';
 import { normalizeName } from './image-reference.js';
@@ -40,6 +41,7 @@ export async function importImage(
   const tagged = { ...image, lastTaggedAtMs: names.length > 0 ? nowMs : 0 };
   await context.store.update((tx) => addNames(tx, tagged, names));
   await awaitCopies(context, image, progress, signal);
+  await tellOfImage(context, 'import', image);
   return image;
 }
 

@@ -1,5 +1,6 @@
 import { invalid } from '@tessera/shared/errors';
 import type { Image } from '@tessera/shared/model';
+import { tellOfImage } from './events/index.js';
 import { awaitCopies } from './image-copies.js';
 import { familiarName, normalizeName } from './image-reference.js';
 import { uploadImages } from './image-upload.js';
@@ -31,5 +32,6 @@ export async function loadImages(
     if (image.names.length === 0) progress(`Loaded image ID: ${image.configDigest}`);
   }
   for (const image of images) await awaitCopies(context, image, progress, signal);
+  for (const image of images) await tellOfImage(context, 'load', image);
   return images;
 }

@@ -3,6 +3,7 @@ import { ClusterError, errorText, invalid } from '@tessera/shared/errors';
 import type { Image } from '@tessera/shared/model';
 import { seal, unseal } from '../seal/index.js';
 import type { View } from '../store/view.js';
+import { tell, tellOfImage } from './events/index.js';
 import { askAnyNode, askNode, awaitHeld, findHolder, repositoriesOf } from './image-nodes.js';
 import { familiarName, normalizeName, parseReference } from './image-reference.js';
 import { addNames } from './images.js';
@@ -41,6 +42,7 @@ export class RegistryImages {
     const { nodeId, image } = await this.#fetch(wanted, false, report, signal);
     const kept = await this.#keep(image, image.names, wanted.registryAuth);
     await awaitHeld(this.#context, nodeId, image.id, signal);
+    await this.#tell('pull', wanted.reference);
 
     const digest = image.repoDigests[0]?.split('@')[1] ?? image.id;
     report({ status: `Digest: ${digest}` });
@@ -87,7 +89,17 @@ export class RegistryImages {
       report({ status: `The push refers to repository [${parseReference(name).repository}]` });
       throw new ClusterError('notFound', `An image does not exist locally with the tag: ${name}`);
     }
-    for (const each of names) await this.#pushOne(view, each, registryAuth, report, signal);
+    for (const each of names) {
+      await this.#pushOne(view, each, registryAuth, report, signal);
+      await this.#tell('push', each);
+    }
+  }
+
+  /** As dockerd names it: the reference is its id, the repository its name. */
+  #tell(action: 'pull' | 'push', reference: string): Promise<void> {
+    const name = familiarName(reference);
+    const repository = name.replace(/(?:@sha256:.*|:[^:/]*)$/, '');
+    return tell(this.#context, { type: 'image', action, actorId: name, attributes: { name: repository } });
   }
 
   /** What a name means at its registry; where no registry is asked or none answers, what it means in the cluster. */
@@ -136,6 +148,8 @@ export class RegistryImages {
       signal,
     );
     const answer = askNode(this.#context, nodeId, { $case: 'imageSave', value: { ...first, more } }, signal);
+    for (const { imageId } of images)
+      await tellOfImage(this.#context, 'save', view.images.get(imageId) ?? { configDigest: imageId });
     return (async function* () {
       for await (const body of answer) if (body.$case === 'data') yield body.value;
     })();

@@ -45,6 +45,7 @@ export class Cache implements View {
   readonly containerPlacements: View['containerPlacements'] = this.tables.containerPlacements;
   readonly containerStates: View['containerStates'] = this.tables.containerStates;
   readonly sessions: View['sessions'] = this.tables.sessions;
+  readonly journals: View['journals'] = this.tables.journals;
   readonly #claims = new Map<string, Claim>();
   readonly #subscribers = new Set<Subscriber>();
   readonly #waiters = new Set<{ readonly revision: number; readonly resolve: () => void }>();

@@ -5,6 +5,7 @@ import {
   ContainerState,
   Image,
   ImagePlacement,
+  Journal,
   type Meta,
   Network,
   NetworkStatus,
@@ -50,6 +51,7 @@ const KINDS: { readonly [K in Kind]: KindOf<Objects[K]> } = {
   containerPlacements: { codec: ContainerPlacement, idOf: ({ containerId }) => containerId },
   containerStates: { codec: ContainerState, idOf: ({ containerId }) => containerId },
   sessions: { codec: Session, idOf: ({ nodeId }) => nodeId },
+  journals: { codec: Journal, idOf: ({ managerId }) => managerId },
 };
 export const ALL_KINDS = Object.keys(KINDS) as readonly Kind[];
 

@@ -91,6 +91,9 @@ export class CacheTransaction implements Transaction {
   get sessions() {
     return this.#overlays.sessions;
   }
+  get journals() {
+    return this.#overlays.journals;
+  }
 
   specOf(task: Task): TaskSpec {
     return specOf(this, task);

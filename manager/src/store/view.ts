@@ -5,6 +5,7 @@ import type {
   ContainerState,
   Image,
   ImagePlacement,
+  Journal,
   Network,
   NetworkStatus,
   Node,
@@ -36,6 +37,7 @@ export interface Objects {
   containerPlacements: ContainerPlacement;
   containerStates: ContainerState;
   sessions: Session;
+  journals: Journal;
 }
 export type Kind = keyof Objects;
 
@@ -95,6 +97,7 @@ export interface View {
   readonly containerStates: Table<ContainerState>;
   /** Ids are node ids. */
   readonly sessions: Table<Session>;
+  readonly journals: Table<Journal>;
   /** The template a task was made from. It exists as long as the task does. */
   specOf(task: Task): TaskSpec;
   /** The owner recorded under a claim key, such as `name/service/web` or `ip/<network>/10.0.1.5`. */

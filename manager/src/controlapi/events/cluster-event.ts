@@ -1,6 +1,8 @@
-import type { ContainerState, Image, Network, Node, Service } from '@tessera/shared/model';
+import type { Image, Network, Node, Service } from '@tessera/shared/model';
 import type { Change, View } from '../../store/view.js';
+import { familiarName } from '../image-reference.js';
 import { nodeName } from '../lookup.js';
+import { containerEvents, type FormerPlaces, stateEvents } from './container-events.js';
 
 /** Something that happened, in Docker's words. */
 export interface ClusterEvent {
@@ -10,27 +12,32 @@ export interface ClusterEvent {
   readonly attributes: Readonly<Record<string, string>>;
   /** When it happened, as far as whoever saw it says. */
   readonly atMs: number;
+  /** Of a network that each node has for itself. */
+  readonly isLocal?: boolean;
 }
 
-type Draft = Omit<ClusterEvent, 'atMs'> & { readonly atMs?: number };
+export type Draft = Omit<ClusterEvent, 'atMs'> & { readonly atMs?: number };
 
-/**
- * What the changes of one revision mean to a user, in order.
- *
- * Containers count their starts and exits, so one that ended and began again between two reports is seen to have done
- * both. What is asked of agents and never stored (kill, attach, exec) is no change, and not here.
- */
+/** What the changes of one revision mean to a user, in order. */
 export function eventsOf(changes: readonly Change[], view: View, nowMs: number): ClusterEvent[] {
-  const drafts = changes.flatMap((change) => draftsOf(change, view));
+  const former: FormerPlaces = new Map(
+    changes.flatMap((change) => {
+      const { id, before, after } = change as Change<'containerPlacements'>;
+      return change.kind === 'containerPlacements' && before && !after ? [[id, before]] : [];
+    }),
+  );
+  const drafts = changes.flatMap((change) => draftsOf(change, view, former));
   return drafts.map((draft) => ({ ...draft, atMs: draft.atMs || nowMs }));
 }
 
-function draftsOf(change: Change, view: View): Draft[] {
+function draftsOf(change: Change, view: View, former: FormerPlaces): Draft[] {
   switch (change.kind) {
     case 'containers':
-      return containerEvents(change as Change<'containers'>, view);
+      return containerEvents(change as Change<'containers'>, view, former);
     case 'containerStates':
       return stateEvents(change as Change<'containerStates'>, view);
+    case 'journals':
+      return journalEvents(change as Change<'journals'>);
     case 'networks':
       return objectEvents('network', change as Change<'networks'>, networkAttributes, ['create', 'destroy']);
     case 'services':
@@ -46,81 +53,10 @@ function draftsOf(change: Change, view: View): Draft[] {
         'update',
       ]);
     case 'images':
-      return imageEvents(change as Change<'images'>);
+      return imageEvents(change as Change<'images'>, view);
     default:
       return [];
   }
-}
-
-function containerEvents({ id, before, after }: Change<'containers'>, view: View): Draft[] {
-  const attributes = containerAttributes(view, id, before);
-  const event = (action: string, extra: object = {}): Draft => ({
-    type: 'container',
-    action,
-    id,
-    attributes: { ...attributes, ...extra },
-  });
-  // One that never came to be is not destroyed either.
-  if (!after) return before?.target?.generation ? [event('destroy')] : [];
-  if (before && before.name !== after.name) return [event('rename', { oldName: `/${before.name}` })];
-  return [];
-}
-
-function stateEvents({ id, before, after }: Change<'containerStates'>, view: View): Draft[] {
-  const container = view.containers.get(id);
-  if (!after || !container) return [];
-  const attributes = containerAttributes(view, id);
-  const found: Draft[] = [];
-  const add = (action: string, extra: Readonly<Record<string, string>> = {}, atMs = 0) =>
-    found.push({ type: 'container', action, id, attributes: { ...attributes, ...extra }, atMs });
-
-  if (!before && after.generationError === '') add('create', {}, container.meta?.createdAtMs);
-  const starts = after.starts - (before?.starts ?? 0);
-  const exits = after.exits - (before?.exits ?? 0);
-  // In turn: what ran ends before it begins again.
-  const wasRunning = (before?.starts ?? 0) > (before?.exits ?? 0);
-  for (let turn = 0; turn < Math.max(starts, exits); turn++) {
-    if (wasRunning && turn < exits) addExit(after, add);
-    if (turn < starts) add('start', {}, after.startedAtMs);
-    if (!wasRunning && turn < exits) addExit(after, add);
-  }
-  if (after.state === 'paused' && before?.state !== 'paused') add('pause');
-  if (before?.state === 'paused' && after.state === 'running') add('unpause');
-  const health = after.health?.status ?? 'none';
-  if (health !== 'none' && health !== (before?.health?.status ?? 'none')) add(`health_status: ${health}`);
-  const verb = container.target?.verb;
-  const isAnswered =
-    after.generation === container.target?.generation && before?.generation !== after.generation;
-  if (
-    isAnswered &&
-    after.generationErrorKind === '' &&
-    (verb === 'stop' || verb === 'restart' || verb === 'update')
-  )
-    add(verb);
-  return found;
-}
-
-type Add = (action: string, extra?: Readonly<Record<string, string>>, atMs?: number) => void;
-
-function addExit({ exitCode, oomKilled, startedAtMs, finishedAtMs }: ContainerState, add: Add): void {
-  if (oomKilled) add('oom', {}, finishedAtMs);
-  const seconds = Math.max(0, Math.round((finishedAtMs - startedAtMs) / 1_000));
-  add('die', { exitCode: String(exitCode), execDuration: String(seconds) }, finishedAtMs);
-}
-
-function containerAttributes(
-  view: View,
-  id: string,
-  gone?: Change<'containers'>['before'],
-): Record<string, string> {
-  const container = view.containers.get(id) ?? gone;
-  const node = view.nodes.get(view.containerPlacements.get(id)?.nodeId ?? '');
-  return {
-    ...container?.spec?.labels,
-    image: container?.spec?.image ?? '',
-    name: container?.name ?? '',
-    ...(node ? { 'node.id': node.id, 'node.name': nodeName(view, node) } : {}),
-  };
 }
 
 /** @param actions for one that has come, has gone (or is on its way), and has changed */
@@ -152,19 +88,38 @@ const nodeAttributes =
   (view: View) =>
   (node: Node): Record<string, string> => ({ name: nodeName(view, node) });
 
-function imageEvents({ id, before, after }: Change<'images'>): Draft[] {
-  const names = (image: Image | undefined) => image?.names ?? [];
+/**
+ * Names that an image has at its first are no news: it was pulled, loaded or made, which is told. A name that passes to
+ * another image is told of there alone.
+ */
+function imageEvents({ id, before, after }: Change<'images'>, view: View): Draft[] {
+  const imageId = (after ?? before)?.configDigest || id;
   const event = (action: string, name: string): Draft => ({
     type: 'image',
     action,
-    id,
+    id: imageId,
     attributes: { name },
   });
-  const added = names(after).filter((name) => !names(before).includes(name));
-  const removed = names(before).filter((name) => !names(after).includes(name));
+  const names = (image: Image | undefined) => image?.names ?? [];
+  const added = before ? names(after).filter((name) => !names(before).includes(name)) : [];
+  const removed = names(before).filter((name) => !names(after).includes(name) && !view.images.byName(name));
   return [
-    ...added.map((name) => event('tag', name)),
-    ...removed.map((name) => event('untag', name)),
-    ...(before && !after ? [event('delete', id)] : []),
+    ...added.map((name) => event('tag', familiarName(name))),
+    ...removed.map(() => event('untag', imageId)),
+    ...(before && !after ? [event('delete', imageId)] : []),
   ];
+}
+
+/** What a manager has done since; a journal that is new to this one tells of its own past alone. */
+function journalEvents({ before, after }: Change<'journals'>): Draft[] {
+  const known = before?.events.at(-1)?.number ?? 0;
+  return (after?.events ?? [])
+    .filter(({ number }) => number > known)
+    .map(({ type, action, actorId, attributes, atMs }) => ({
+      type: type as Draft['type'],
+      action,
+      id: actorId,
+      attributes,
+      atMs,
+    }));
 }

@@ -1,2 +1,3 @@
 export type { ClusterEvent } from './cluster-event.js';
 export * from './event-log.js';
+export * from './journal.js';

@@ -1,3 +1,4 @@
+import { Event } from '@tessera/shared/model';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { ApiFixture, type Json } from '../testing/api-fixture.js';
 import { FakeContainers } from '../testing/fake-containers.js';
@@ -81,6 +82,54 @@ test('one that ended and began again between two reports did both', async () => 
   ]);
 });
 
+test('what its agent writes down is told once, in its place among starts and ends', async () => {
+  await run('web');
+  const { id } = api.store.view().containers.byName('web')!;
+  const { sequence, starts } = api.store.view().containerStates.get(id)!;
+  const at = api.deps.clock.now();
+  const event = (number: number, action: string, atMs: number, attributes = {}) =>
+    Event.fromPartial({ number, action, atMs, attributes });
+  const kill = event(sequence + 1, 'kill', at, { signal: '15' });
+
+  await agents.report('web', { events: [event(sequence, 'top', at), kill] });
+  await agents.report('web', {
+    state: 'exited',
+    exits: starts,
+    exitCode: 143,
+    finishedAtMs: at,
+    events: [kill, event(sequence + 2, 'exec_die', at + 1, { execID: 'e1', exitCode: '0' })],
+  });
+
+  const events = await past({ type: ['container'], event: ['kill', 'die', 'exec_die', 'top'] });
+  expect(events.map(({ Action }) => Action)).toEqual(['kill', 'die', 'exec_die']);
+  expect(events[0]).toMatchObject({ Actor: { Attributes: { signal: '15', name: 'web' } } });
+});
+
+test('a container is on its networks while it runs, and its end says where it was', async () => {
+  await api.call('POST', '/networks/create', { Name: 'shop', Driver: 'overlay', Attachable: true });
+  await run('web', { HostConfig: { NetworkMode: 'shop' } });
+  await agents.exit('web', 0);
+  await api.call('DELETE', '/containers/web');
+
+  const events = await past({ type: ['container', 'network'] });
+  expect(events.map(({ Type, Action }) => `${Type} ${Action}`)).toEqual([
+    'network create',
+    'container create',
+    'network connect',
+    'container start',
+    'container die',
+    'network disconnect',
+    'container destroy',
+  ]);
+  expect(events[2]).toMatchObject({
+    scope: 'swarm',
+    Actor: { Attributes: { name: 'shop', type: 'overlay', container: events[1]!.Actor.ID } },
+  });
+  const { Attributes } = events.at(-1)!.Actor;
+  expect(Attributes).toMatchObject({ name: 'web', 'node.name': expect.stringMatching(/^host/) });
+  expect(Object.keys(Attributes)).toEqual(expect.arrayContaining(['node.id', 'node.ip', 'node.addr']));
+});
+
 test('what happens while a client listens reaches it at once', async () => {
   const client = await RawClient.open(api.socketPath);
   client.ask('GET', '/events', { upgrade: false });
@@ -107,6 +156,7 @@ test('filters choose by type, event, name, label, image and node', async () => {
   ]);
   expect(await words({ label: ['tier=front'], event: ['start'] })).toEqual(['container start']);
   expect((await past({ image: ['busybox'], event: ['start'] })).length).toBe(2);
+  await api.call('POST', '/images/busybox/tag?repo=box&tag=1');
   expect(await words({ type: ['image'] })).toEqual(['image tag']);
   expect(await words({ volume: ['x'] })).toEqual([]);
   expect((await api.call('GET', '/events?filters={"nonsense":["x"]}')).status).toBe(400);

@@ -87,12 +87,18 @@ function matchesName(event: ClusterEvent, key: (typeof NAMED_TYPES)[number], val
   return id.startsWith(value) || attributes.name === value;
 }
 
-const scopeOf = ({ type }: ClusterEvent): string => (SWARM_TYPES.has(type) ? 'swarm' : 'local');
+const scopeOf = ({ type, isLocal }: ClusterEvent): string =>
+  SWARM_TYPES.has(type) && !isLocal ? 'swarm' : 'local';
 
 /** One JSON object on a line. Nanoseconds do not fit a number of JavaScript's, so they are written as text. */
 function eventLine(event: ClusterEvent): string {
   const { type, action, id, attributes, atMs } = event;
-  const old = type === 'container' ? { status: action, id, from: attributes.image ?? '' } : {};
+  const old =
+    type === 'container'
+      ? { status: action, id, from: attributes.image ?? '' }
+      : type === 'image'
+        ? { status: action, id }
+        : {};
   const body = {
     ...old,
     Type: type,
