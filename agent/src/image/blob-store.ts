@@ -1,11 +1,13 @@
 import { createHash } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
-import { type FileHandle, link, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { link, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { digestOf, digestOfHash, hexOf, isDigest } from '@tessera/shared/digest';
 import { ClusterError } from '@tessera/shared/errors';
 import { type LayerFormat, layerFormat } from './image-manifest.js';
+import { IncomingBlob } from './incoming-blob.js';
+import type { PartialBlobs } from './partial-blobs.js';
 import type { ScratchSpace } from './scratch-space.js';
 
 const PIECE_BYTES = 256 * 1024;
@@ -25,6 +27,7 @@ export class BlobStore {
   constructor(
     private readonly directory: string,
     private readonly scratch: ScratchSpace,
+    private readonly partials: PartialBlobs,
   ) {}
 
   path(digest: string): string {
@@ -93,10 +96,21 @@ export class BlobStore {
     }
   }
 
-  /** A blob that arrives piece by piece and is here once `commit` has found its digest right. */
+  /**
+   * A blob that arrives piece by piece and is here once `commit` has found its digest right. It goes on where the last
+   * attempt stood, also one of an agent before this.
+   */
   async receive(digest: string, sizeBytes: number): Promise<IncomingBlob> {
-    const path = this.scratch.newPath('blob');
-    return new IncomingBlob(await open(path, 'wx', 0o600), path, this.path(digest), digest, sizeBytes);
+    const target = this.path(digest);
+    const kept = this.partials.take(digest);
+    const path = kept ?? this.scratch.newPath('blob');
+    const release = kept === undefined ? undefined : () => this.partials.giveBack(digest);
+    try {
+      return await IncomingBlob.open({ path, target, digest, sizeBytes, release });
+    } catch (error) {
+      release?.();
+      throw error;
+    }
   }
 
   /** @throws ClusterError `notFound`, `invalidArgument` for an offset beyond the end */
@@ -148,70 +162,5 @@ export async function measureFile(path: string, signal: AbortSignal) {
     }
   } finally {
     await file.close();
-  }
-}
-
-/** One blob on its way in. Ends by `commit`, or by `discard`, which does nothing after a commit. */
-export class IncomingBlob {
-  #hash = createHash('sha256');
-  #offset = 0;
-  #ended = false;
-
-  constructor(
-    private readonly file: FileHandle,
-    private readonly path: string,
-    private readonly target: string,
-    private readonly digest: string,
-    private readonly sizeBytes: number,
-  ) {}
-
-  /** How many bytes are here: where a next source goes on. */
-  get offset(): number {
-    return this.#offset;
-  }
-
-  /** @throws ClusterError `failedPrecondition` when more comes than the blob has */
-  async append(piece: Uint8Array): Promise<void> {
-    if (this.#offset + piece.length > this.sizeBytes) {
-      throw new ClusterError(
-        'failedPrecondition',
-        `blob ${this.digest}: more than ${this.sizeBytes} bytes came`,
-      );
-    }
-    for (let at = 0; at < piece.length; ) {
-      at += (await this.file.write(piece, at, piece.length - at, this.#offset + at)).bytesWritten;
-    }
-    this.#hash.update(piece);
-    this.#offset += piece.length;
-  }
-
-  /** @throws ClusterError `failedPrecondition` when size or digest is wrong; it is then empty again */
-  async commit(): Promise<void> {
-    const found = digestOfHash(this.#hash.copy());
-    if (this.#offset !== this.sizeBytes || found !== this.digest) {
-      const offset = this.#offset;
-      await this.restart();
-      throw new ClusterError(
-        'failedPrecondition',
-        `blob ${this.digest}: ${offset} of ${this.sizeBytes} bytes with digest ${found} came`,
-      );
-    }
-    this.#ended = true;
-    await this.file.close();
-    await rename(this.path, this.target);
-  }
-
-  async discard(): Promise<void> {
-    if (this.#ended) return;
-    this.#ended = true;
-    await this.file.close();
-    await rm(this.path, { force: true });
-  }
-
-  /** Forgets what has come. */
-  async restart(): Promise<void> {
-    await this.file.truncate(0);
-    this.#hash = createHash('sha256');
-    this.#offset = 0;
   }
 }

@@ -14,6 +14,7 @@ import { parseManifest } from './image-manifest.js';
 import { blobsOf, ImageRecords } from './image-records.js';
 import type { ImageFetcher, ImageStore, LocalImage } from './image-store.js';
 import { type ImportedImage, LayerImporter } from './layer-importer.js';
+import { PartialBlobs } from './partial-blobs.js';
 import { HostRegistries, type ImageIntake, type Registries, type RegistryImages } from './registry/index.js';
 import { ScratchSpace } from './scratch-space.js';
 import { GroupCommit, SharedWork } from './shared-work.js';
@@ -41,7 +42,8 @@ export interface ImageStoreOptions {
  *   snapshots/<hex>/fs   layers unpacked, by chain id; beside it layer.json
  *   l/<short>            links to them, short enough for mount options
  *   records/<hex>        the images that are here whole
- *   tmp/                 whatever is not whole yet; emptied at start
+ *   partial/<hex>        blobs that broke off on their way here, to go on with
+ *   tmp/                 whatever else is not whole yet; emptied at start
  *
  * An image is recorded last and forgotten first; what no record names is removed.
  */
@@ -51,6 +53,7 @@ export class LocalImageStore implements ImageStore {
   readonly #snapshots: SnapshotStore;
   readonly #loader: ArchiveLoader;
   readonly #scratch: ScratchSpace;
+  readonly #partials: PartialBlobs;
   readonly #sync: GroupCommit;
   readonly #logger: Logger;
   readonly #fetching = new SharedWork<Image>();
@@ -71,7 +74,8 @@ export class LocalImageStore implements ImageStore {
     this.#logger = options.logger.child({ module: 'image' });
     this.#scratch = new ScratchSpace(join(directory, 'tmp'), options.random);
     this.#sync = new GroupCommit(() => syncFileSystem(directory));
-    this.blobs = new BlobStore(join(directory, 'blobs/sha256'), this.#scratch);
+    this.#partials = new PartialBlobs(join(directory, 'partial'), options.clock);
+    this.blobs = new BlobStore(join(directory, 'blobs/sha256'), this.#scratch, this.#partials);
     this.#records = new ImageRecords(join(directory, 'records'), this.#scratch);
     this.#snapshots = new SnapshotStore({
       directory: join(directory, 'snapshots'),
@@ -254,6 +258,7 @@ export class LocalImageStore implements ImageStore {
 
   async #open(): Promise<void> {
     await this.#scratch.clear();
+    await this.#partials.open();
     await this.#records.open();
     await this.#snapshots.open();
     for (const { image, removing } of this.#records.list()) {
@@ -369,5 +374,6 @@ export class LocalImageStore implements ImageStore {
     for (const chainId of this.#snapshots.list()) {
       if (!chains.has(chainId)) await this.#snapshots.delete(chainId);
     }
+    await this.#partials.sweep();
   }
 }

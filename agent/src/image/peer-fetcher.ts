@@ -3,10 +3,11 @@ import type { Clock, Logger, Random } from '@tessera/shared/env';
 import { ClusterError, errorText, fromServiceError } from '@tessera/shared/errors';
 import type { Image } from '@tessera/shared/model';
 import type { ImageSource, LocateImageResponse, PeerClient } from '@tessera/shared/wire';
-import type { BlobStore, IncomingBlob } from './blob-store.js';
+import type { BlobStore } from './blob-store.js';
 import { parseConfig } from './image-config.js';
 import { type Descriptor, parseManifest } from './image-manifest.js';
 import type { ImageFetcher } from './image-store.js';
+import type { IncomingBlob } from './incoming-blob.js';
 import { allOrNone, Slots } from './shared-work.js';
 
 /** Layers fetched at once. More would only share one link. */

@@ -1,6 +1,7 @@
 import { ClusterError } from '@tessera/shared/errors';
-import type { BlobStore, IncomingBlob } from '../blob-store.js';
+import type { BlobStore } from '../blob-store.js';
 import type { Descriptor } from '../image-manifest.js';
+import type { IncomingBlob } from '../incoming-blob.js';
 import { type Progress, shortId, step, throttledBar } from './progress.js';
 import { RegistryError } from './registry-errors.js';
 import type { Repository } from './repository.js';

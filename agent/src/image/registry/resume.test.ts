@@ -1,5 +1,9 @@
+import { closeSync, openSync, utimesSync, writeFileSync, writeSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import type { Image } from '@tessera/shared/model';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { NOTHING } from '../testing/store-fixture.js';
+import type { ProgressMessage } from './progress.js';
 import { CuttingProxy } from './testing/cutting-proxy.js';
 import { DockerRegistry } from './testing/docker-registry.js';
 import { FakeRegistry } from './testing/fake-registry.js';
@@ -41,6 +45,69 @@ test('a layer that breaks off goes on from where it stood', async () => {
   );
   // It never went back to the beginning.
   expect(counted).toEqual([...counted].sort((a, b) => a - b));
+});
+
+/** Pulls through the proxy until the layer breaks off, and leaves it at that, as a killed agent does. */
+async function giveUp(name: string): Promise<Image> {
+  const registries = fixture.registries();
+  const source = await fixture.stores.open('source');
+  const loaded = await fixture.load(source, await imageOf('app', [6 * MIB]));
+  await fixture.push(registries, source, loaded, `${registry.host}/${name}`);
+  proxy.cut('down', 3 * MIB);
+  const given = new AbortController();
+  const heard = ({ status }: ProgressMessage) => {
+    if (status.startsWith('Retrying in ')) given.abort(new Error('given up'));
+  };
+  const store = await fixture.stores.open();
+  const pulling = fixture.pull(registries, store, `${proxy.host}/${name}`, { signal: given.signal, heard });
+  await expect(pulling).rejects.toThrow('given up');
+  return loaded;
+}
+
+test('the next agent goes on with a layer that broke off in the one before', async () => {
+  const loaded = await giveUp('given-up:1');
+  expect(fixture.stores.count()).toEqual(NOTHING);
+  const [kept] = fixture.stores.partials();
+  expect(kept!.bytes).toBeGreaterThan(MIB);
+
+  const store = await fixture.stores.open();
+  const { image, said } = await fixture.pull(fixture.registries(), store, `${proxy.host}/given-up:1`);
+
+  expect(image.id).toBe(loaded.id);
+  const counted = said.flatMap(({ status, progressDetail }) =>
+    status === 'Downloading' ? [progressDetail?.current ?? 0] : [],
+  );
+  expect(Math.min(...counted)).toBeGreaterThanOrEqual(kept!.bytes);
+  expect(fixture.stores.partials()).toEqual([]);
+});
+
+test('what was kept of a layer and is damaged is found out, and fetched anew', async () => {
+  const loaded = await giveUp('damaged:1');
+  const [kept] = fixture.stores.partials();
+  const file = openSync(kept!.path, 'r+');
+  writeSync(file, 'something else', 100_000);
+  closeSync(file);
+
+  const store = await fixture.stores.open();
+  const { image } = await fixture.pull(fixture.registries(), store, `${proxy.host}/damaged:1`);
+
+  expect(image.id).toBe(loaded.id);
+  expect((await store.ensure(image.id, 'test', new AbortController().signal)).layers).toHaveLength(1);
+});
+
+test('what nobody comes back for is removed within a day, and of much the newest is kept', async () => {
+  await giveUp('old:1');
+  const [kept] = fixture.stores.partials();
+  const directory = dirname(kept!.path);
+  for (let number = 10; number < 40; number++)
+    writeFileSync(join(directory, `${number}`.repeat(32)), 'part of a blob');
+
+  await fixture.stores.open();
+  expect(fixture.stores.partials()).toHaveLength(16);
+  for (const { path } of fixture.stores.partials()) utimesSync(path, 1, 1);
+  await fixture.stores.open();
+
+  expect(fixture.stores.partials()).toEqual([]);
 });
 
 test('an upload that breaks off goes on from where the registry stands', async () => {

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { silentLogger, systemClock, systemRandom } from '@tessera/shared/env';
@@ -33,6 +33,15 @@ export class StoreFixture {
       records: list('records'),
       unfinished: list('tmp'),
     };
+  }
+
+  /** Files of blobs that broke off, and how much has come of each. */
+  partials(name = 'images'): { readonly path: string; readonly bytes: number }[] {
+    const directory = join(this.directory, name, 'partial');
+    return readdirSync(directory).map((file) => {
+      const path = join(directory, file);
+      return { path, bytes: statSync(path).size };
+    });
   }
 
   remove(): void {

@@ -20,6 +20,7 @@ export interface PullOptions {
   readonly auth?: RegistryAuth;
   readonly platform?: string;
   readonly signal?: AbortSignal;
+  readonly heard?: (message: ProgressMessage) => void;
 }
 
 /** A host's images and its way to registries. */
@@ -41,12 +42,20 @@ export class RegistryFixture {
     registries: Registries,
     store: LocalImageStore,
     reference: string,
-    { auth = NO_AUTH, platform = '', signal = new AbortController().signal }: PullOptions = {},
+    { auth = NO_AUTH, platform = '', signal = new AbortController().signal, heard }: PullOptions = {},
   ): Promise<{ readonly image: Image; readonly said: readonly ProgressMessage[] }> {
     const said: ProgressMessage[] = [];
     const request = { reference, auth, platform: parsePlatform(platform) };
     const image = await store.bring((into) =>
-      registries.puller.pull(request, into, (message) => said.push(message), signal),
+      registries.puller.pull(
+        request,
+        into,
+        (message) => {
+          said.push(message);
+          heard?.(message);
+        },
+        signal,
+      ),
     );
     return { image, said };
   }
