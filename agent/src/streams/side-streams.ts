@@ -8,7 +8,7 @@ import type { RegistryImages, SavedName } from '../image/index.js';
 import type { NodeCredentials } from '../session/index.js';
 import type { ContainerStreams } from './container-streams.js';
 import { type FrameCall, FrameStream } from './frame-stream.js';
-import { connectLocally, isBulk } from './local-manager.js';
+import { connectLocally } from './local-manager.js';
 import { logBatches } from './log-batches.js';
 import { ManagerConnections } from './manager-connections.js';
 import { pullImage, pushImage } from './registry-streams.js';
@@ -97,14 +97,14 @@ export class SideStreams {
     }
   }
 
-  /** Whole images take the short way, where there is one. */
+  /** By the manager's own socket, where it is of this host. */
   async #call(request: StreamRequest): Promise<{
     readonly call: FrameCall;
     /** To be called at its end. */
     readonly giveBack: (isClean: boolean) => void;
   }> {
     const { credentials, dialledAt, localSocket } = this.options;
-    const path = isBulk(request) ? localSocket?.(request.managerAddr) : undefined;
+    const path = localSocket?.(request.managerAddr);
     const local = path === undefined ? undefined : await connectLocally(path);
     if (local) return { call: local, giveBack: () => undefined };
     const connection = this.#connections.take(dialledAt(request.managerAddr), credentials());

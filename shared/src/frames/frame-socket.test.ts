@@ -134,3 +134,47 @@ test('a process that dies breaks the stream for the other', async () => {
     }),
   ).rejects.toMatchObject({ kind: 'unavailable' });
 });
+
+test('what a process writes comes as it was written, each stream for itself, in order', async () => {
+  const [a, b] = [framed(near), framed(far)];
+  const output = (stderr: boolean, bytes: Buffer): Frame => ({
+    body: { $case: 'output', value: { stderr, data: bytes } },
+  });
+  const sent: [boolean, Buffer][] = [
+    [false, randomBytes(100_000)],
+    [true, randomBytes(10)],
+    [false, Buffer.alloc(0)],
+    [true, randomBytes(70_000)],
+    [false, randomBytes(1)],
+  ];
+  for (const [stderr, bytes] of sent) a.write(output(stderr, bytes));
+  a.end();
+  b.end();
+
+  const runs: [boolean, Buffer][] = [];
+  for (const { body } of await collect(b)) {
+    if (body?.$case !== 'output') throw new Error(`a ${body?.$case} came`);
+    const { stderr } = body.value;
+    const data = Buffer.from(body.value.data);
+    const last = runs.at(-1);
+    if (last?.[0] === stderr) last[1] = Buffer.concat([last[1], data]);
+    else runs.push([stderr, data]);
+  }
+  expect(runs.map(([stderr, bytes]) => [stderr, bytes.length])).toEqual([
+    [false, 100_000],
+    [true, 10],
+    [false, 0],
+    [true, 70_000],
+    [false, 1],
+  ]);
+  expect(Buffer.concat(runs.map(([, bytes]) => bytes))).toEqual(
+    Buffer.concat(sent.map(([, bytes]) => bytes)),
+  );
+});
+
+test('a head of no known kind breaks the stream', async () => {
+  const b = framed(far);
+  near.write(Buffer.from([0xe0, 0, 0, 1, 0]));
+
+  await expect(collect(b)).rejects.toMatchObject({ kind: 'internal' });
+});

@@ -7,16 +7,21 @@ import { Frame } from '../gen/tessera/v1/dispatcher.js';
 export const LOCAL_STREAMS_SOCKET = 'streams.sock';
 
 const HEAD_BYTES = 4;
-/** Set in a head before bytes that are no message: a `data` frame's, as they are. */
-const RAW = 0x8000_0000;
+/** What the bytes behind a head are: its upper three bits. All but a message come as they are. */
+const MESSAGE = 0;
+const DATA = 4;
+const STDOUT = 5;
+const STDERR = 6;
+const KIND_SHIFT = 29;
+const LENGTH_MASK = 2 ** KIND_SHIFT - 1;
 /** As gRPC has it. */
 const FRAME_BYTES_MAX = 4 * 1024 * 1024;
 
 /**
- * Side stream frames on a unix socket, each behind its length: what two processes of one host need of gRPC. Bulk goes
- * over it, since HTTP/2, TLS and the copies between cost many times what unpacking it does. `data` is passed on as it
- * arrives, in pieces of any size and without a copy: fresh buffers are most of what moving bytes costs here, by the
- * garbage collections they bring about.
+ * Side stream frames on a unix socket, each behind its length: what two processes of one host need of gRPC. HTTP/2,
+ * TLS and the copies between cost many times what unpacking an image does, or serving a command. `data` and `output` are
+ * passed on as they arrive, in pieces of any size and without a copy: fresh buffers are most of what moving bytes costs
+ * here, by the garbage collections they bring about.
  *
  * The socket must leave its other half open.
  */
@@ -24,8 +29,9 @@ export class FrameSocket extends Duplex {
   /** Of a message or a head that is not here whole yet. */
   #pieces: Buffer[] = [];
   #length = 0;
-  /** How much of a `data` frame is still to come. */
+  /** How much is still to come of bytes that are no message, and what they are. */
   #rawLeft = 0;
+  #rawKind = DATA;
 
   constructor(private readonly socket: Socket) {
     super({ objectMode: true, readableHighWaterMark: 16, writableHighWaterMark: 4 });
@@ -50,10 +56,9 @@ export class FrameSocket extends Duplex {
   }
 
   override _write({ body }: Frame, _: BufferEncoding, done: (error?: Error) => void): void {
-    const isRaw = body?.$case === 'data' && body.value.length > 0;
-    const bytes = isRaw ? body.value : Frame.encode({ body }).finish();
+    const { kind, bytes } = rawOf(body) ?? { kind: MESSAGE, bytes: Frame.encode({ body }).finish() };
     const head = Buffer.alloc(HEAD_BYTES);
-    head.writeUInt32BE(isRaw ? bytes.length + RAW : bytes.length);
+    head.writeUInt32BE(bytes.length + kind * 2 ** KIND_SHIFT);
     this.socket.cork();
     this.socket.write(head);
     const isTaken = this.socket.write(bytes);
@@ -80,10 +85,10 @@ export class FrameSocket extends Duplex {
   }
 
   #takeRaw(piece: Buffer): Buffer {
-    const value = piece.subarray(0, this.#rawLeft);
-    this.#rawLeft -= value.length;
-    this.#give({ body: { $case: 'data', value } });
-    return piece.subarray(value.length);
+    const bytes = piece.subarray(0, this.#rawLeft);
+    this.#rawLeft -= bytes.length;
+    this.#give({ body: bodyOf(this.#rawKind, bytes) });
+    return piece.subarray(bytes.length);
   }
 
   /** @returns what is left of the piece behind a message that is here whole now */
@@ -93,8 +98,10 @@ export class FrameSocket extends Duplex {
     if (this.#length < HEAD_BYTES) return NOTHING;
     if (this.#pieces[0]!.length < HEAD_BYTES) this.#pieces = [Buffer.concat(this.#pieces)];
     const head = this.#pieces[0]!.readUInt32BE();
-    const bodyBytes = head >= RAW ? 0 : head;
-    if ((head >= RAW ? head - RAW : head) > FRAME_BYTES_MAX) {
+    const kind = head >>> KIND_SHIFT;
+    const length = head & LENGTH_MASK;
+    const bodyBytes = kind === MESSAGE ? length : 0;
+    if (length > FRAME_BYTES_MAX || (kind !== MESSAGE && kind < DATA) || kind > STDERR) {
       this.destroy(new ClusterError('internal', `a frame with the head ${head} came`));
       return NOTHING;
     }
@@ -102,8 +109,11 @@ export class FrameSocket extends Duplex {
     const all = this.#pieces.length === 1 ? this.#pieces[0]! : Buffer.concat(this.#pieces);
     this.#pieces = [];
     this.#length = 0;
-    if (head >= RAW) this.#rawLeft = head - RAW;
-    else this.#decode(all.subarray(HEAD_BYTES, HEAD_BYTES + bodyBytes));
+    if (kind === MESSAGE) this.#decode(all.subarray(HEAD_BYTES, HEAD_BYTES + bodyBytes));
+    else {
+      this.#rawLeft = length;
+      this.#rawKind = kind;
+    }
     return all.subarray(HEAD_BYTES + bodyBytes);
   }
 
@@ -119,6 +129,18 @@ export class FrameSocket extends Duplex {
     if (!this.push(frame)) this.socket.pause();
   }
 }
+
+/** What of a frame goes as it is. An empty piece goes as a message. */
+function rawOf(body: Frame['body']): { readonly kind: number; readonly bytes: Uint8Array } | undefined {
+  if (body?.$case === 'data' && body.value.length > 0) return { kind: DATA, bytes: body.value };
+  if (body?.$case !== 'output' || body.value.data.length === 0) return undefined;
+  return { kind: body.value.stderr ? STDERR : STDOUT, bytes: body.value.data };
+}
+
+const bodyOf = (kind: number, bytes: Buffer): Frame['body'] =>
+  kind === DATA
+    ? { $case: 'data', value: bytes }
+    : { $case: 'output', value: { stderr: kind === STDERR, data: bytes } };
 
 const NOTHING = Buffer.alloc(0);
 const broken = (cause?: unknown) =>
