@@ -30,6 +30,12 @@ const SETTINGS = {
     help: 'URL asked before docker.io; may be repeated, or separated by commas',
     default: '',
   },
+  'http-proxy': { help: 'proxy for registries without TLS (default: HTTP_PROXY)', default: '' },
+  'https-proxy': { help: 'proxy for registries with TLS (default: HTTPS_PROXY)', default: '' },
+  'no-proxy': {
+    help: 'hosts and networks reached without, separated by commas (default: NO_PROXY)',
+    default: '',
+  },
   'etcd-endpoints': { help: 'an etcd to use instead of one of our own, separated by commas', default: '' },
   'etcd-cacert': { help: 'PEM file of the authority of that etcd', default: '' },
   'etcd-cert': { help: 'PEM file of a client certificate for that etcd', default: '' },
@@ -39,6 +45,13 @@ const SETTINGS = {
 type SettingName = keyof typeof SETTINGS;
 const REPEATED: readonly SettingName[] = ['insecure-registry', 'registry-mirror'];
 const NAMES = Object.keys(SETTINGS) as SettingName[];
+
+/** What other programs of this host go by as well. */
+const COMMON_VARIABLES: Partial<Record<SettingName, readonly string[]>> = {
+  'http-proxy': ['HTTP_PROXY', 'http_proxy'],
+  'https-proxy': ['HTTPS_PROXY', 'https_proxy'],
+  'no-proxy': ['NO_PROXY', 'no_proxy'],
+};
 
 const SCHEMA = z.object({
   'data-dir': z.string().min(1),
@@ -54,6 +67,9 @@ const SCHEMA = z.object({
   'log-level': z.enum(['error', 'warn', 'info', 'debug']),
   'insecure-registry': z.string(),
   'registry-mirror': z.string(),
+  'http-proxy': z.string(),
+  'https-proxy': z.string(),
+  'no-proxy': z.string(),
   'etcd-endpoints': z.string(),
   'etcd-cacert': z.string(),
   'etcd-cert': z.string(),
@@ -76,6 +92,10 @@ export interface Config {
   readonly logLevel: z.infer<typeof SCHEMA>['log-level'];
   readonly insecureRegistries: readonly string[];
   readonly registryMirrors: readonly string[];
+  /** For traffic with registries. */
+  readonly httpProxy: string;
+  readonly httpsProxy: string;
+  readonly noProxy: string;
   readonly etcdEndpoints: readonly string[];
   /** The manager's flags for that etcd's certificates, with their values. */
   readonly etcdTlsFlags: readonly string[];
@@ -107,7 +127,8 @@ export function parseConfig(args: readonly string[], env: Environment): ParsedCo
   const values: Partial<Record<SettingName, unknown>> = {};
   const origins: Partial<Record<SettingName, string>> = {};
   for (const name of NAMES) {
-    const variable = `TESSERA_${name.toUpperCase().replaceAll('-', '_')}`;
+    const own = `TESSERA_${name.toUpperCase().replaceAll('-', '_')}`;
+    const variable = [own, ...(COMMON_VARIABLES[name] ?? [])].find((each) => env[each] !== undefined) ?? own;
     const [value, origin] =
       flags[name] !== undefined
         ? [flags[name], `--${name}`]
@@ -143,6 +164,9 @@ function toConfig(data: z.infer<typeof SCHEMA>): Config {
     logLevel: data['log-level'],
     insecureRegistries: list(data['insecure-registry']),
     registryMirrors: list(data['registry-mirror']),
+    httpProxy: data['http-proxy'],
+    httpsProxy: data['https-proxy'],
+    noProxy: data['no-proxy'],
     etcdEndpoints: list(data['etcd-endpoints']),
     etcdTlsFlags: (['etcd-cacert', 'etcd-cert', 'etcd-key'] as const).flatMap((name) =>
       data[name] ? [`--${name}`, resolve(data[name])] : [],

@@ -42,6 +42,7 @@ export async function openParts(options: PartsOptions): Promise<OpenParts> {
       insecureRegistries: config.insecureRegistries,
       mirrors: config.registryMirrors,
       certsDirectory: join(config.dataDir, 'certs.d'),
+      proxies: config,
     },
     clock,
     random,

@@ -2,6 +2,7 @@ import http, { type IncomingMessage } from 'node:http';
 import https from 'node:https';
 import type { Clock } from '@tessera/shared/env';
 import { ClusterError } from '@tessera/shared/errors';
+import { type ProxySettings, proxyFor, TunnelAgent, throughProxy } from './proxies.js';
 import type { TlsMaterial } from './tls-material.js';
 import { requestName, TransportError, transportError } from './transport-errors.js';
 
@@ -56,6 +57,7 @@ export interface HttpTransportOptions {
   readonly clock: Clock;
   /** For connections to that host (with its port); undefined: unverified. */
   readonly tls: (host: string) => Promise<TlsMaterial | undefined>;
+  readonly proxies: ProxySettings;
 }
 
 /** HTTP as registries need it: redirects that do not carry credentials away, and no wait without an end. */
@@ -101,7 +103,7 @@ export class HttpTransport {
     const { method, url, headers, body } = request;
     signal.throwIfAborted();
     const agent = await this.#agent(url);
-    const sending = (url.protocol === 'https:' ? https : http).request(url, {
+    const sending = this.#open(url, {
       method,
       agent,
       signal,
@@ -136,6 +138,18 @@ export class HttpTransport {
     }
   }
 
+  #open(url: URL, options: http.RequestOptions): http.ClientRequest {
+    const proxy = proxyFor(url, this.options.proxies);
+    if (!proxy || url.protocol === 'https:')
+      return (url.protocol === 'https:' ? https : http).request(url, options);
+    const { headers, ...where } = throughProxy(proxy, url);
+    return (proxy.protocol === 'https:' ? https : http).request({
+      ...options,
+      ...where,
+      headers: { ...headers, ...options.headers },
+    });
+  }
+
   #agent(url: URL): Promise<http.Agent> {
     if (this.#isClosed) throw new ClusterError('cancelled', 'the connection to the registry was closed');
     const key = `${url.protocol}//${url.host}`;
@@ -149,10 +163,13 @@ export class HttpTransport {
 
   async #makeAgent(url: URL): Promise<http.Agent> {
     const kept = { keepAlive: true, maxSockets: SOCKETS_MAX };
-    if (url.protocol === 'http:') return new http.Agent(kept);
+    const proxy = proxyFor(url, this.options.proxies);
+    if (url.protocol === 'http:') {
+      return proxy?.protocol === 'https:' ? new https.Agent(kept) : new http.Agent(kept);
+    }
     const tls = await this.options.tls(url.host);
-    if (!tls) return new https.Agent({ ...kept, rejectUnauthorized: false });
-    return new https.Agent({ ...kept, ...tls, ca: [...tls.ca] });
+    const verified = tls ? { ...kept, ...tls, ca: [...tls.ca] } : { ...kept, rejectUnauthorized: false };
+    return proxy ? new TunnelAgent(proxy, verified) : new https.Agent(verified);
   }
 
   /**

@@ -1,6 +1,7 @@
 import type { Clock, Random } from '@tessera/shared/env';
 import { ClusterError } from '@tessera/shared/errors';
 import { familiarName, parseReference } from '@tessera/shared/image-reference';
+import { NO_PROXIES } from './proxies.js';
 import { NO_AUTH, type RegistryAuth } from './registry-auth.js';
 import { RegistrySession } from './registry-session.js';
 import { endpointsOf, type RegistrySettings, type Resolve } from './registry-settings.js';
@@ -61,14 +62,15 @@ export class RegistryAccess {
     work: (session: RegistrySession) => Promise<T>,
   ): Promise<T> {
     const { settings, clock, random, resolve } = this.options;
-    const { certsDirectory } = settings;
+    const { certsDirectory, proxies = NO_PROXIES } = settings;
     let fault: unknown = new ClusterError('unavailable', `no endpoint of registry ${host} is known`);
     for (const endpoint of await endpointsOf(host, settings, resolve, purpose)) {
       let session: RegistrySession | undefined;
       try {
         // A mirror is not the registry the credentials are for.
         const own = endpoint.isMirror ? NO_AUTH : auth;
-        session = await RegistrySession.open({ endpoint, auth: own, certsDirectory, clock, random }, signal);
+        const parts = { endpoint, auth: own, certsDirectory, proxies, clock, random };
+        session = await RegistrySession.open(parts, signal);
         return await work(session);
       } catch (error) {
         signal.throwIfAborted();

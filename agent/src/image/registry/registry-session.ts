@@ -3,6 +3,7 @@ import { ClusterError } from '@tessera/shared/errors';
 import { Authorizer, type Scope } from './authorizer.js';
 import { parseChallenges } from './challenge.js';
 import { discard, type HttpAnswer, type HttpBody, type HttpMethod, HttpTransport } from './http-transport.js';
+import type { ProxySettings } from './proxies.js';
 import type { RegistryAuth } from './registry-auth.js';
 import { RegistryError, registryError } from './registry-errors.js';
 import type { Endpoint } from './registry-settings.js';
@@ -17,6 +18,7 @@ export interface SessionOptions {
   readonly endpoint: Endpoint;
   readonly auth: RegistryAuth;
   readonly certsDirectory: string;
+  readonly proxies: ProxySettings;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -40,10 +42,11 @@ export class RegistrySession {
   readonly #base: URL;
 
   private constructor(readonly options: SessionOptions) {
-    const { endpoint, clock, auth, certsDirectory } = options;
+    const { endpoint, clock, auth, certsDirectory, proxies } = options;
     this.#base = new URL(endpoint.url);
     this.transport = new HttpTransport({
       clock,
+      proxies,
       tls: async (host) =>
         endpoint.isInsecure && host === this.#base.host ? undefined : tlsMaterial(certsDirectory, host),
     });

@@ -1,6 +1,7 @@
 import { lookup } from 'node:dns/promises';
 import { BlockList, isIP } from 'node:net';
 import { invalid } from '@tessera/shared/errors';
+import { NO_PROXIES, type ProxySettings, parseProxySettings } from './proxies.js';
 
 /** The default registry's name in references, and where it answers. Source: moby registry/config.go. */
 const DOCKER_HUB = 'docker.io';
@@ -14,6 +15,8 @@ export interface RegistrySettings {
   readonly mirrors: readonly string[];
   /** `<host[:port]>/{*.crt,*.cert,*.key}` below it: authorities and client certificates, as Docker's certs.d. */
   readonly certsDirectory: string;
+  /** Undefined: none. */
+  readonly proxies?: ProxySettings;
 }
 
 /** Where a registry may answer. */
@@ -34,6 +37,7 @@ export const resolveBySystem: Resolve = async (host) =>
 /** @throws ClusterError `invalidArgument` naming the entry */
 export function parseRegistrySettings(settings: RegistrySettings): RegistrySettings {
   insecureNetworks(settings.insecureRegistries);
+  parseProxySettings(settings.proxies ?? NO_PROXIES);
   for (const entry of settings.insecureRegistries) {
     if (entry.includes('://') || (entry.includes('/') && !isCidr(entry)))
       throw invalid(
