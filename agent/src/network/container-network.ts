@@ -46,8 +46,12 @@ export interface ContainerNetwork {
   }): NetworkFiles;
   /** Joins the namespace to its networks: links, addresses, routes, resolver, virtual addresses. */
   attach(sandbox: Sandbox, signal: AbortSignal): Promise<LocalAttachment>;
-  /** Forgets the container. Its links die with its namespace; this removes what would not. */
-  detach(containerId: string): Promise<void>;
+  /**
+   * Forgets the container. Its links die with its namespace; this removes what would not.
+   *
+   * @param isShared other containers have joined the namespace, and may live on in it
+   */
+  detach(containerId: string, isShared?: boolean): Promise<void>;
   /** After the agent's restart: containers that live on, so that nothing of theirs is taken for a leftover. */
   adopt(sandboxes: readonly Sandbox[]): Promise<void>;
 }

@@ -113,8 +113,9 @@ export class HostKernel {
     return adopted;
   }
 
-  /** Forgets a container; its links end with its namespace. */
-  detach(containerId: string): void {
+  /** Forgets a container; its links end with its namespace, unless others live on in that: then they are taken away. */
+  detach(containerId: string, isShared = false): void {
+    if (isShared) this.#containers.get(containerId)?.removeLinks();
     this.#forgetContainer(containerId);
   }
 

@@ -120,9 +120,9 @@ export class NetworkManager implements ContainerNetwork, NetworkPlane {
     return { address: natAddress, mac: natMac, ports: [...ports] };
   }
 
-  async detach(containerId: string): Promise<void> {
+  async detach(containerId: string, isShared = false): Promise<void> {
     this.#forget(containerId);
-    await this.kernel.detach(containerId);
+    await this.kernel.detach(containerId, isShared);
   }
 
   async adopt(sandboxes: readonly Sandbox[]): Promise<void> {

@@ -226,15 +226,27 @@ export class ContainerExecutor implements Executor, ContainerRuntime {
 
   /** What fails here is done by the removal, or by the network's own next look at who has ended. */
   async #detach(container: Container): Promise<void> {
-    await this.options.network?.detach(container.id).catch((error: unknown) => {
+    await this.options.network?.detach(container.id, this.#isJoined(container.id)).catch((error: unknown) => {
       const { logger } = this.#parts.host;
       logger.warn({ 'container.id': container.id, error }, 'an ended container is still in its networks');
     });
   }
 
+  /** Whether another container, which may live on, has this one's network. */
+  #isJoined(id: string): boolean {
+    return [...this.#parts.standalone.values()].some(
+      (other) => other.id !== id && other.lender.filesOf === id,
+    );
+  }
+
   async #dispose(container: Container): Promise<void> {
     const { network, images } = this.options;
-    await Promise.all([container.remove(), network?.detach(container.id), images.release(container.id)]);
+    const isJoined = this.#isJoined(container.id);
+    await Promise.all([
+      container.remove(),
+      network?.detach(container.id, isJoined),
+      images.release(container.id),
+    ]);
     const { containers } = this.#parts;
     if (containers.get(container.record.taskId) === container) containers.delete(container.record.taskId);
   }

@@ -1,6 +1,11 @@
 import { newHexId } from '@tessera/shared/env';
 import { ClusterError, invalid, isTemporary } from '@tessera/shared/errors';
-import type { Container, ContainerResources, ContainerRestartPolicy } from '@tessera/shared/model';
+import type {
+  Container,
+  ContainerResources,
+  ContainerRestartPolicy,
+  ContainerState,
+} from '@tessera/shared/model';
 import { ContainerTarget, HostConfig, ContainerResources as Resources } from '@tessera/shared/model';
 import { containerOwner } from '../../loops/containers.js';
 import type { Transaction, View } from '../../store/view.js';
@@ -27,6 +32,12 @@ const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/;
 export interface RemoveOptions {
   readonly force: boolean;
   readonly volumes: boolean;
+}
+
+/** A container that has been made, and what its host leaves out of what was asked for. */
+export interface Answered {
+  readonly id: string;
+  readonly warnings: readonly string[];
 }
 
 /** What may be asked of containers. */
@@ -72,7 +83,7 @@ export class Containers {
    * @throws ClusterError `alreadyExists` for a name that is taken, `conflict` when no node may run it, `notFound` for
    *   an image that the cluster has not, and what its agent says of it
    */
-  async create(wanted: Container, platform: string, signal: AbortSignal): Promise<Container> {
+  async create(wanted: Container, platform: string, signal: AbortSignal): Promise<Answered> {
     const { store, random, logger } = this.#context;
     if (wanted.name !== '') assertName(wanted.name);
     if (wanted.host?.autoRemove && (wanted.host.restart?.name ?? 'no') !== 'no')
@@ -98,14 +109,14 @@ export class Containers {
     const container = await this.#write(id, make);
     try {
       await this.#placed(id, signal);
-      await heard(this.#context, id, 1, signal);
+      const { warnings } = await heard(this.#context, id, 1, signal);
+      return { id: container.id, warnings };
     } catch (error) {
       await this.#discard(id).catch((cause: unknown) =>
         logger.warn({ 'container.id': id, error: cause }, 'a container that could not be made stays behind'),
       );
       throw error;
     }
-    return container;
   }
 
   /** With its place, in one transaction, where this manager leads; otherwise the leader's loops give it one. */
@@ -146,8 +157,8 @@ export class Containers {
   }
 
   /** Asks for start, stop, restart, pause or unpause, and waits for the agent's answer. */
-  async ask(reference: string, wish: Wish, signal: AbortSignal): Promise<void> {
-    await ask(
+  async ask(reference: string, wish: Wish, signal: AbortSignal): Promise<ContainerState> {
+    return ask(
       this.#context.store,
       reference,
       {
@@ -165,7 +176,7 @@ export class Containers {
     );
   }
 
-  /** Changes limits and restart policy of a container, running or not. */
+  /** Changes limits and restart policy of a container, running or not. @returns what its host leaves out of them */
   async update(
     reference: string,
     change: {
@@ -173,7 +184,7 @@ export class Containers {
       readonly restart: ContainerRestartPolicy | undefined;
     },
     signal: AbortSignal,
-  ): Promise<void> {
+  ): Promise<readonly string[]> {
     const applied = (container: Container): Container => {
       const host = container.host ?? HostConfig.fromPartial({});
       if (host.autoRemove && change.restart && change.restart.name !== 'no')
@@ -190,7 +201,7 @@ export class Containers {
         },
       };
     };
-    await this.ask(reference, { verb: 'update', change: applied }, signal);
+    return (await this.ask(reference, { verb: 'update', change: applied }, signal)).warnings;
   }
 
   /** @throws ClusterError `alreadyExists` when the name is taken */

@@ -29,10 +29,16 @@ const BUSY = Symbol('an earlier generation has not been answered yet');
  * What was asked before is answered first, so that nothing is overwritten unseen; only a stop does not wait, for it is
  * what ends a start that hangs.
  *
+ * @returns the state that has the answer
  * @throws ClusterError what the agent answered (`notModified` where there was nothing to do), `notFound`,
  *   `unavailable` when its node cannot be reached
  */
-export async function ask(store: Store, reference: string, wish: Wish, signal: AbortSignal): Promise<void> {
+export async function ask(
+  store: Store,
+  reference: string,
+  wish: Wish,
+  signal: AbortSignal,
+): Promise<ContainerState> {
   const { id } = await lookAt(store, reference, (view) => getContainer(view, reference), signal);
   let generation: number | typeof BUSY = BUSY;
   while (generation === BUSY) {
@@ -58,7 +64,7 @@ export async function ask(store: Store, reference: string, wish: Wish, signal: A
     });
   }
   const asked = generation;
-  throwRefusal(await until(store, signal, (view) => answerOf(view, id, asked)), asked);
+  return accepted(await until(store, signal, (view) => answerOf(view, id, asked)), asked);
 }
 
 const targetOf = (view: View, id: string): number => view.containers.get(id)?.target?.generation ?? 0;
@@ -87,7 +93,7 @@ export async function heard(
   id: string,
   generation: number,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<ContainerState> {
   const over = new AbortController();
   let unsubscribe = () => {};
   const report = new Promise<ContainerState>((resolve) => {
@@ -98,7 +104,7 @@ export async function heard(
     answerOf(view, id, generation),
   );
   try {
-    throwRefusal(await Promise.race([report, stored]), generation);
+    return accepted(await Promise.race([report, stored]), generation);
   } finally {
     unsubscribe();
     // Whoever lost the race has nobody to hear of its failure.
@@ -107,8 +113,9 @@ export async function heard(
   }
 }
 
-function throwRefusal(state: ContainerState, generation: number): void {
+/** @throws ClusterError the agent's refusal */
+function accepted(state: ContainerState, generation: number): ContainerState {
   const { generationErrorKind: kind, generationError: message } = state;
-  if (state.generation !== generation || (kind === '' && message === '')) return;
+  if (state.generation !== generation || (kind === '' && message === '')) return state;
   throw new ClusterError(isErrorKind(kind) ? kind : 'internal', message);
 }

@@ -27,6 +27,8 @@ export class FakeContainers {
     throw new ClusterError('unavailable', 'nobody plays this stream');
   };
   readonly signals: number[] = [];
+  /** What every host leaves out of what it is asked for. */
+  warnings: readonly string[] = [];
   #sequence = 0;
 
   constructor(private readonly fixture: ApiFixture) {
@@ -105,7 +107,11 @@ export class FakeContainers {
       }
       const generation = container.target?.generation ?? 0;
       if (state.generation < generation)
-        this.#put(tx, container, { generation, ...this.#answer(container, state) });
+        this.#put(tx, container, {
+          generation,
+          warnings: this.warnings,
+          ...this.#answer(container, state),
+        });
     });
   }
 

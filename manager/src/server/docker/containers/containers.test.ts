@@ -131,7 +131,7 @@ describe('create', () => {
         { HostConfig: { Binds: ['data:/data'] } },
         "HostConfig.Binds: 'data:/data': volumes are not supported",
       ],
-      [{ HostConfig: { Runtime: 'runc' } }, 'HostConfig.Runtime: '],
+      [{ HostConfig: { Runtime: 'runc' } }, 'unknown or invalid runtime name: runc'],
       [{ HostConfig: { Nonsense: 1 } }, 'HostConfig.Nonsense: is not a field Tessera knows'],
       [
         { Env: ['affinity:container=x'] },
@@ -158,6 +158,84 @@ describe('create', () => {
         body: { message: expect.stringContaining(message) },
       });
     }
+  });
+
+  test('options that exclude one another, or that no host has, are refused in Docker’s words', async () => {
+    await api.call('POST', '/containers/create?name=other', { Image: 'busybox' });
+    const joined = (host: object = {}) => ({ HostConfig: { NetworkMode: 'container:other', ...host } });
+    const refused: [object, string][] = [
+      [{ ...joined(), Hostname: 'a' }, 'conflicting options: hostname and the network mode'],
+      [joined({ Dns: ['1.1.1.1'] }), 'conflicting options: dns and the network mode'],
+      [
+        joined({ ExtraHosts: ['a:1.2.3.4'] }),
+        'conflicting options: custom host-to-IP mapping and the network mode',
+      ],
+      [
+        joined({ PortBindings: { '80/tcp': [{ HostPort: '80' }] } }),
+        'conflicting options: port publishing and the container type network mode',
+      ],
+      [
+        { ...joined(), ExposedPorts: { '80/tcp': {} } },
+        'conflicting options: port exposing and the container type network mode',
+      ],
+      [{ HostConfig: { NetworkMode: 'container:' } }, 'invalid container format container:<name|id>'],
+      [{ HostConfig: { PidMode: 'elsewhere' } }, 'invalid PID mode: elsewhere'],
+      [{ HostConfig: { IpcMode: 'container:' } }, 'invalid IPC mode: container:'],
+      [{ HostConfig: { UTSMode: 'host' }, Hostname: 'a' }, 'conflicting options: hostname and the UTS mode'],
+      [{ HostConfig: { UsernsMode: 'mine' } }, 'invalid userns mode: mine'],
+      [{ HostConfig: { Isolation: 'hyperv' } }, "invalid isolation 'hyperv' on linux"],
+      [{ HostConfig: { CpuRealtimePeriod: 1000 } }, 'kernel does not support CPU real-time scheduler'],
+      [
+        { HostConfig: { DeviceRequests: [{ Driver: '', Count: -1, Capabilities: [['gpu']] }] } },
+        'could not select device driver "" with capabilities: [[gpu]]',
+      ],
+      [
+        { HostConfig: { StorageOpt: { size: '1G' } } },
+        '--storage-opt is supported only for overlay over xfs',
+      ],
+    ];
+    for (const [body, message] of refused) {
+      const answer = await api.call('POST', '/containers/create', { Image: 'busybox', ...body });
+      expect(answer, JSON.stringify(body)).toMatchObject({
+        status: 400,
+        body: { message: expect.stringContaining(message) },
+      });
+    }
+  });
+
+  test('what a host, or every host, leaves out is told by the create and by an update', async () => {
+    agents.warnings = ['Your kernel does not support OomKillDisable. OomKillDisable discarded.'];
+    const host = {
+      NetworkMode: 'host',
+      PortBindings: { '80/tcp': [{ HostPort: '80' }] },
+      KernelMemory: 1 << 24,
+      Memory: 64 << 20,
+      UsernsMode: 'host',
+      Annotations: { 'org.example/key': 'value' },
+    };
+    const { body } = await api.call('POST', '/containers/create?name=warned', {
+      Image: 'busybox',
+      HostConfig: host,
+    });
+    expect((body as { Warnings: string[] }).Warnings).toEqual([
+      'Published ports are discarded when using host network mode',
+      ...agents.warnings,
+    ]);
+    expect((await api.call('POST', '/containers/warned/update', { CpuShares: 512 })).body).toEqual({
+      Warnings: agents.warnings,
+    });
+    expect((await api.call('GET', '/containers/warned/json')).body).toMatchObject({
+      HostConfig: {
+        Memory: 64 << 20,
+        MemorySwap: 128 << 20,
+        UsernsMode: 'host',
+        Annotations: { 'org.example/key': 'value' },
+      },
+    });
+    expect(await api.call('POST', '/containers/warned/update', { Memory: 256 << 20 })).toMatchObject({
+      status: 409,
+      body: { message: expect.stringContaining('already set memoryswap limit') },
+    });
   });
 
   test('what the docker CLI sends for a plain run is accepted and shown again', async () => {

@@ -21,7 +21,7 @@ import { Filters } from '../filters.js';
 import { isTrue } from '../json-edge.js';
 import { timeOf } from '../time-filter.js';
 import { effectiveConfig } from './effective-config.js';
-import { containerFromDocker, graceMs, updateFromDocker } from './from-docker.js';
+import { containerFromDocker, graceMs, updateFromDocker, warningsFromDocker } from './from-docker.js';
 import { inspectToDocker } from './inspect.js';
 import { parseListQuery, selectContainers, sizeToDocker, summaryToDocker } from './list.js';
 
@@ -58,8 +58,8 @@ export function containerRoutes(
       const wanted = containerFromDocker(body, version);
       const name = (query.get('name') ?? '').replace(/^\//, '');
       const platform = query.get('platform') ?? '';
-      const { id } = await containers.create({ ...wanted, name }, platform, signal);
-      return json(201, { Id: id, Warnings: [] });
+      const { id, warnings } = await containers.create({ ...wanted, name }, platform, signal);
+      return json(201, { Id: id, Warnings: [...warningsFromDocker(body, version), ...warnings] });
     }),
 
     route('GET', '/containers/:id/json', async ({ params, query, signal }) => {
@@ -111,8 +111,8 @@ export function containerRoutes(
     }),
 
     route('POST', '/containers/:id/update', async ({ params, body, signal }) => {
-      await containers.update(params.id!, updateFromDocker(body), signal);
-      return json(200, { Warnings: [] });
+      const warnings = await containers.update(params.id!, updateFromDocker(body), signal);
+      return json(200, { Warnings: warnings });
     }),
 
     route('POST', '/containers/prune', async ({ query, signal }) =>

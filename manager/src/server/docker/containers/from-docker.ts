@@ -1,4 +1,4 @@
-import { invalid } from '@tessera/shared/errors';
+import { ClusterError, invalid } from '@tessera/shared/errors';
 import {
   type BlkioLimit,
   Container,
@@ -11,6 +11,7 @@ import {
 import { parseReference } from '../../../controlapi/image-reference.js';
 import { healthcheckFromDocker } from '../healthcheck-json.js';
 import { isEmpty, parseBody, sortedMap } from '../json-edge.js';
+import { assertHostOptions, hostWarnings } from './host-options.js';
 import { mountsFromDocker } from './mounts-from-docker.js';
 import { placingFromDocker } from './placement-from-docker.js';
 import { formatPort, parsePort, portsFromDocker } from './ports-from-docker.js';
@@ -38,6 +39,7 @@ export function containerFromDocker(body: unknown, version: number): Container {
     throw invalid('config cannot be empty in order to create a container');
   const json = parseBody('container', createBody, body);
   const host = json.HostConfig ?? {};
+  assertHostOptions(json, host);
   const placing = placingFromDocker(json.Env ?? [], sortedMap(json.Labels));
   const { env, placement, rescheduleOnNodeFailure } = placing;
   const labels = sortedMap(placing.labels);
@@ -116,7 +118,7 @@ function extraHost(text: string): string {
 function hostFromDocker(json: CreateBody, host: HostConfigBody): HostConfig {
   const isUnmasked = host.MaskedPaths?.length === 0 || host.ReadonlyPaths?.length === 0;
   return HostConfig.fromPartial({
-    resources: resourcesFromDocker(host),
+    resources: withSwap(resourcesFromDocker(host)),
     restart: restartFromDocker(host.RestartPolicy),
     networkMode: host.NetworkMode || 'default',
     ports: portsFromDocker(host.PortBindings),
@@ -134,8 +136,21 @@ function hostFromDocker(json: CreateBody, host: HostConfigBody): HostConfig {
     domainname: json.Domainname ?? '',
     maskedPaths: host.MaskedPaths ?? [],
     readonlyPaths: host.ReadonlyPaths ?? [],
+    usernsMode: host.UsernsMode ?? '',
+    annotations: sortedMap(host.Annotations),
+    kernelMemoryTcpBytes: host.KernelMemoryTCP ?? 0,
   });
 }
+
+/** As much swap as memory, unless something else is said. Source: moby daemon/daemon_unix.go, adaptContainerSettings. */
+const withSwap = (resources: ContainerResources): ContainerResources =>
+  resources.memoryBytes > 0 && resources.memorySwapBytes === 0
+    ? { ...resources, memorySwapBytes: 2 * resources.memoryBytes }
+    : resources;
+
+/** Of what is left out on any host. @throws ClusterError as `containerFromDocker` */
+export const warningsFromDocker = (body: unknown, version: number): string[] =>
+  hostWarnings(parseBody('container', createBody, body).HostConfig ?? {}, version);
 
 /** Only what is given: an update leaves the rest as it is. */
 export function resourcesFromDocker(json: ResourcesBody): ContainerResources {
@@ -229,11 +244,23 @@ export function updateFromDocker(body: unknown): ContainerUpdate {
   const given = resourcesFromDocker(json);
   const isUnlimitedPids = json.PidsLimit !== undefined && json.PidsLimit !== null && json.PidsLimit <= 0;
   return {
-    resources: (before) => ({
-      ...before,
-      ...Object.fromEntries(Object.entries(given).filter(([key, value]) => isGiven(key, value))),
-      ...(isUnlimitedPids ? { pidsLimit: 0 } : {}),
-    }),
+    resources: (before) => {
+      // Source: moby container/container_unix.go, UpdateContainer.
+      if (
+        given.memoryBytes > before.memorySwapBytes &&
+        before.memorySwapBytes > 0 &&
+        given.memorySwapBytes === 0
+      )
+        throw new ClusterError(
+          'conflict',
+          'Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time',
+        );
+      return {
+        ...before,
+        ...Object.fromEntries(Object.entries(given).filter(([key, value]) => isGiven(key, value))),
+        ...(isUnlimitedPids ? { pidsLimit: 0 } : {}),
+      };
+    },
     restart: json.RestartPolicy?.Name ? restartFromDocker(json.RestartPolicy) : undefined,
   };
 }

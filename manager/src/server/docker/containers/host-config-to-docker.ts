@@ -51,7 +51,8 @@ export function hostConfigToDocker(view: View, container: Container): object {
       ? { Tmpfs: Object.fromEntries(tmpfs.map((mount) => [mount.target, tmpfsText(mount)])) }
       : {}),
     UTSMode: host.utsMode,
-    UsernsMode: '',
+    UsernsMode: host.usernsMode,
+    ...(Object.keys(host.annotations).length > 0 ? { Annotations: host.annotations } : {}),
     ShmSize: host.shmSizeBytes || SHM_BYTES_DEFAULT,
     ...(Object.keys(spec.sysctls).length > 0 ? { Sysctls: spec.sysctls } : {}),
     Runtime: 'tessera',

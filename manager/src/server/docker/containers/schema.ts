@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { healthcheckBody } from '../healthcheck-json.js';
-import { count, duration, flag, integer, oneOf, strictObject, text, textMap, texts } from '../json-edge.js';
+import { count, flag, integer, oneOf, strictObject, text, textMap, texts } from '../json-edge.js';
 
 // What `POST /containers/create` and `/containers/:id/update` accept. Source: moby api/swagger.yaml, v1.50.
 
@@ -76,16 +76,24 @@ const RESOURCES = {
 };
 const RESOURCES_REFUSED = {
   CgroupParent: "the cgroup of a container is its node's to choose; leave it out",
-  CpuRealtimePeriod: LATER,
-  CpuRealtimeRuntime: LATER,
-  DeviceRequests: 'GPUs are not supported yet; leave --gpus out',
-  KernelMemory: 'is deprecated and gone from kernels; leave it out',
-  KernelMemoryTCP: 'is deprecated and gone from kernels; leave it out',
   CpuCount: WINDOWS,
-  CpuPercent: WINDOWS,
-  IOMaximumIOps: WINDOWS,
-  IOMaximumBandwidth: WINDOWS,
 };
+/** Whether they are refused, and how, is Docker's to say: host-options.ts. */
+const RESOURCES_OF_CREATE = {
+  CpuRealtimePeriod: integer,
+  CpuRealtimeRuntime: integer,
+  DeviceRequests: z
+    .array(z.object({ Driver: text, Capabilities: z.array(z.array(z.string())).nullish() }))
+    .nullish(),
+  KernelMemory: integer,
+  KernelMemoryTCP: count,
+  CpuPercent: integer,
+  IOMaximumIOps: integer,
+  IOMaximumBandwidth: integer,
+};
+const RESOURCES_OF_CREATE_REFUSED = Object.fromEntries(
+  Object.keys(RESOURCES_OF_CREATE).map((key) => [key, 'cannot be changed; leave it out']),
+);
 
 const restartPolicy = strictObject({
   Name: oneOf('no', 'always', 'unless-stopped', 'on-failure'),
@@ -120,6 +128,7 @@ const mount = strictObject(
 const hostConfig = strictObject(
   {
     ...RESOURCES,
+    ...RESOURCES_OF_CREATE,
     Binds: texts,
     LogConfig: strictObject({ Type: text, Config: textMap }).nullish(),
     NetworkMode: text,
@@ -154,18 +163,18 @@ const hostConfig = strictObject(
     // Facts of the client's own: where it writes the id, and how large its terminal is until it says so by resize.
     ContainerIDFile: text,
     ConsoleSize: z.array(z.int()).nullish(),
-    Isolation: z.literal(['', 'default'], WINDOWS).nullish(),
+    Isolation: text,
+    UsernsMode: text,
+    Runtime: text,
+    StorageOpt: textMap,
+    Annotations: textMap,
   },
   {
     ...RESOURCES_REFUSED,
     VolumeDriver: VOLUMES,
     VolumesFrom: VOLUMES,
-    Annotations: LATER,
     Cgroup: LATER,
     Links: 'are a legacy of Docker; use a network, whose containers find each other by name',
-    StorageOpt: LATER,
-    UsernsMode: LATER,
-    Runtime: "containers are run by Tessera's own runtime; leave --runtime out",
   },
 );
 
@@ -195,7 +204,7 @@ export const createBody = strictObject(
 );
 export const updateBody = strictObject(
   { ...RESOURCES, RestartPolicy: restartPolicy.nullish() },
-  RESOURCES_REFUSED,
+  { ...RESOURCES_REFUSED, ...RESOURCES_OF_CREATE_REFUSED },
 );
 
 export type CreateBody = z.output<typeof createBody>;
