@@ -115,17 +115,31 @@ RT_API int rt_netns_socket(int netns, const char *address, int port, int flags, 
  */
 RT_API int rt_nft_run(int netns, const char *commands, int json, char *output, int capacity, rt_error *err);
 
-/* ---- unpack_spawn.c ---- */
+/* ---- helper_spawn.c ---- */
+
+#define RT_NONE -1
+#define RT_PIPE -2
+
+/* What a helper is given: a descriptor of the caller's, RT_PIPE for one end of a pipe, or RT_NONE. */
+typedef struct rt_helper {
+  int input_fd;   /* becomes 0 */
+  int output_fd;  /* becomes 3 */
+  int process_fd; /* becomes 5; not a pipe */
+  int spec_size;
+  const void *spec; /* becomes 4, sealed */
+} rt_helper;
 
 /*
- * Starts `path` (ts-unpack) with `argv`, ended by a null pointer. Its stdin is `input_fd`, or a pipe where that
- * is -1; its stdout a pipe. It is killed when the calling thread ends. Gives in `fds` a pidfd, the read end of
- * its stdout, and the write end of its stdin (-1 where `input_fd` was given).
+ * Starts `path` (ts-unpack, ts-archive) with `argv`, ended by a null pointer; it reports on 1. It is killed when the
+ * calling thread ends. Gives in `fds` a pidfd, the read end of its reports, and this end of the pipes to its input and
+ * from its output (-1 where none was asked for).
  */
-RT_API int rt_unpack_spawn(const char *path, char *const *argv, int input_fd, int fds[3], rt_error *err);
-RT_API int rt_unpack_kill(int pidfd, rt_error *err);
+RT_API int rt_helper_spawn(const char *path, char *const *argv, const rt_helper *given, int fds[4], rt_error *err);
+RT_API int rt_helper_kill(int pidfd, rt_error *err);
 /* Once the pidfd is readable: its exit code, or 128 and the signal. EAGAIN: it still runs. */
-RT_API int rt_unpack_reap(int pidfd, rt_error *err);
+RT_API int rt_helper_reap(int pidfd, rt_error *err);
+/* A pidfd of a process, which may be another one's by now: whoever asks must know better. ESRCH: there is none. */
+RT_API int rt_pidfd_open(int pid, rt_error *err);
 /* Writes all of the file system that holds `path` to disk. May take long. Source: syncfs(2). */
 RT_API int rt_syncfs(const char *path, rt_error *err);
 

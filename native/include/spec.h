@@ -125,6 +125,8 @@ int spec_open_exec(struct spec *spec, const void *data, size_t size, const char 
 int spec_next(const struct spec *spec, uint32_t *offset, struct spec_record *record);
 /* The first record of a type. 1, or 0 when there is none. */
 int spec_find(const struct spec *spec, enum spec_type type, struct spec_record *record);
+/* Whether a MOUNT or BIND is one that the user asked for, not one that every container has. */
+int spec_is_users(const struct spec_record *record);
 uint64_t spec_number(const struct spec_record *record, uint32_t index);
 /* The string after `string` of the same record; the caller counts. */
 const char *spec_string_after(const char *string);

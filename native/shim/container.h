@@ -96,7 +96,16 @@ int child_tell(const struct child *child, struct child_word word, const int *fds
 _Noreturn void child_make_process(const struct child *child, const char *home);
 void child_join_groups(const struct child *child);
 void child_mount_root(struct child *child);
+/* Read-only, where it is to be. */
+void child_seal_root(const struct child *child);
+/*
+ * The root that a container is made from, without what it has written: -1 with errno set. `over` is a directory that
+ * older kernels cover.
+ */
+int overlay_image(const struct spec *spec, const char *over);
 void child_mounts(struct child *child);
+/* Binds that the user asked for, and nothing else. */
+void child_user_binds(struct child *child);
 /* The terminal, its /dev/console, and the word to the shim. Returns the slave, -1 where none is wanted. */
 int child_terminal(struct child *child);
 void child_become_user(const struct child *child, const char **home);

@@ -1,4 +1,4 @@
-/* The container's file tree: overlay root, file systems, binds, device nodes, masks. */
+/* What is mounted in a container's root: file systems, binds, device nodes, masks. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -13,90 +13,10 @@
 #include "sys.h"
 #include "text.h"
 
-#define PAGE 4096u
-
 /* struct statx (statx(2)) as words: musl lacks it before 1.2.5, and the kernel's own clashes with musl's after. */
 #define STATX_WORDS 32
 #define STATX_ATTRIBUTES 1
 #define ATTR_MOUNT_ROOT 0x2000u
-
-/* Overlay by the new mount API: layers one by one, so their number and length do not matter. -1, errno set. */
-static int overlay_by_parts(const struct spec_record *root, const char *upper, const char *work) {
-  int fs = sys_fsopen("overlay");
-  if (fs < 0) return -1;
-  const char *layer = spec_string_after(root->string);
-  int result = 0;
-  for (uint32_t i = 1; result == 0 && i < root->string_count; i++, layer = spec_string_after(layer))
-    result = sys_fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir+", layer, 0);
-  if (result == 0) result = sys_fsconfig(fs, FSCONFIG_SET_STRING, "upperdir", upper, 0);
-  if (result == 0) result = sys_fsconfig(fs, FSCONFIG_SET_STRING, "workdir", work, 0);
-  if (result == 0) result = sys_fsconfig(fs, FSCONFIG_SET_STRING, "source", "overlay", 0);
-  if (result == 0) result = sys_fsconfig(fs, FSCONFIG_CMD_CREATE, 0, 0, 0);
-  int mount = result == 0 ? sys_fsmount(fs, 0) : -1;
-  int error = errno;
-  close(fs);
-  errno = error;
-  return mount;
-}
-
-/* Overlay by mount(2), for kernels before 6.5: everything in one page, so the layers' names are short. */
-static int overlay_by_options(const struct spec_record *root, const char *upper, const char *work, const char *over) {
-  char buffer[PAGE];
-  struct text options;
-  text_init(&options, buffer, sizeof buffer);
-  text_add(&options, "lowerdir=");
-  const char *layer = spec_string_after(root->string);
-  for (uint32_t i = 1; i < root->string_count; i++, layer = spec_string_after(layer)) {
-    if (i > 1) text_add(&options, ":");
-    text_add(&options, layer);
-  }
-  text_add(&options, ",upperdir=");
-  text_add(&options, upper);
-  text_add(&options, ",workdir=");
-  text_add(&options, work);
-  if (options.cut) {
-    errno = E2BIG;
-    return -1;
-  }
-  if (sys_mount("overlay", over, "overlay", 0, buffer)) return -1;
-  return open(over, O_PATH | O_DIRECTORY | O_CLOEXEC);
-}
-
-void child_mount_root(struct child *child) {
-  struct spec_record root, dirs;
-  char upper[PAGE], work[PAGE];
-  struct text text;
-  spec_find(child->spec, SPEC_ROOT, &root);
-  spec_find(child->spec, SPEC_DIRS, &dirs);
-  /* Mounts of the host still come in, ours never go out. */
-  if (sys_mount(0, "/", 0, MS_REC | MS_SLAVE, 0)) child_fail(child, STAGE_ROOT, "/");
-  /* Again, for these descriptors are to belong to this namespace's mounts. */
-  child->data_dir = open(dirs.string, O_PATH | O_DIRECTORY | O_CLOEXEC);
-  child->run_dir = open(spec_string(&dirs, 1), O_PATH | O_DIRECTORY | O_CLOEXEC);
-  if (child->data_dir < 0 || child->run_dir < 0) child_fail(child, STAGE_ROOT, dirs.string);
-  if ((mkdirat(child->data_dir, "upper", 0755) && errno != EEXIST) ||
-      (mkdirat(child->data_dir, "work", 0700) && errno != EEXIST))
-    child_fail(child, STAGE_ROOT, dirs.string);
-  text_init(&text, upper, sizeof upper);
-  text_add(&text, dirs.string);
-  text_add(&text, "/upper");
-  text_init(&text, work, sizeof work);
-  text_add(&text, dirs.string);
-  text_add(&text, "/work");
-  if (text.cut || root.string_count < 2) child_fail(child, STAGE_ROOT, dirs.string);
-  if (chdir(root.string)) child_fail(child, STAGE_ROOT, root.string);
-
-  /* It covers the container's own directory, in this namespace alone: one more directory is not needed. */
-  int mount = -1;
-  if (spec_number(&root, 0) & SPEC_ROOT_PARTS) {
-    mount = overlay_by_parts(&root, upper, work);
-    if (mount >= 0 && sys_move_mount(mount, child->data_dir)) child_fail(child, STAGE_ROOT, dirs.string);
-  } else {
-    mount = overlay_by_options(&root, upper, work, dirs.string);
-  }
-  if (mount < 0) child_fail(child, STAGE_ROOT, dirs.string);
-  child->root = mount;
-}
 
 static int is_of(int fd, long magic) {
   struct statfs fs;
@@ -300,6 +220,13 @@ static void make_working_directory(const struct child *child) {
   if (fd >= 0) close(fd);
 }
 
+void child_user_binds(struct child *child) {
+  uint32_t offset = 0;
+  struct spec_record record;
+  while (spec_next(child->spec, &offset, &record))
+    if (spec_is_users(&record) && record.type == SPEC_BIND) do_bind(child, &record);
+}
+
 void child_mounts(struct child *child) {
   uint32_t offset = 0;
   struct spec_record record;
@@ -319,8 +246,5 @@ void child_mounts(struct child *child) {
   if (empty >= 0) close(empty);
   if (null >= 0) close(null);
   make_working_directory(child);
-  spec_find(child->spec, SPEC_ROOT, &record);
-  struct mount_attr readonly = {.attr_set = MOUNT_ATTR_RDONLY};
-  if ((spec_number(&record, 0) & SPEC_ROOT_READONLY) && sys_mount_setattr(child->root, 0, &readonly))
-    child_fail(child, STAGE_ROOT, "/");
+  child_seal_root(child);
 }

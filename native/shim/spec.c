@@ -159,3 +159,8 @@ const char *spec_string(const struct spec_record *record, uint32_t index) {
   while (index--) string = spec_string_after(string);
   return string;
 }
+
+int spec_is_users(const struct spec_record *record) {
+  if (record->type != SPEC_MOUNT && record->type != SPEC_BIND) return 0;
+  return !(spec_number(record, 1) & (SPEC_MOUNT_SYSTEM | SPEC_MOUNT_RELATIVE | SPEC_MOUNT_GROUP));
+}

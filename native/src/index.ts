@@ -1,4 +1,5 @@
 export * from './addresses.js';
+export * from './archive.js';
 export * from './attachment.js';
 export { clear, discardContainer, killGroup, makeContainer } from './container-calls.js';
 export * from './daemon.js';

@@ -1,14 +1,6 @@
-import { close as closeCallback, read as readCallback } from 'node:fs';
-import { Socket } from 'node:net';
-import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import { promisify } from 'node:util';
-import { ClusterError, isErrorKind } from '@tessera/shared/errors';
-import koffi from 'koffi';
-import { artefactPath, call, callAsync, declare } from './library.js';
-
-const read = promisify(readCallback);
-const close = promisify(closeCallback);
+import { ClusterError } from '@tessera/shared/errors';
+import { Helper, type ReportLine } from './helper.js';
+import { callAsync, declare, type NativeFunction } from './library.js';
 
 /** What one archive may cost at most. */
 export interface UnpackBounds {
@@ -59,148 +51,39 @@ export interface UnpackReport {
  * @throws ClusterError `invalidArgument` for a bad archive, `resourceExhausted` beyond the bounds
  */
 export async function unpackArchive(request: UnpackRequest, signal: AbortSignal): Promise<UnpackReport> {
-  signal.throwIfAborted();
-  const unpacker = start(request);
-  const kill = () => void call(native().kill, unpacker.pidfd);
-  signal.addEventListener('abort', kill, { once: true });
-  const ended = new AbortController();
-  let fault: { readonly error: unknown } | undefined;
-  const feeding = feed(request.input, unpacker.inputFd, AbortSignal.any([signal, ended.signal])).catch(
-    (error: unknown) => {
-      // It ended before it had read everything: its report says why.
-      if (ended.signal.aborted || isBrokenPipe(error)) return;
-      // A failed source leaves the archive truncated: the unpacker must not take that for its end.
-      fault = { error };
-      kill();
-    },
-  );
-  try {
-    await readable(unpacker.pidfd);
-    // The source may be slow, or never send another byte.
-    ended.abort();
-    await feeding;
-    const status = call(native().reap, unpacker.pidfd);
-    const text = await readAll(unpacker.reportFd);
-    signal.throwIfAborted();
-    if (fault) throw fault.error;
-    return parseReport(text, status);
-  } finally {
-    signal.removeEventListener('abort', kill);
-    await Promise.all([close(unpacker.pidfd), close(unpacker.reportFd)]);
-  }
-}
-
-/** Writes all of the file system that holds `path` to disk. */
-export async function syncFileSystem(path: string): Promise<void> {
-  await callAsync(native().sync, path);
-}
-
-function load() {
-  return {
-    spawn: declare(
-      'int rt_unpack_spawn(const char *path, const char **argv, int input_fd, _Out_ int *fds, _Out_ rt_error *err)',
-    ),
-    kill: declare('int rt_unpack_kill(int pidfd, _Out_ rt_error *err)'),
-    reap: declare('int rt_unpack_reap(int pidfd, _Out_ rt_error *err)'),
-    sync: declare('int rt_syncfs(const char *path, _Out_ rt_error *err)'),
-  };
-}
-let loaded: ReturnType<typeof load> | undefined;
-const native = () => {
-  loaded ??= load();
-  return loaded;
-};
-
-// On the calling thread: the unpacker is told to end with the thread that started it.
-function start({ mode, root, input, bounds = DEFAULT_UNPACK_BOUNDS }: UnpackRequest) {
-  const path = artefactPath('ts-unpack');
-  const argv = [
+  const { mode, root, input, bounds = DEFAULT_UNPACK_BOUNDS } = request;
+  const unpacker = new Helper(
     'ts-unpack',
-    `--root=${root}`,
-    `--parent=${process.pid}`,
-    `--bytes-max=${bounds.bytesMax}`,
-    `--entries-max=${bounds.entriesMax}`,
-    `--ratio-max=${bounds.ratioMax}`,
-    `--ratio-floor=${bounds.ratioFloorBytes}`,
-    `--memory-max=${bounds.memoryMaxBytes}`,
-    mode,
-    null,
-  ];
-  const fds = new Int32Array(3);
-  call(native().spawn, path, argv, typeof input === 'number' ? input : -1, fds);
-  return { pidfd: fds[0]!, reportFd: fds[1]!, inputFd: fds[2]! };
+    {
+      arguments: [
+        `--root=${root}`,
+        `--bytes-max=${bounds.bytesMax}`,
+        `--entries-max=${bounds.entriesMax}`,
+        `--ratio-max=${bounds.ratioMax}`,
+        `--ratio-floor=${bounds.ratioFloorBytes}`,
+        `--memory-max=${bounds.memoryMaxBytes}`,
+        mode,
+      ],
+      input,
+    },
+    signal,
+  );
+  return layerReport(await unpacker.finish());
 }
 
-async function feed(input: UnpackRequest['input'], fd: number, signal: AbortSignal): Promise<void> {
-  if (typeof input === 'number') return;
-  const pipe = new Socket({ fd, readable: false, writable: true });
-  await pipeline(Readable.from(input, { objectMode: false }), pipe, { signal });
-}
-
-/** Of our pipe to it: a source's own connection may break, too, and that is another matter. */
-function isBrokenPipe(error: unknown): boolean {
-  const { code, syscall } = error as NodeJS.ErrnoException;
-  return code === 'EPIPE' && syscall === 'write';
-}
-
-function readable(fd: number): Promise<void> {
-  return new Promise((resolve) => {
-    const poll = koffi.node.poll(fd, () => {
-      poll.stop();
-      poll.close();
-      resolve();
-    });
-  });
-}
-
-async function readAll(fd: number): Promise<string> {
-  const pieces: Buffer[] = [];
-  for (;;) {
-    const buffer = Buffer.alloc(4096);
-    const { bytesRead } = await read(fd, buffer, 0, buffer.length, null);
-    if (bytesRead === 0) return Buffer.concat(pieces).toString();
-    pieces.push(buffer.subarray(0, bytesRead));
-  }
-}
-
-interface Line {
-  readonly ok?: unknown;
-  readonly kind?: unknown;
-  readonly message?: unknown;
-  readonly diffId?: unknown;
-  readonly bytes?: unknown;
-  readonly tarBytes?: unknown;
-  readonly entries?: unknown;
-}
-
-// The process that wrote it had read foreign bytes, so nothing in it is taken on trust.
-function parseReport(text: string, status: number): UnpackReport {
-  const line = parseLine(text);
-  const { diffId, bytes, tarBytes, entries } = line;
-  if (
-    status === 0 &&
-    line.ok === true &&
-    typeof diffId === 'string' &&
-    /^sha256:[0-9a-f]{64}$/.test(diffId) &&
-    isCount(bytes) &&
-    isCount(tarBytes) &&
-    isCount(entries)
-  ) {
+/** @throws ClusterError `internal` for what cannot be the report of a layer */
+export function layerReport({ diffId, bytes, tarBytes, entries }: ReportLine): UnpackReport {
+  const isDigest = typeof diffId === 'string' && /^sha256:[0-9a-f]{64}$/.test(diffId);
+  if (isDigest && isCount(bytes) && isCount(tarBytes) && isCount(entries))
     return { diffId, bytes, tarBytes, entries };
-  }
-  const kind = typeof line.kind === 'string' && isErrorKind(line.kind) ? line.kind : 'internal';
-  const message =
-    typeof line.message === 'string' ? line.message : `the unpacker ended with status ${status}`;
-  throw new ClusterError(kind, message);
+  throw new ClusterError('internal', 'what a helper reports of a layer makes no sense');
 }
 
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 0;
 
-function parseLine(text: string): Line {
-  try {
-    const value: unknown = JSON.parse(text.split('\n', 1)[0] ?? '');
-    return typeof value === 'object' && value !== null ? value : {};
-  } catch {
-    return {};
-  }
+/** Writes all of the file system that holds `path` to disk. */
+export async function syncFileSystem(path: string): Promise<void> {
+  sync ??= declare('int rt_syncfs(const char *path, _Out_ rt_error *err)');
+  await callAsync(sync, path);
 }
+let sync: NativeFunction | undefined;

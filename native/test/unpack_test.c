@@ -33,10 +33,8 @@ static uint32_t chance(uint32_t below) {
 
 static const struct unpack_options SMALL = {
     .mode = UNPACK_LAYER,
-    .bytes_max = 4 << 20,
+    .input = {.bytes_max = 4 << 20, .ratio_max = 100, .ratio_floor = 1 << 20},
     .entries_max = 200,
-    .ratio_max = 100,
-    .ratio_floor = 1 << 20,
 };
 
 /* ---- names */

@@ -4,6 +4,7 @@
 #include <archive_entry.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,84 +13,14 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-/* Directories whose times are set at the end, when nothing is made in them any more. */
-#define DIRECTORY_BYTES_MAX (96u * 1024 * 1024)
-
-struct times {
-  struct timespec at[2];
-};
-
 static struct {
   const struct unpack_options *options;
   int monitor;
   uint64_t bytes, entries;
-  /* Records of a struct times and a path with its NUL, one after another. */
-  char *directories;
-  size_t directory_bytes, directory_room;
 } x;
 
 uint64_t extract_bytes(void) { return x.bytes; }
 uint64_t extract_entries(void) { return x.entries; }
-
-static la_ssize_t read_piece(struct archive *archive, void *context, const void **piece) {
-  long length = input_next(piece);
-  if (length >= 0) return length;
-  archive_set_error(archive, EIO, "input");
-  return ARCHIVE_FATAL;
-}
-
-static int refuse_archive(struct archive *archive, const char *path) {
-  const char *why = archive_error_string(archive);
-  if (path) return fail(KIND_INVALID, "'%.200s': %s", path, why ? why : "damaged archive");
-  return fail(KIND_INVALID, "not a readable tar archive: %s", why ? why : "damaged");
-}
-
-static struct times times_of(struct archive_entry *entry) {
-  struct timespec mtime = {archive_entry_mtime(entry), archive_entry_mtime_nsec(entry)};
-  struct timespec atime = {archive_entry_atime(entry), archive_entry_atime_nsec(entry)};
-  if (mtime.tv_nsec < 0 || mtime.tv_nsec > 999999999) mtime.tv_nsec = 0;
-  if (atime.tv_nsec < 0 || atime.tv_nsec > 999999999) atime.tv_nsec = 0;
-  return (struct times){{archive_entry_atime_is_set(entry) ? atime : mtime, mtime}};
-}
-
-static int remember_directory(struct archive_entry *entry, const char *path) {
-  struct times times = times_of(entry);
-  size_t length = strlen(path) + 1, needed = sizeof times + length;
-  if (x.directory_bytes + needed > x.directory_room) {
-    size_t room = x.directory_room ? 2 * x.directory_room : 64 * 1024;
-    if (room > DIRECTORY_BYTES_MAX) return fail(KIND_EXHAUSTED, "the archive has too many directories");
-    char *grown = realloc(x.directories, room);
-    if (!grown) return fail(KIND_EXHAUSTED, "no memory for the archive's directories");
-    x.directories = grown;
-    x.directory_room = room;
-  }
-  memcpy(x.directories + x.directory_bytes, &times, sizeof times);
-  memcpy(x.directories + x.directory_bytes + sizeof times, path, length);
-  x.directory_bytes += needed;
-  return 0;
-}
-
-static int set_directory_times(void) {
-  for (size_t at = 0; at < x.directory_bytes;) {
-    struct times times;
-    memcpy(&times, x.directories + at, sizeof times);
-    const char *path = x.directories + at + sizeof times;
-    at += sizeof times + strlen(path) + 1;
-    // A later entry may have taken its place.
-    int fd = place_open_directory(path);
-    if (fd < 0) continue;
-    futimens(fd, times.at);
-    close(fd);
-  }
-  return 0;
-}
-
-static bool has_prefix(const char *text, const char *prefix) { return strncmp(text, prefix, strlen(prefix)) == 0; }
-
-static bool is_kept(const char *name) {
-  return has_prefix(name, "user.") || strcmp(name, "security.capability") == 0 ||
-         has_prefix(name, "system.posix_acl_");
-}
 
 /*
  * Attributes that a container's programs can see are set; those of the host's security modules, and trusted
@@ -105,7 +36,7 @@ static int set_xattrs(struct archive_entry *entry, const char *path, const char 
     if (!name) continue;
     if (has_prefix(name, "trusted.overlay.") || has_prefix(name, "user.overlay."))
       return fail(KIND_INVALID, "'%.200s': the extended attribute %.100s is overlayfs's own", path, name);
-    if (!is_kept(name)) continue;
+    if (!attribute_is_kept(name)) continue;
     if (lsetxattr(base, name, value, size, 0) < 0 && errno != ENOTSUP && errno != EPERM)
       return fail_errno("'%.200s': extended attribute %.100s", path, name);
   }
@@ -117,15 +48,13 @@ static int set_metadata(struct archive_entry *entry, const char *path, const cha
   mode_t type = archive_entry_filetype(entry);
   if (x.options->mode == UNPACK_ARCHIVE) return 0;
 
-  int64_t uid = archive_entry_uid(entry), gid = archive_entry_gid(entry);
-  // The highest id means "no change" to chown; past it, ids would wrap to someone else's, root's included.
-  if (uid < 0 || uid >= UINT32_MAX || gid < 0 || gid >= UINT32_MAX)
-    return fail(KIND_INVALID, "'%.200s': owner %lld:%lld is out of range", path, (long long)uid, (long long)gid);
-  if (lchown(base, (uid_t)uid, (gid_t)gid) < 0) return fail_errno("'%.200s': owner", path);
+  uint32_t uid, gid;
+  if (owner_of(entry, path, &uid, &gid) < 0) return -1;
+  if (lchown(base, uid, gid) < 0) return fail_errno("'%.200s': owner", path);
   if (type != AE_IFLNK && chmod(base, archive_entry_perm(entry) & 07777) < 0)
     return fail_errno("'%.200s': mode", path);
   if (set_xattrs(entry, path, base) < 0) return -1;
-  if (type == AE_IFDIR) return remember_directory(entry, path);
+  if (type == AE_IFDIR) return times_remember(entry, path);
   struct times times = times_of(entry);
   if (utimensat(AT_FDCWD, base, times.at, AT_SYMLINK_NOFOLLOW) < 0) return fail_errno("'%.200s': times", path);
   return 0;
@@ -163,9 +92,9 @@ static int make_directory(const char *path, const char *base) {
 static int write_content(struct archive *archive, struct archive_entry *entry, const char *path, int fd) {
   int64_t size = archive_entry_size(entry);
   // A sparse file takes no bytes of the archive for its holes, yet a copy of it would.
-  if (size < 0 || (uint64_t)size > x.options->bytes_max - x.bytes)
+  if (size < 0 || (uint64_t)size > x.options->input.bytes_max - x.bytes)
     return fail(KIND_EXHAUSTED, "'%.200s': the archive's files are larger than %llu bytes together", path,
-                (unsigned long long)x.options->bytes_max);
+                (unsigned long long)x.options->input.bytes_max);
   x.bytes += (uint64_t)size;
 
   const void *piece;
@@ -185,7 +114,7 @@ static int write_content(struct archive *archive, struct archive_entry *entry, c
     }
     if (offset > end) end = offset;
   }
-  if (result != ARCHIVE_EOF) return refuse_archive(archive, path);
+  if (result != ARCHIVE_EOF) return input_refuse(archive, path);
   if (end < size && ftruncate(fd, size) < 0) return fail_errno("'%.200s': writing", path);
   return 0;
 }
@@ -308,31 +237,35 @@ static int extract_entry(struct archive *archive, struct archive_entry *entry) {
 
 static int extract_all(struct archive *archive) {
   struct archive_entry *entry;
-  for (;;) {
-    int result = archive_read_next_header(archive, &entry);
-    if (failed()) return -1;
-    if (result == ARCHIVE_EOF) return 0;
-    if (result == ARCHIVE_RETRY) continue;
-    // A warning is about a name or attribute outside UTF-8, which is kept as it is.
-    if (result < ARCHIVE_WARN) return refuse_archive(archive, NULL);
+  int found;
+  while ((found = input_entry(archive, &entry)) > 0) {
     if (++x.entries > x.options->entries_max)
       return fail(KIND_EXHAUSTED, "the archive has more than %llu entries",
                   (unsigned long long)x.options->entries_max);
     if (extract_entry(archive, entry) < 0) return -1;
   }
+  return found;
+}
+
+/*
+ * Symbolic links on the way are followed as long as they are relative and stay beneath the root, as in layers
+ * with `lib -> usr/lib`. An absolute link, or one that climbs out, is refused (EXDEV) although it could not
+ * harm here: what it names belongs to another root.
+ */
+static int open_root(void) {
+  int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (root < 0) return fail_errno("opening the target directory");
+  place_begin(root, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV);
+  return 0;
 }
 
 int extract(const struct unpack_options *options, int monitor) {
   x.options = options;
   x.monitor = monitor;
-  struct archive *archive = archive_read_new();
-  if (!archive) return fail(KIND_EXHAUSTED, "no memory");
-  archive_read_support_format_tar(archive);
-  archive_read_support_format_empty(archive);
-  if (place_open() < 0 || input_open(options) < 0) return -1;
-  if (archive_read_open(archive, NULL, NULL, read_piece, NULL) != ARCHIVE_OK)
-    return refuse_archive(archive, NULL);
-  if (extract_all(archive) < 0 || input_drain() < 0 || set_directory_times() < 0) return -1;
+  if (open_root() < 0 || input_open(&options->input, true) < 0) return -1;
+  struct archive *archive = input_archive();
+  if (!archive || extract_all(archive) < 0 || input_drain() < 0) return -1;
+  times_apply();
   archive_read_free(archive);
   return 0;
 }

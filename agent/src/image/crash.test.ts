@@ -66,7 +66,7 @@ test('a killed unpacker is an error, and its monitor ends', async () => {
 
   process.kill(inner.pid, 'SIGKILL');
 
-  await expect(unpacking).rejects.toThrow(/the unpacker was ended by signal 9/);
+  await expect(unpacking).rejects.toThrow(/ts-unpack was ended by signal 9/);
   expect(unpackers(root)).toEqual([]);
 });
 
@@ -75,7 +75,7 @@ test('a killed monitor is an error, and takes the unpacker with it', async () =>
 
   process.kill(inner.parent, 'SIGKILL');
 
-  await expect(unpacking).rejects.toThrow(/the unpacker ended with status 137/);
+  await expect(unpacking).rejects.toThrow(/ts-unpack ended with status 137/);
   await vi.waitUntil(() => unpackers(root).length === 0, WAIT);
 });
 

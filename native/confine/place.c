@@ -1,4 +1,4 @@
-#include "unpack.h"
+#include "confine.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -12,10 +12,11 @@
 #include <unistd.h>
 
 static int root = -1;
+static uint64_t root_resolve;
 
-int place_open(void) {
-  root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-  return root < 0 ? fail_errno("opening the target directory") : 0;
+void place_begin(int fd, uint64_t resolve) {
+  root = fd;
+  root_resolve = resolve;
 }
 
 int place_normalise(const char *what, const char *raw, char path[PATH_MAX]) {
@@ -40,16 +41,8 @@ int place_normalise(const char *what, const char *raw, char path[PATH_MAX]) {
   return 0;
 }
 
-/*
- * Symbolic links on the way are followed as long as they are relative and stay beneath the root, as in layers
- * with `lib -> usr/lib`. An absolute link, or one that climbs out, is refused (EXDEV) although it could not
- * harm here: what it names belongs to another root.
- */
-static int open_beneath(const char *path, uint64_t flags) {
-  struct open_how how = {
-      .flags = flags | O_CLOEXEC,
-      .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
-  };
+static int open_below(const char *path, uint64_t flags) {
+  struct open_how how = {.flags = flags | O_CLOEXEC, .resolve = root_resolve};
   return (int)syscall(SYS_openat2, root, *path ? path : ".", &how, sizeof how);
 }
 
@@ -65,10 +58,10 @@ static const char *split(const char *path, char directory[PATH_MAX]) {
 int place_parent(const char *path, const char **base) {
   char directory[PATH_MAX];
   *base = split(path, directory);
-  return open_beneath(directory, O_PATH | O_DIRECTORY);
+  return open_below(directory, O_PATH | O_DIRECTORY);
 }
 
-int place_open_directory(const char *path) { return open_beneath(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW); }
+int place_open_directory(const char *path) { return open_below(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW); }
 
 static int refuse_parent(const char *path, const char *directory) {
   switch (errno) {
@@ -87,14 +80,14 @@ static int refuse_parent(const char *path, const char *directory) {
 
 /* Makes every directory of `directory` that is missing. A descriptor of the last, or -1 after fail(). */
 static int make_directories(const char *path, char *directory) {
-  int parent = open_beneath("", O_PATH | O_DIRECTORY);
+  int parent = open_below("", O_PATH | O_DIRECTORY);
   for (char *part = directory; parent >= 0; part++) {
     char *end = part + strcspn(part, "/");
     bool last = *end == 0;
     *end = 0;
-    int next = open_beneath(directory, O_PATH | O_DIRECTORY);
+    int next = open_below(directory, O_PATH | O_DIRECTORY);
     if (next < 0 && errno == ENOENT && mkdirat(parent, part, 0755) == 0)
-      next = open_beneath(directory, O_PATH | O_DIRECTORY);
+      next = open_below(directory, O_PATH | O_DIRECTORY);
     if (next < 0) refuse_parent(path, directory);
     close(parent);
     parent = next;
@@ -108,7 +101,7 @@ static int make_directories(const char *path, char *directory) {
 int place_enter(const char *path, const char **base) {
   char directory[PATH_MAX];
   *base = split(path, directory);
-  int fd = open_beneath(directory, O_PATH | O_DIRECTORY);
+  int fd = open_below(directory, O_PATH | O_DIRECTORY);
   if (fd < 0 && errno == ENOENT) fd = make_directories(path, directory);
   else if (fd < 0) return refuse_parent(path, directory);
   if (fd < 0) return -1;

@@ -1,4 +1,4 @@
-#include "unpack.h"
+#include "confine.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -38,7 +38,12 @@ static const char *kind_of(int error) {
     case ENAMETOOLONG:
     case EINVAL:
     case EILSEQ:
+    case ENOTDIR:
+    case EROFS:
+    case ELOOP:
       return KIND_INVALID;
+    case ENOENT:
+      return KIND_NOT_FOUND;
     default:
       return KIND_INTERNAL;
   }
@@ -55,7 +60,7 @@ int fail_errno(const char *format, ...) {
 
 int failed(void) { return failure.kind != NULL; }
 
-static void write_line(int fd, const char *line, size_t length) {
+void report_line(int fd, const char *line, size_t length) {
   while (length > 0) {
     ssize_t written = write(fd, line, length);
     if (written < 0 && errno == EINTR) continue;
@@ -65,25 +70,23 @@ static void write_line(int fd, const char *line, size_t length) {
   }
 }
 
+size_t report_escape(char *to, const char *text) {
+  size_t at = 0;
+  for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
+    if (*c < 0x20 || *c == 0x7f || *c == '"' || *c == '\\')
+      at += (size_t)sprintf(to + at, "\\u%04x", *c);
+    else
+      to[at++] = (char)*c;
+  }
+  return at;
+}
+
 void report_failure(int fd) {
   char line[8 * sizeof failure.message];
   const char *kind = failure.kind ? failure.kind : KIND_INTERNAL;
   size_t at = (size_t)snprintf(line, sizeof line, "{\"ok\":false,\"kind\":\"%s\",\"message\":\"", kind);
-  // Names come from the archive: whatever JSON or a terminal would take for its own is escaped.
-  for (const unsigned char *c = (const unsigned char *)failure.message; *c; c++) {
-    if (*c < 0x20 || *c == 0x7f || *c == '"' || *c == '\\')
-      at += (size_t)snprintf(line + at, sizeof line - at, "\\u%04x", *c);
-    else
-      line[at++] = (char)*c;
-  }
+  // Names come from the archive, or from a container.
+  at += report_escape(line + at, failure.message);
   memcpy(line + at, "\"}\n", 3);
-  write_line(fd, line, at + 3);
-}
-
-void report_success(int fd, const char *diff_id, uint64_t bytes, uint64_t tar_bytes, uint64_t entries) {
-  char line[256];
-  int length = snprintf(line, sizeof line,
-                        "{\"ok\":true,\"diffId\":\"%s\",\"bytes\":%llu,\"tarBytes\":%llu,\"entries\":%llu}\n", diff_id,
-                        (unsigned long long)bytes, (unsigned long long)tar_bytes, (unsigned long long)entries);
-  write_line(fd, line, (size_t)length);
+  report_line(fd, line, at + 3);
 }

@@ -1,6 +1,7 @@
-#include "unpack.h"
+#include "confine.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/audit.h>
 #include <linux/capability.h>
@@ -15,33 +16,44 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-int confine_namespaces(const char *root) {
+int confine_namespaces(void) {
   if (unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWPID) < 0)
-    return fail_errno("unpacker: making namespaces");
-  if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) return fail_errno("unpacker: making mounts private");
-  if (mount(root, root, NULL, MS_BIND, NULL) < 0) return fail_errno("unpacker: binding %s", root);
-  // Devices and set-id files are made, never used.
-  if (mount(NULL, root, NULL, MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
-    return fail_errno("unpacker: binding %s", root);
-  if (chdir(root) < 0) return fail_errno("unpacker: entering %s", root);
+    return fail_errno("making namespaces");
+  return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ? fail_errno("making mounts private") : 0;
+}
+
+int confine_root(int fd) {
+  if (fchdir(fd) < 0) return fail_errno("entering the new root");
   // Both arguments the same: the old root comes to lie on top of the new one and is detached (pivot_root(2)).
-  if (syscall(SYS_pivot_root, ".", ".") < 0) return fail_errno("unpacker: changing the root");
-  if (umount2(".", MNT_DETACH) < 0) return fail_errno("unpacker: leaving the old root");
-  return chdir("/") < 0 ? fail_errno("unpacker: entering the new root") : 0;
+  if (syscall(SYS_pivot_root, ".", ".") < 0) return fail_errno("changing the root");
+  if (umount2(".", MNT_DETACH) < 0) return fail_errno("leaving the old root");
+  return chdir("/") < 0 ? fail_errno("entering the new root") : 0;
+}
+
+int confine_to_directory(const char *path) {
+  if (mount(path, path, NULL, MS_BIND, NULL) < 0) return fail_errno("binding %s", path);
+  // Devices and set-id files are made, never used.
+  if (mount(NULL, path, NULL, MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
+    return fail_errno("binding %s", path);
+  int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return fail_errno("entering %s", path);
+  int result = confine_root(fd);
+  close(fd);
+  return result;
 }
 
 static int limit(int resource, rlim_t value) {
   struct rlimit now, wanted = {value, value};
-  if (getrlimit(resource, &now) < 0) return fail_errno("unpacker: limits");
+  if (getrlimit(resource, &now) < 0) return fail_errno("limits");
   if (now.rlim_max < value) wanted.rlim_cur = wanted.rlim_max = now.rlim_max;
-  return setrlimit(resource, &wanted) < 0 ? fail_errno("unpacker: limits") : 0;
+  return setrlimit(resource, &wanted) < 0 ? fail_errno("limits") : 0;
 }
 
-static int set_limits(const struct unpack_options *options) {
+static int set_limits(const struct confinement *confinement) {
   // A directory tree as deep as PATH_MAX allows is removed with one descriptor a level.
   if (limit(RLIMIT_NOFILE, 4096) < 0 || limit(RLIMIT_CORE, 0) < 0) return -1;
-  if (limit(RLIMIT_FSIZE, options->bytes_max) < 0) return -1;
-  return options->memory_max ? limit(RLIMIT_AS, options->memory_max) : 0;
+  if (confinement->file_max && limit(RLIMIT_FSIZE, confinement->file_max) < 0) return -1;
+  return confinement->memory_max ? limit(RLIMIT_AS, confinement->memory_max) : 0;
 }
 
 static const unsigned KEPT[] = {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_MKNOD, CAP_SETFCAP};
@@ -52,16 +64,16 @@ static int drop_capabilities(void) {
   for (unsigned cap = 0; cap < 64; cap++) {
     if (kept >> cap & 1) continue;
     if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EINVAL)
-      return fail_errno("unpacker: capability bounding set");
+      return fail_errno("capability bounding set");
   }
-  if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0) return fail_errno("unpacker: capabilities");
-  if (setgroups(0, NULL) < 0) return fail_errno("unpacker: groups");
+  if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0) return fail_errno("capabilities");
+  if (setgroups(0, NULL) < 0) return fail_errno("groups");
   struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
   struct __user_cap_data_struct data[2] = {
       {(uint32_t)kept, (uint32_t)kept, 0},
       {(uint32_t)(kept >> 32), (uint32_t)(kept >> 32), 0},
   };
-  return syscall(SYS_capset, &header, data) < 0 ? fail_errno("unpacker: capabilities") : 0;
+  return syscall(SYS_capset, &header, data) < 0 ? fail_errno("capabilities") : 0;
 }
 
 #if defined(__x86_64__)
@@ -72,13 +84,13 @@ static int drop_capabilities(void) {
 #error "no seccomp list for this architecture"
 #endif
 
-/* What unpacking needs: descriptors at hand, names below the root, memory, and the end. */
+/* What archives need: descriptors at hand, names below the root, memory, and the end. */
 static const int ALLOWED[] = {
     SYS_read, SYS_write, SYS_writev, SYS_pread64, SYS_pwrite64, SYS_lseek, SYS_close, SYS_fcntl, SYS_fstat,
     SYS_newfstatat, SYS_statx, SYS_openat, SYS_openat2, SYS_getdents64, SYS_faccessat, SYS_faccessat2,
     SYS_readlinkat, SYS_chdir, SYS_fchdir, SYS_mkdirat, SYS_mknodat, SYS_linkat, SYS_symlinkat, SYS_unlinkat,
-    SYS_fchown, SYS_fchownat, SYS_fchmod, SYS_fchmodat, SYS_utimensat, SYS_ftruncate, SYS_lsetxattr, SYS_sendmsg,
-    SYS_recvmsg, SYS_brk, SYS_mmap, SYS_munmap, SYS_mremap, SYS_mprotect, SYS_madvise, SYS_futex, SYS_getrandom,
+    SYS_fchown, SYS_fchownat, SYS_fchmod, SYS_fchmodat, SYS_utimensat, SYS_ftruncate, SYS_lsetxattr, SYS_fsetxattr,
+    SYS_fgetxattr, SYS_flistxattr, SYS_fstatfs, SYS_fadvise64, SYS_sendmsg, SYS_recvmsg, SYS_brk, SYS_mmap, SYS_munmap, SYS_mremap, SYS_mprotect, SYS_madvise, SYS_futex, SYS_getrandom,
     SYS_clock_gettime, SYS_getpid, SYS_gettid, SYS_tgkill, SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigreturn,
     SYS_exit, SYS_exit_group,
 #if defined(__x86_64__)
@@ -102,11 +114,11 @@ static int filter_calls(void) {
   program[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
   program[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
   struct sock_fprog filter = {n, program};
-  return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter, 0, 0) < 0 ? fail_errno("unpacker: seccomp") : 0;
+  return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter, 0, 0) < 0 ? fail_errno("seccomp") : 0;
 }
 
-int confine_process(const struct unpack_options *options) {
-  if (set_limits(options) < 0 || drop_capabilities() < 0) return -1;
-  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return fail_errno("unpacker: no_new_privs");
+int confine_process(const struct confinement *confinement) {
+  if (set_limits(confinement) < 0 || drop_capabilities() < 0) return -1;
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return fail_errno("no_new_privs");
   return filter_calls();
 }

@@ -1,5 +1,7 @@
-#include "unpack.h"
+#include "confine.h"
 
+#include <archive.h>
+#include <archive_entry.h>
 #include <errno.h>
 #include <nettle/sha2.h>
 #include <stdbool.h>
@@ -13,7 +15,8 @@
 enum format { FORMAT_PLAIN, FORMAT_GZIP, FORMAT_ZSTD };
 
 static struct {
-  const struct unpack_options *options;
+  const struct input_bounds *bounds;
+  bool hashed;
   enum format format;
   z_stream gzip;
   ZSTD_DStream *zstd;
@@ -55,8 +58,9 @@ static bool begins_zstd(void) {
   return in.length - in.at >= 4 && (in.raw[in.at] & 0xf0) == 0x50 && memcmp(in.raw + in.at + 1, "\x2a\x4d\x18", 3) == 0;
 }
 
-int input_open(const struct unpack_options *options) {
-  in.options = options;
+int input_open(const struct input_bounds *bounds, bool hashed) {
+  in.bounds = bounds;
+  in.hashed = hashed;
   sha256_init(&in.digest);
   while (in.length < 6) {
     long got = fill();
@@ -124,7 +128,7 @@ static long step_plain(void) {
 }
 
 static int account(long length) {
-  const struct unpack_options *o = in.options;
+  const struct input_bounds *o = in.bounds;
   in.uncompressed += (uint64_t)length;
   if (in.uncompressed > o->bytes_max)
     return fail(KIND_EXHAUSTED, "the archive is larger than %llu bytes uncompressed", (unsigned long long)o->bytes_max);
@@ -133,7 +137,7 @@ static int account(long length) {
                 "the archive expands more than %llu times: %llu bytes came of %llu (a decompression bomb?)",
                 (unsigned long long)o->ratio_max, (unsigned long long)in.uncompressed,
                 (unsigned long long)in.compressed);
-  sha256_update(&in.digest, (size_t)length, in.out);
+  if (in.hashed) sha256_update(&in.digest, (size_t)length, in.out);
   return 0;
 }
 
@@ -174,4 +178,41 @@ void input_digest(char text[72]) {
   sha256_digest(&in.digest, sizeof digest, digest);
   memcpy(text, "sha256:", 7);
   for (size_t i = 0; i < sizeof digest; i++) snprintf(text + 7 + 2 * i, 3, "%02x", digest[i]);
+}
+
+static la_ssize_t read_piece(struct archive *archive, void *context, const void **piece) {
+  long length = input_next(piece);
+  if (length >= 0) return length;
+  archive_set_error(archive, EIO, "input");
+  return ARCHIVE_FATAL;
+}
+
+int input_refuse(struct archive *archive, const char *path) {
+  const char *why = archive_error_string(archive);
+  if (path) return fail(KIND_INVALID, "'%.200s': %s", path, why ? why : "damaged archive");
+  return fail(KIND_INVALID, "not a readable tar archive: %s", why ? why : "damaged");
+}
+
+struct archive *input_archive(void) {
+  struct archive *archive = archive_read_new();
+  if (!archive) {
+    fail(KIND_EXHAUSTED, "no memory");
+    return NULL;
+  }
+  archive_read_support_format_tar(archive);
+  archive_read_support_format_empty(archive);
+  if (archive_read_open(archive, NULL, NULL, read_piece, NULL) == ARCHIVE_OK) return archive;
+  input_refuse(archive, NULL);
+  return NULL;
+}
+
+int input_entry(struct archive *archive, struct archive_entry **entry) {
+  for (;;) {
+    int result = archive_read_next_header(archive, entry);
+    if (failed()) return -1;
+    if (result == ARCHIVE_EOF) return 0;
+    // A warning is about a name or attribute outside UTF-8, which is kept as it is.
+    if (result == ARCHIVE_OK || result == ARCHIVE_WARN) return 1;
+    if (result != ARCHIVE_RETRY) return input_refuse(archive, NULL);
+  }
 }
