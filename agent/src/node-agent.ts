@@ -182,7 +182,12 @@ export class NodeAgent {
         this.options.ownManager?.advertised === managerAddr ? this.options.localSocket : undefined,
       logs: parts.logs,
       images: parts.images,
-      containers: new ContainerStreams({ containers, clock, logger: logger.child({ module: 'streams' }) }),
+      containers: new ContainerStreams({
+        containers,
+        commit: parts.images.commit?.bind(parts.images),
+        clock,
+        logger: logger.child({ module: 'streams' }),
+      }),
       clock,
       logger: logger.child({ module: 'streams' }),
     });

@@ -1,7 +1,9 @@
+import type { FilesOf } from '@tessera/native';
 import type { NetworkAttachment, PortBinding } from '@tessera/shared/model';
 import type { ContainerAssignment } from '@tessera/shared/wire';
 import type { ExitStatus } from '../executor/executor.js';
 import type { LiveContainer } from '../executor/live-container.js';
+import type { LocalImage } from '../image/image-store.js';
 
 /** What the runtime core knows of a container on this host, from what runs and what lies on the disk. */
 export type ContainerLife =
@@ -102,6 +104,17 @@ export interface RuntimeContainer
   attach(order: AttachOrder): Promise<AttachedClient>;
   /** Of its terminal; kept for the next run. @throws ClusterError `failedPrecondition` when it has none */
   resize(size: TerminalSize): Promise<void>;
+  /**
+   * Works on its files, whether it runs, has ended or was never started. A start waits until `work` has done; a removal
+   * ends it by the signal it is given.
+   */
+  useFiles<T>(
+    assignment: ContainerAssignment,
+    work: (files: FilesOf, image: LocalImage, signal: AbortSignal) => Promise<T>,
+    signal: AbortSignal,
+  ): Promise<T>;
+  /** Does something while none of its processes moves. */
+  whileFrozen<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T>;
   /** Bytes of the files in its own layer. */
   writtenBytes(signal: AbortSignal): Promise<number>;
   /** Takes everything of it off this host, running or not. */

@@ -1,3 +1,4 @@
+export type { CommitRequest, WriteLayer } from './image-commit.js';
 export * from './image-store.js';
 export { type ImageStoreOptions, LocalImageStore, type SavedName } from './local-image-store.js';
 export { type PeerFetcherOptions, PeerImageFetcher } from './peer-fetcher.js';

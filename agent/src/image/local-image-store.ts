@@ -9,6 +9,7 @@ import type { Image } from '@tessera/shared/model';
 import { ArchiveLoader } from './archive-loader.js';
 import { writeArchive } from './archive-writer.js';
 import { BlobStore } from './blob-store.js';
+import { type CommitRequest, commitImage, type WriteLayer } from './image-commit.js';
 import { parseConfig } from './image-config.js';
 import { parseManifest } from './image-manifest.js';
 import { blobsOf, ImageRecords } from './image-records.js';
@@ -179,6 +180,14 @@ export class LocalImageStore implements ImageStore {
       await this.#collect();
       throw error;
     }
+  }
+
+  /** A new image: `baseId`'s with the one layer more that `writeLayer` writes. */
+  async commit(request: CommitRequest, writeLayer: WriteLayer, signal: AbortSignal): Promise<Image> {
+    const base = this.get(request.baseId);
+    if (!base) throw new ClusterError('notFound', `image ${request.baseId} is not on this node`);
+    const parts = { scratch: this.#scratch, clock: this.options.clock };
+    return this.bring((into) => commitImage(base, request, writeLayer, into, parts, signal));
   }
 
   async remove(imageId: string): Promise<void> {

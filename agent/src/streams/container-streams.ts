@@ -15,6 +15,7 @@ import type { ContainerLoop, Containers, RuntimeContainer, TerminalSize } from '
 import { StartError } from '../executor/executor.js';
 import type { ExecRequest, ExecStatus } from '../executor/live-container.js';
 import { joinClient } from './attached-client.js';
+import { type CommitImage, changesCall, commitCall, serveArchive, statCall } from './file-streams.js';
 import type { FrameStream } from './frame-stream.js';
 import { statsFrame } from './stats-frame.js';
 import { topTable, userNames } from './top-table.js';
@@ -31,6 +32,8 @@ const DONE: Result = { $case: 'done', value: {} };
 
 export interface ContainerStreamsOptions {
   readonly containers: Containers;
+  /** Absent: no images can be made here. */
+  readonly commit?: CommitImage | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -54,6 +57,9 @@ export class ContainerStreams {
         return true;
       case 'containerStats':
         await this.#stats(kind.value, stream, stop);
+        return true;
+      case 'archive':
+        await serveArchive(this.#containers.get(kind.value.containerId), kind.value, stream, stop);
         return true;
       case 'containerCall':
         await stream.write({
@@ -191,12 +197,18 @@ export class ContainerStreams {
       case 'execResize':
         await runtime.exec(call.value.execId).resize(call.value);
         return DONE;
+      case 'stat':
+        return statCall(loop, call.value.path, signal);
+      case 'changes':
+        return changesCall(loop, signal);
+      case 'commit':
+        return commitCall(loop, call.value, this.options.commit, signal);
       case 'size':
         return { $case: 'size', value: { writtenBytes: await runtime.writtenBytes(signal) } };
       default:
         throw new ClusterError(
           'unimplemented',
-          `this version of the agent cannot answer ${call?.$case ?? 'that'} of a container yet`,
+          'this version of the agent does not know that question of a container',
         );
     }
   }

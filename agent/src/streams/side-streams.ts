@@ -7,6 +7,8 @@ import type { ImageStore } from '../image/image-store.js';
 import type { RegistryImages, SavedName } from '../image/index.js';
 import type { NodeCredentials } from '../session/index.js';
 import type { ContainerStreams } from './container-streams.js';
+import type { CommitImage } from './file-streams.js';
+import { frameSized } from './frame-sized.js';
 import { type FrameCall, FrameStream } from './frame-stream.js';
 import { connectLocally } from './local-manager.js';
 import { logBatches } from './log-batches.js';
@@ -15,7 +17,6 @@ import { pullImage, pushImage } from './registry-streams.js';
 
 /** Streams under way at once. Beyond it the asker is refused: a bound on what followers may cost a host. */
 const STREAMS_MAX = 256;
-const FRAME_BYTES = 256 * 1024;
 /** Progress lines that wait for a slow reader; further ones are left out. */
 const PROGRESS_WAITING_MAX = 100;
 
@@ -29,6 +30,8 @@ export type StreamedImages = Pick<ImageStore, 'load' | 'remove'> & {
   ): Promise<Image>;
   /** An archive of these images, as Docker writes it. */
   save(images: readonly SavedName[], signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /** Makes an image of what a container has written, where this host keeps images. */
+  commit?: CommitImage;
   /** The way to registries, where this host has one. */
   readonly registry?: RegistryImages | undefined;
 };
@@ -135,7 +138,7 @@ export class SideStreams {
       case 'imageSave': {
         const { more } = kind.value;
         for await (const piece of this.options.images.save([kind.value, ...more], stop.signal))
-          for (const part of pieces(piece)) await stream.write({ $case: 'data', value: part });
+          for (const part of frameSized(piece)) await stream.write({ $case: 'data', value: part });
         return;
       }
       case 'imagePull':
@@ -175,11 +178,4 @@ export class SideStreams {
     await sent;
     for (const image of images) await stream.write({ $case: 'imageLoaded', value: { image } });
   }
-}
-
-/** Frames of a size that shares a connection well. */
-function* pieces(content: Uint8Array): Generator<Buffer> {
-  const buffer = Buffer.from(content.buffer, content.byteOffset, content.byteLength);
-  for (let offset = 0; offset < buffer.length; offset += FRAME_BYTES)
-    yield buffer.subarray(offset, offset + FRAME_BYTES);
 }

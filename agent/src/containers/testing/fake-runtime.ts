@@ -182,6 +182,14 @@ export class FakeRuntimeContainer implements RuntimeContainer {
     return exec;
   }
 
+  useFiles(): Promise<never> {
+    throw new ClusterError('unimplemented', 'a container of a fake host has no files');
+  }
+
+  whileFrozen<T>(work: () => Promise<T>): Promise<T> {
+    return work();
+  }
+
   async writtenBytes(): Promise<number> {
     return 4_096;
   }

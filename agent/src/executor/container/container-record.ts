@@ -17,6 +17,7 @@ import type { NetworkKind } from './namespaces.js';
 //   shim.sock       where the shim listens
 //   exec-ID.json    written by the agent before an exec is started
 //   exec-ID         written by the shim when its command runs, and when it has ended
+//   frozen          written by the agent before it freezes what runs for the time of a look at its files
 
 const schema = z.object({
   version: z.literal(1),
@@ -231,6 +232,12 @@ export async function removeExec(runDir: string, id: string): Promise<void> {
     [`exec-${id}.json`, `exec-${id}`].map((name) => rm(`${runDir}/${name}`, { force: true })),
   );
 }
+
+export const writeHold = (runDir: string): Promise<void> =>
+  writeFile(`${runDir}/frozen`, '', { mode: 0o600 });
+export const removeHold = (runDir: string): Promise<void> => rm(`${runDir}/frozen`, { force: true });
+export const readHold = async (runDir: string): Promise<boolean> =>
+  (await readOptional(`${runDir}/frozen`)) !== undefined;
 
 const execSchema = z.object({
   args: z.array(z.string()),

@@ -1,3 +1,4 @@
+import type { FilesOf } from '@tessera/native';
 import { delay } from '@tessera/shared/env';
 import { ClusterError } from '@tessera/shared/errors';
 import { type Container as ContainerObject, NetworkAttachment, Task, TaskSpec } from '@tessera/shared/model';
@@ -10,6 +11,7 @@ import { abortable } from './abortable.js';
 import { Container } from './container.js';
 import { checkSources, DEFAULT_STOP_GRACE_MS } from './container-controller.js';
 import type { ExecutorParts } from './container-executor.js';
+import { ContainerFiles } from './container-files.js';
 import {
   type ContainerRecord,
   forgetRun,
@@ -42,12 +44,20 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
   #run: Container | undefined;
   #start: StartRecord | undefined;
   #isPaused = false;
+  readonly #files: ContainerFiles;
 
   constructor(
     readonly id: string,
     private readonly parts: ExecutorParts,
   ) {
     super(parts.host);
+    this.#files = new ContainerFiles({
+      id,
+      runDir: parts.runDir(id),
+      cgroups: parts.host.cgroups,
+      running: () => this.#running(),
+      isPaused: () => this.#isPaused,
+    });
   }
 
   protected get record(): ContainerRecord | undefined {
@@ -117,6 +127,7 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
     this.#run = run;
     this.#start = start;
     if (run.life.kind !== 'running') return undefined;
+    await this.#files.thaw();
     this.#isPaused = await this.parts.host.cgroups.isFrozen(this.id);
     this.#followEnd(run, start);
     return run;
@@ -173,7 +184,9 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
     const run = new Container(this.parts.host, { ...record, bootId }, dataDir, runDir);
     // First of all, since it takes longest; the rest is done beside it.
     run.warmUp();
+    let release = () => {};
     try {
+      release = await this.#files.beforeStart(signal);
       const image = await this.parts.images.ensure(record.imageId, this.id, signal);
       const spec = this.#compile(record, container, image);
       // The last run's shim removes the very groups that this one makes.
@@ -197,6 +210,8 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
       this.#run = undefined;
       if (!(error instanceof LendingError)) throw error;
       throw lendingFailed(namespaces.joins, error.containerId, error.errno);
+    } finally {
+      release();
     }
     if (this.#start) this.#followEnd(run, this.#start);
   }
@@ -262,12 +277,29 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
     if (run) await abortable(run.ended, signal);
   }
 
+  async useFiles<T>(
+    assignment: ContainerAssignment,
+    work: (files: FilesOf, image: LocalImage, signal: AbortSignal) => Promise<T>,
+    signal: AbortSignal,
+  ): Promise<T> {
+    const record = this.#record;
+    if (!record) throw new ClusterError('failedPrecondition', `container ${this.id} has not been created`);
+    const image = await this.parts.images.ensure(record.imageId, this.id, signal);
+    const spec = this.#compile(record, assignment.container!, image);
+    return this.#files.use(spec, (files, both) => work(files, image, both), signal);
+  }
+
+  whileFrozen<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    return this.#files.whileFrozen(work, signal);
+  }
+
   writtenBytes(signal: AbortSignal): Promise<number> {
     return writtenBytes(`${this.parts.dataDir(this.id)}/upper`, signal);
   }
 
   async remove(): Promise<void> {
     if (this.#isPaused) await this.#thaw();
+    await this.#files.close();
     const [dataDir, runDir] = this.#dirs();
     const run = this.#run ?? (this.#record && new Container(this.parts.host, this.#record, dataDir, runDir));
     if (run) await this.parts.dispose(run);
@@ -298,15 +330,8 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
   }
 
   #lender(containerId: string): Lender {
-    const other = this.parts.standalone.get(containerId);
-    return (
-      other?.lender ?? {
-        hostname: undefined,
-        filesOf: containerId,
-        isRunning: false,
-        isIpcShareable: false,
-      }
-    );
+    const none = { hostname: undefined, filesOf: containerId, isRunning: false, isIpcShareable: false };
+    return this.parts.standalone.get(containerId)?.lender ?? none;
   }
 
   #compile(record: ContainerRecord, container: ContainerObject, image: LocalImage): Buffer {

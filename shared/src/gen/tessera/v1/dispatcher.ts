@@ -516,8 +516,16 @@ export interface StatCall {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Makes an image of what the container has written, on its node; the answer is `image`, without names. */
 export interface CommitCall {
+  /** Frozen while it is read, if it runs. */
   readonly pause: boolean;
+  /** The `config` of the new image's configuration, as JSON. */
+  readonly config: Buffer;
+  readonly author: string;
+  readonly comment: string;
+  /** For the image's history: what the container ran. */
+  readonly createdBy: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -529,6 +537,7 @@ export interface ContainerCallResult {
     | { readonly $case: "stat"; readonly value: PathStat }
     | { readonly $case: "done"; readonly value: Empty }
     | { readonly $case: "size"; readonly value: SizeResult }
+    | { readonly $case: "image"; readonly value: Image }
     | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -629,10 +638,12 @@ export function fileChange_KindToNumber(object: FileChange_Kind): number {
 export interface PathStat {
   readonly name: string;
   readonly sizeBytes: number;
-  /** As Go's os.FileMode, which Docker's header carries. */
+  /** As stat(2) has it. */
   readonly mode: number;
-  readonly modifiedAtMs: number;
+  readonly modifiedAtSeconds: number;
+  /** Where a link leads in the end, within the container. */
   readonly linkTarget: string;
+  readonly modifiedAtNanos: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -654,7 +665,7 @@ export interface ContainerStatsRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
-/** docker cp and export: a tar, up (`get`, `export`) or down (`put`). */
+/** docker cp and export: a tar, up (`get`, behind a `call_result` with its `stat`; `export`) or down (`put`). */
 export interface ArchiveRequest {
   readonly containerId: string;
   readonly verb: ArchiveRequest_Verb;
@@ -6276,13 +6287,25 @@ export const StatCall: MessageFns<StatCall> = {
 };
 
 function createBaseCommitCall(): CommitCall {
-  return { pause: false, _unknownFields: {} };
+  return { pause: false, config: Buffer.alloc(0), author: "", comment: "", createdBy: "", _unknownFields: {} };
 }
 
 export const CommitCall: MessageFns<CommitCall> = {
   encode(message: CommitCall, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.pause !== false) {
       writer.uint32(8).bool(message.pause);
+    }
+    if (message.config.length !== 0) {
+      writer.uint32(18).bytes(message.config);
+    }
+    if (message.author !== "") {
+      writer.uint32(26).string(message.author);
+    }
+    if (message.comment !== "") {
+      writer.uint32(34).string(message.comment);
+    }
+    if (message.createdBy !== "") {
+      writer.uint32(42).string(message.createdBy);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -6316,6 +6339,38 @@ export const CommitCall: MessageFns<CommitCall> = {
             message.pause = reader.bool();
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.config = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.author = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.comment = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.createdBy = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -6337,13 +6392,35 @@ export const CommitCall: MessageFns<CommitCall> = {
   },
 
   fromJSON(object: any): CommitCall {
-    return { pause: isSet(object.pause) ? globalThis.Boolean(object.pause) : false };
+    return {
+      pause: isSet(object.pause) ? globalThis.Boolean(object.pause) : false,
+      config: isSet(object.config) ? Buffer.from(bytesFromBase64(object.config)) : Buffer.alloc(0),
+      author: isSet(object.author) ? globalThis.String(object.author) : "",
+      comment: isSet(object.comment) ? globalThis.String(object.comment) : "",
+      createdBy: isSet(object.createdBy)
+        ? globalThis.String(object.createdBy)
+        : isSet(object.created_by)
+        ? globalThis.String(object.created_by)
+        : "",
+    };
   },
 
   toJSON(message: CommitCall): unknown {
     const obj: any = {};
     if (message.pause !== false) {
       obj.pause = message.pause;
+    }
+    if (message.config.length !== 0) {
+      obj.config = base64FromBytes(message.config);
+    }
+    if (message.author !== "") {
+      obj.author = message.author;
+    }
+    if (message.comment !== "") {
+      obj.comment = message.comment;
+    }
+    if (message.createdBy !== "") {
+      obj.createdBy = message.createdBy;
     }
     return obj;
   },
@@ -6354,6 +6431,10 @@ export const CommitCall: MessageFns<CommitCall> = {
   fromPartial(object: DeepPartial<CommitCall>): CommitCall {
     const message = createBaseCommitCall() as any;
     message.pause = object.pause ?? false;
+    message.config = object.config ?? Buffer.alloc(0);
+    message.author = object.author ?? "";
+    message.comment = object.comment ?? "";
+    message.createdBy = object.createdBy ?? "";
     return message;
   },
 };
@@ -6382,6 +6463,9 @@ export const ContainerCallResult: MessageFns<ContainerCallResult> = {
         break;
       case "size":
         SizeResult.encode(message.result.value, writer.uint32(50).fork()).join();
+        break;
+      case "image":
+        Image.encode(message.result.value, writer.uint32(58).fork()).join();
         break;
     }
     if (message._unknownFields !== undefined) {
@@ -6456,6 +6540,14 @@ export const ContainerCallResult: MessageFns<ContainerCallResult> = {
             message.result = { $case: "size", value: SizeResult.decode(reader, reader.uint32()) };
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.result = { $case: "image", value: Image.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -6490,6 +6582,8 @@ export const ContainerCallResult: MessageFns<ContainerCallResult> = {
         ? { $case: "done", value: Empty.fromJSON(object.done) }
         : isSet(object.size)
         ? { $case: "size", value: SizeResult.fromJSON(object.size) }
+        : isSet(object.image)
+        ? { $case: "image", value: Image.fromJSON(object.image) }
         : undefined,
     };
   },
@@ -6508,6 +6602,8 @@ export const ContainerCallResult: MessageFns<ContainerCallResult> = {
       obj.done = Empty.toJSON(message.result.value);
     } else if (message.result?.$case === "size") {
       obj.size = SizeResult.toJSON(message.result.value);
+    } else if (message.result?.$case === "image") {
+      obj.image = Image.toJSON(message.result.value);
     }
     return obj;
   },
@@ -6551,6 +6647,12 @@ export const ContainerCallResult: MessageFns<ContainerCallResult> = {
       case "size": {
         if (object.result?.value !== undefined && object.result?.value !== null) {
           message.result = { $case: "size", value: SizeResult.fromPartial(object.result.value) };
+        }
+        break;
+      }
+      case "image": {
+        if (object.result?.value !== undefined && object.result?.value !== null) {
+          message.result = { $case: "image", value: Image.fromPartial(object.result.value) };
         }
         break;
       }
@@ -7210,7 +7312,15 @@ export const FileChange: MessageFns<FileChange> = {
 };
 
 function createBasePathStat(): PathStat {
-  return { name: "", sizeBytes: 0, mode: 0, modifiedAtMs: 0, linkTarget: "", _unknownFields: {} };
+  return {
+    name: "",
+    sizeBytes: 0,
+    mode: 0,
+    modifiedAtSeconds: 0,
+    linkTarget: "",
+    modifiedAtNanos: 0,
+    _unknownFields: {},
+  };
 }
 
 export const PathStat: MessageFns<PathStat> = {
@@ -7224,11 +7334,14 @@ export const PathStat: MessageFns<PathStat> = {
     if (message.mode !== 0) {
       writer.uint32(24).uint32(message.mode);
     }
-    if (message.modifiedAtMs !== 0) {
-      writer.uint32(32).int64(message.modifiedAtMs);
+    if (message.modifiedAtSeconds !== 0) {
+      writer.uint32(32).int64(message.modifiedAtSeconds);
     }
     if (message.linkTarget !== "") {
       writer.uint32(42).string(message.linkTarget);
+    }
+    if (message.modifiedAtNanos !== 0) {
+      writer.uint32(48).uint32(message.modifiedAtNanos);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -7283,7 +7396,7 @@ export const PathStat: MessageFns<PathStat> = {
               break;
             }
 
-            message.modifiedAtMs = longToNumber(reader.int64());
+            message.modifiedAtSeconds = longToNumber(reader.int64());
             continue;
           }
           case 5: {
@@ -7292,6 +7405,14 @@ export const PathStat: MessageFns<PathStat> = {
             }
 
             message.linkTarget = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.modifiedAtNanos = reader.uint32();
             continue;
           }
         }
@@ -7323,16 +7444,21 @@ export const PathStat: MessageFns<PathStat> = {
         ? globalThis.Number(object.size_bytes)
         : 0,
       mode: isSet(object.mode) ? globalThis.Number(object.mode) : 0,
-      modifiedAtMs: isSet(object.modifiedAtMs)
-        ? globalThis.Number(object.modifiedAtMs)
-        : isSet(object.modified_at_ms)
-        ? globalThis.Number(object.modified_at_ms)
+      modifiedAtSeconds: isSet(object.modifiedAtSeconds)
+        ? globalThis.Number(object.modifiedAtSeconds)
+        : isSet(object.modified_at_seconds)
+        ? globalThis.Number(object.modified_at_seconds)
         : 0,
       linkTarget: isSet(object.linkTarget)
         ? globalThis.String(object.linkTarget)
         : isSet(object.link_target)
         ? globalThis.String(object.link_target)
         : "",
+      modifiedAtNanos: isSet(object.modifiedAtNanos)
+        ? globalThis.Number(object.modifiedAtNanos)
+        : isSet(object.modified_at_nanos)
+        ? globalThis.Number(object.modified_at_nanos)
+        : 0,
     };
   },
 
@@ -7347,11 +7473,14 @@ export const PathStat: MessageFns<PathStat> = {
     if (message.mode !== 0) {
       obj.mode = Math.round(message.mode);
     }
-    if (message.modifiedAtMs !== 0) {
-      obj.modifiedAtMs = Math.round(message.modifiedAtMs);
+    if (message.modifiedAtSeconds !== 0) {
+      obj.modifiedAtSeconds = Math.round(message.modifiedAtSeconds);
     }
     if (message.linkTarget !== "") {
       obj.linkTarget = message.linkTarget;
+    }
+    if (message.modifiedAtNanos !== 0) {
+      obj.modifiedAtNanos = Math.round(message.modifiedAtNanos);
     }
     return obj;
   },
@@ -7364,8 +7493,9 @@ export const PathStat: MessageFns<PathStat> = {
     message.name = object.name ?? "";
     message.sizeBytes = object.sizeBytes ?? 0;
     message.mode = object.mode ?? 0;
-    message.modifiedAtMs = object.modifiedAtMs ?? 0;
+    message.modifiedAtSeconds = object.modifiedAtSeconds ?? 0;
     message.linkTarget = object.linkTarget ?? "";
+    message.modifiedAtNanos = object.modifiedAtNanos ?? 0;
     return message;
   },
 };
