@@ -82,7 +82,9 @@ async function serve(router: Router, request: IncomingMessage, response: ServerR
   if (route.kind === 'upload') {
     // A handler that stops reading must not tear the connection down: its answer is still to go out.
     const content = request.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>;
-    await sendStream(response, await route.handle({ ...common, signal, content }), signal);
+    const answer = await route.handle({ ...common, signal, content });
+    if ('status' in answer) send(response, common.method, answer);
+    else await sendStream(response, answer, signal);
     request.resume();
     return;
   }
@@ -176,7 +178,7 @@ function send(response: ServerResponse, method: string, reply: Reply): void {
 async function sendStream(response: ServerResponse, reply: StreamReply, signal: AbortSignal): Promise<void> {
   const begin = () => {
     if (response.headersSent) return;
-    response.writeHead(200, { 'Content-Type': reply.contentType });
+    response.writeHead(200, { ...reply.headers, 'Content-Type': reply.contentType });
     response.flushHeaders();
   };
   const write = async (chunk: Uint8Array | string) => {
@@ -199,7 +201,7 @@ async function sendStream(response: ServerResponse, reply: StreamReply, signal: 
       await write(chunk);
     }
   } catch (error) {
-    if (signal.aborted || !response.headersSent) throw error;
+    if (signal.aborted || !response.headersSent || !reply.onError) throw error;
     await write(reply.onError(errorText(error)));
   }
   begin();

@@ -31,12 +31,13 @@ export interface Reply {
 /** An answer whose end is not known at its beginning. */
 export interface StreamReply {
   readonly contentType: string;
+  readonly headers?: Readonly<Record<string, string>>;
   /** The head goes out at once: it tells the client that what happens from now on will be in the answer. */
   readonly early?: boolean;
   /** Ends the answer; what it throws after the first chunk is appended by `onError`, else answered as usual. */
   readonly chunks: AsyncIterable<Uint8Array | string>;
-  /** How this stream tells of an error once it has begun. */
-  onError(message: string): Uint8Array | string;
+  /** How this stream tells of an error once it has begun; without it, its connection is cut. */
+  onError?(message: string): Uint8Array | string;
 }
 
 /** A connection that speaks HTTP no more. */
@@ -78,7 +79,7 @@ export type Route =
       readonly kind: 'upload';
       readonly method: string;
       readonly pattern: string;
-      readonly handle: (request: UploadRequest) => Promise<StreamReply>;
+      readonly handle: (request: UploadRequest) => Promise<StreamReply | Reply>;
     }
   /** A raw connection both ways. */
   | {

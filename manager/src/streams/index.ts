@@ -1,3 +1,4 @@
+export * from './exchange.js';
 export * from './open-side-stream.js';
 export * from './side-stream.js';
 export * from './stream-broker.js';

@@ -1,4 +1,4 @@
-import { ContainerCalls, Containers, ExecCalls } from '../../controlapi/containers/index.js';
+import { ContainerCalls, ContainerFiles, Containers, ExecCalls } from '../../controlapi/containers/index.js';
 import { EventLog } from '../../controlapi/events/index.js';
 import {
   type ControlContext,
@@ -13,8 +13,10 @@ import {
 import type { Route } from '../route.js';
 import { attachRoutes } from './containers/attach.js';
 import { callRoutes } from './containers/calls.js';
+import { commitRoutes } from './containers/commit.js';
 import { containerRoutes } from './containers/containers.js';
 import { execRoutes } from './containers/exec.js';
+import { fileRoutes } from './containers/files.js';
 import { containerLogRoutes } from './containers/logs.js';
 import { diskUsageRoutes } from './disk-usage.js';
 import { eventRoutes } from './events.js';
@@ -45,6 +47,8 @@ export function dockerRoutes(context: ControlContext, dataDir: string): Route[] 
     ...containerLogRoutes(containers, context),
     ...attachRoutes(containers, calls),
     ...callRoutes(containers, calls),
+    ...fileRoutes(containers, new ContainerFiles(calls)),
+    ...commitRoutes(containers, calls, context),
     ...execRoutes(new ExecCalls(context, calls)),
     ...eventRoutes(new EventLog(context.store, context.clock)),
     ...nodeRoutes(new Nodes(context), context.leaderId),

@@ -8,15 +8,12 @@ const NOT_YET: Readonly<Record<string, string>> = {
   '/configs': 'configs are not supported yet',
   '/plugins': 'plugins are not supported',
   '/build': 'building images is not supported yet: load one with "image load"',
-  '/commit': 'committing a container is not supported yet',
   '/session': 'sessions of the builder are not supported yet',
   '/images/prune': 'pruning images is not supported yet: remove them with "image rm"',
   '/images/search': 'searching registries is not supported',
 };
 /** The same below a name: `/images/busybox/push`. */
 const NOT_YET_VERBS: Readonly<Record<string, string>> = {
-  '/containers/:id/archive': 'copying files is not supported yet: mount a directory, or use "exec"',
-  '/containers/:id/export': 'exporting containers is not supported yet',
   '/containers/:id/checkpoints': 'checkpoints are not supported',
   '/networks/:id/connect': 'attaching containers to networks is not supported yet: use "service update"',
   '/networks/:id/disconnect': 'detaching containers from networks is not supported yet: use "service update"',

@@ -95,7 +95,8 @@ function nodeBlock(view: View, node: Node): object {
   };
 }
 
-function configToDocker({ container }: KnownContainer, config: EffectiveConfig): object {
+/** What it runs with, in the shape of an image's `config` and more. */
+export function configToDocker({ container }: KnownContainer, config: EffectiveConfig): object {
   const spec = container.spec!;
   const { healthcheck } = spec;
   return {

@@ -1,0 +1,56 @@
+import type { Frame } from '@tessera/shared/wire';
+import type { SideStream } from './side-stream.js';
+
+/** A frame's data stays below gRPC's default bound of 4 MiB for a message, with room to spare. */
+const FRAME_BYTES_MAX = 256 * 1024;
+
+/** Sends content down while what the agent answers is read, since it may refuse half way. @throws its refusal */
+export async function exchange(
+  stream: SideStream,
+  content: AsyncIterable<Uint8Array>,
+  onFrame: (body: NonNullable<Frame['body']>) => void,
+): Promise<void> {
+  const receive = async () => {
+    for await (const { body } of stream.frames) if (body) onFrame(body);
+  };
+  const received = receive();
+  // Its refusal is what the user must hear, not that the stream no longer takes what we send.
+  const refused = received.then(
+    () => undefined,
+    (error: unknown) => error ?? new Error('refused'),
+  );
+  try {
+    await send(stream, content);
+  } catch (error) {
+    // The stream broke while writing, or the client went away while reading: the agent's word comes first.
+    stream.close(error);
+    throw (await refused) ?? error;
+  }
+  await received;
+}
+
+async function send(stream: SideStream, content: AsyncIterable<Uint8Array>): Promise<void> {
+  for await (const piece of inFrames(content)) {
+    await stream.write({ body: { $case: 'data', value: piece } });
+  }
+  await stream.end();
+}
+
+/** What arrives in small pieces goes on in large ones: each frame waits for the one before it to be on its way. */
+async function* inFrames(content: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
+  let pieces: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of content) {
+    for (let at = 0; at < chunk.length; ) {
+      const part = chunk.subarray(at, at + FRAME_BYTES_MAX - length);
+      pieces.push(part);
+      length += part.length;
+      at += part.length;
+      if (length < FRAME_BYTES_MAX) continue;
+      yield Buffer.concat(pieces);
+      pieces = [];
+      length = 0;
+    }
+  }
+  if (length > 0) yield Buffer.concat(pieces);
+}
