@@ -98,6 +98,7 @@ enum spec_type {
 #define SPEC_MOUNT_GROUP 32u    /* the source is the directory of a GROUP, without the group's own name */
 #define SPEC_MOUNT_LENT 64u     /* not made but lent by the one that is joined: the file system says what, proc or shm */
 #define SPEC_MOUNT_SHARED 128u  /* the container's /dev/shm, which others that join its IPC may be lent */
+#define SPEC_MOUNT_BASE 256u    /* every container has it, whatever its user asks for, as those of SYSTEM, RELATIVE and GROUP */
 #define SPEC_FLAG_NO_NEW_PRIVILEGES 1u
 #define SPEC_FLAG_STDIN 2u      /* keep stdin open for attach */
 #define SPEC_FLAG_TTY 4u        /* a terminal of its own, kept by the shim */

@@ -162,5 +162,5 @@ const char *spec_string(const struct spec_record *record, uint32_t index) {
 
 int spec_is_users(const struct spec_record *record) {
   if (record->type != SPEC_MOUNT && record->type != SPEC_BIND) return 0;
-  return !(spec_number(record, 1) & (SPEC_MOUNT_SYSTEM | SPEC_MOUNT_RELATIVE | SPEC_MOUNT_GROUP));
+  return !(spec_number(record, 1) & (SPEC_MOUNT_SYSTEM | SPEC_MOUNT_RELATIVE | SPEC_MOUNT_GROUP | SPEC_MOUNT_BASE));
 }

@@ -206,7 +206,7 @@ function networkFileRecords(files: NetworkFiles | string, hostname: string): Spe
   if (typeof files === 'string') {
     return NETWORK_FILES.map((name) => ({
       name: 'BIND',
-      numbers: [0, SPEC_FLAGS.MOUNT_FILE, PROPAGATION.private],
+      numbers: [0, SPEC_FLAGS.MOUNT_FILE | SPEC_FLAGS.MOUNT_BASE, PROPAGATION.private],
       strings: [`/etc/${name}`, `${files}/${name}`],
     }));
   }
