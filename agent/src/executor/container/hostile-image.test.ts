@@ -13,7 +13,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { artefactPath } from '@tessera/native';
-import type { Mount } from '@tessera/shared/model';
+import { ContainerResources, type Mount } from '@tessera/shared/model';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { openRig, type Rig } from './testing/rig.js';
 
@@ -203,4 +203,60 @@ test('127 layers make one root', async () => {
 
   expect(stdout).toBe('126\n');
   await many.close();
+});
+
+test.each([
+  // A filter is in force before the command can do anything, and for what it starts.
+  [
+    '{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_ERRNO"}]}',
+    'not permitted',
+  ],
+  [
+    '{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_ERRNO","errnoRet":28}]}',
+    'No space',
+  ],
+])('a seccomp profile of the user’s is kept to: %s', async (profile, words) => {
+  const out = await rig.said(
+    ['sh', '-c', 'mkdir /new; grep Seccomp: /proc/self/status'],
+    {},
+    {
+      host: { securityOptions: [`seccomp=${profile}`] },
+    },
+  );
+  expect(out).toContain(words);
+  expect(out).toMatch(/Seccomp:\s+2/);
+});
+
+test('a rule for "all" devices of one number does not open all others (GHSA-g54h-m393-cpwq)', async () => {
+  const resources = ContainerResources.create({ memorySwappiness: -1, deviceCgroupRules: ['a 1:5 rwm'] });
+  const out = await rig.said(
+    ['sh', '-c', 'mknod /mem c 1 1; cat /mem 2>&1 | head -c 60; mknod /zero c 1 5; head -c 2 /zero | wc -c'],
+    {},
+    { host: { resources } },
+  );
+  expect(out).toMatch(/Operation not permitted/);
+  expect(out).toMatch(/2\n$/);
+});
+
+test('a privileged one has the host’s devices and may write its groups; no other may (CVE-2023-25809)', async () => {
+  const script =
+    'ls /dev | sort; for d in /sys/fs/cgroup /sys/fs/cgroup/*; do mkdir $d/probe 2>/dev/null && rmdir $d/probe && echo writable && break; done; grep -E "Seccomp:|CapBnd" /proc/self/status';
+  const privileged = await rig.said(['sh', '-c', script], { privileged: true });
+  const plain = await rig.said(['sh', '-c', script]);
+  const opted = await rig.said(
+    ['sh', '-c', script],
+    {},
+    {
+      host: { securityOptions: ['writable-cgroups=true'] },
+    },
+  );
+
+  const nodes = readdirSync('/dev', { withFileTypes: true })
+    .filter((entry) => (entry.isCharacterDevice() || entry.isBlockDevice()) && entry.name !== 'console')
+    .map(({ name }) => name);
+  for (const name of nodes) expect(privileged.split('\n')).toContain(name);
+  expect(privileged).toContain('writable');
+  expect(privileged).toMatch(/Seccomp:\s+0/);
+  expect(plain).not.toContain('writable');
+  expect(opted).toContain('writable');
 });

@@ -174,13 +174,16 @@ function casesOf({ args }: ProfileRule, value: number): Case[] {
   const conditions = (args ?? []).map(
     (arg): SeccompArgument =>
       arg.op === 'SCMP_CMP_MASKED_EQ'
-        ? { index: arg.index, op: 'maskedEq', value: arg.valueTwo, mask: arg.value }
+        ? { index: arg.index, op: 'maskedEq', value: both(arg.valueTwo, arg.value), mask: arg.value }
         : { index: arg.index, op: OPERATORS[arg.op], value: arg.value },
   );
   if (conditions.length === 0) return [];
   const isRepeated = new Set(conditions.map(({ index }) => index)).size < conditions.length;
   return isRepeated ? conditions.map((each) => ({ when: [each], value })) : [{ when: conditions, value }];
 }
+
+/** Bits that the mask takes away are not compared, as by libseccomp. */
+const both = (value: number, mask: number): number => Number(BigInt(value) & BigInt(mask));
 
 const resultOf = (action: ProfileAction, errno: number | null | undefined): number =>
   RESULTS[action] | (WITH_ERRNO.includes(action) ? (errno ?? EPERM) : 0);
