@@ -31,8 +31,19 @@ const DOCKER_CONFIG_MAX = 149;
 /** From this one on. */
 const DESCRIPTOR = 148;
 
+/** Of images as the store has them, which never change: a list of 500 containers of one image reads its text once. */
+const parsed = new WeakMap<Image, ImageConfigJson>();
+
 /** Verified by digest when it was loaded, so it is what its author wrote; yet foreign, hence every field optional. */
 export function imageConfig(image: Image): ImageConfigJson {
+  const known = parsed.get(image);
+  if (known) return known;
+  const config = parseConfig(image);
+  parsed.set(image, config);
+  return config;
+}
+
+function parseConfig(image: Image): ImageConfigJson {
   try {
     const value: unknown = JSON.parse(Buffer.from(image.config).toString('utf8'));
     return typeof value === 'object' && value !== null ? (value as ImageConfigJson) : {};

@@ -104,7 +104,7 @@ function matches(filters: ListFilters, one: KnownContainer): boolean {
   return (
     filters.prefix('id', container.id) &&
     filters.any('name', (value) => matchesName(container.name, value)) &&
-    filters.labels('label', effectiveConfig(view, container).labels) &&
+    (!filters.has('label') || filters.labels('label', effectiveConfig(view, container).labels)) &&
     filters.exactly('status', word) &&
     filters.any('exited', (code) => state.exitCode === Number(code) && word === 'exited') &&
     filters.exactly('health', healthWord(state)) &&
