@@ -1,6 +1,7 @@
 import type { Verb } from '../../cli.js';
 import { attach } from './attach.js';
 import { exec } from './exec.js';
+import { commit, diff, exportFiles } from './files.js';
 import { logs } from './logs.js';
 import { ps } from './ps.js';
 import { create, run } from './run.js';
@@ -35,6 +36,9 @@ export const topVerbs: readonly Verb[] = [
   wait,
   rename,
   top,
+  diff,
+  exportFiles,
+  commit,
   rm,
 ];
 
