@@ -78,17 +78,17 @@ export function statToDocker(stat: PathStat): string {
 }
 
 /** Kinds of files: stat(2)'s bits, and those of Go's os.FileMode. */
-const KINDS: Readonly<Record<number, number>> = {
-  9604: 2 ** 31,
-  21609: 2 ** 27,
-  14406: 2 ** 26,
-  4802: 2 ** 26 + 2 ** 21,
-  2401: 2 ** 25,
-  26411: 2 ** 24,
-};
+const KINDS: ReadonlyMap<number, number> = new Map([
+  [0o040000, 2 ** 31],
+  [0o120000, 2 ** 27],
+  [0o060000, 2 ** 26],
+  [0o020000, 2 ** 26 + 2 ** 21],
+  [0o010000, 2 ** 25],
+  [0o140000, 2 ** 24],
+]);
 
 export function goFileMode(mode: number): number {
-  const kind = KINDS[mode & 0o170000] ?? 0;
+  const kind = KINDS.get(mode & 0o170000) ?? 0;
   const setuid = mode & 0o4000 ? 2 ** 23 : 0;
   const setgid = mode & 0o2000 ? 2 ** 22 : 0;
   const sticky = mode & 0o1000 ? 2 ** 20 : 0;
