@@ -1,13 +1,14 @@
 import type { ImageHistoryJson } from '@tessera/shared/docker-api';
 import type { Verb } from '../../cli.js';
 import { printList } from '../../output/list.js';
-import { timeAgo } from '../../output/units.js';
+import { decimalSize, timeAgo } from '../../output/units.js';
 import { shortId } from '../../output/words.js';
 
 const COLUMNS = [
   ['ID', 'IMAGE'],
   ['CreatedSince', 'CREATED'],
   ['CreatedBy', 'CREATED BY'],
+  ['Size', 'SIZE'],
   ['Comment', 'COMMENT'],
 ] as const;
 const CREATED_BY_MAX = 45;
@@ -23,7 +24,7 @@ export const history: Verb = (noun, cli) => {
     .action(async (image: string, flags: { format?: string; trunc: boolean; quiet?: boolean }) => {
       const steps = await cli.api.get<ImageHistoryJson[]>(`/images/${image}/history`);
       const nowMs = cli.clock.now();
-      const rows = steps.map(({ Id, Created, CreatedBy, Comment }) => ({
+      const rows = steps.map(({ Id, Created, CreatedBy, Size, Comment }) => ({
         ID: flags.trunc && Id.startsWith('sha256:') ? shortId(Id) : Id,
         CreatedSince: Created > 0 ? timeAgo(nowMs, Created * 1000) : 'N/A',
         CreatedAt: new Date(Created * 1000).toISOString(),
@@ -31,6 +32,7 @@ export const history: Verb = (noun, cli) => {
           flags.trunc && CreatedBy.length > CREATED_BY_MAX
             ? `${CreatedBy.slice(0, CREATED_BY_MAX - 1)}…`
             : CreatedBy,
+        Size: decimalSize(Size),
         Comment,
       }));
       printList(cli.out, COLUMNS, 'ID', rows, flags);

@@ -20,6 +20,7 @@ interface Flags {
   readonly quiet?: boolean;
   readonly trunc: boolean;
   readonly digests?: boolean;
+  readonly all?: boolean;
 }
 
 export const ls: Verb = (noun, cli) => {
@@ -28,8 +29,8 @@ export const ls: Verb = (noun, cli) => {
     .alias('list')
     .description('List images of the cluster')
     .argument('[repository]', 'only these: NAME[:TAG], with * for any')
-    .option('-f, --filter <filter>', 'KEY=VALUE: reference, label, dangling', many)
-    .option('-a, --all', 'all of them, which is what is shown anyway')
+    .option('-f, --filter <filter>', 'KEY=VALUE: reference, label, dangling, before, since, until', many)
+    .option('-a, --all', 'also those that others were committed from')
     .option('--digests', 'show digests')
     .option('--format <format>', 'table, json, or a Go template')
     .option('--no-trunc', 'do not shorten ids')
@@ -39,6 +40,7 @@ export const ls: Verb = (noun, cli) => {
       if (repository) filters.reference = [repository];
       const images = await cli.api.get<ImageSummaryJson[]>('/images/json', {
         filters: encodeFilters(filters),
+        all: flags.all ? 1 : undefined,
       });
       const nowMs = cli.clock.now();
       const rows = images.flatMap((image) => imageRows(image, nowMs, flags.trunc));

@@ -95,9 +95,9 @@ test('history shows the newest step first, shortened', async () => {
 
   const { stdout } = await api.tsctl('image', 'history', 'app');
 
-  expect(stdout).toMatch(/^IMAGE +CREATED +CREATED BY +COMMENT\n/);
+  expect(stdout).toMatch(/^IMAGE +CREATED +CREATED BY +SIZE +COMMENT\n/);
   expect(stdout).toMatch(/cccccccccccc +6 minutes ago +RUN x{40}…/);
-  expect(stdout).toMatch(/<missing> +N\/A +ADD file +base\n/);
+  expect(stdout).toMatch(/<missing> +N\/A +ADD file +0B +base\n/);
 });
 
 test('a service is created with the digest its image has now, and credentials only when asked', async () => {
@@ -115,4 +115,41 @@ test('a service is created with the digest its image has now, and credentials on
   expect(authOf(pinned!.headers['x-registry-auth'])).toMatchObject({ username: 'alice' });
   expect(plain!.body.TaskTemplate.ContainerSpec.Image).toBe('registry.test/app');
   expect(plain!.headers['x-registry-auth']).toBeUndefined();
+});
+
+test('import sends the files, with what is to be changed, and prints the id of what they became', async () => {
+  const file = join(api.directory, 'files.tar');
+  writeFileSync(file, 'the files');
+  let sent = '';
+  api.on('POST /images/create', (call, response) => {
+    sent = String(call.body);
+    response.end(stream({ status: 'sha256:abc' }));
+  });
+
+  const { stdout, code } = await api.tsctl(
+    ...['image', 'import', '-c', 'CMD ["sh"]', '-c', 'USER app', '-m', 'mine', file, 'own:1'],
+  );
+
+  expect({ stdout, code }).toEqual({ stdout: 'sha256:abc\n', code: 0 });
+  const { query } = api.calls[0]!;
+  expect(query.getAll('changes')).toEqual(['CMD ["sh"]', 'USER app']);
+  expect(Object.fromEntries(query)).toMatchObject({ fromSrc: '-', repo: 'own:1', message: 'mine' });
+  expect(sent).toContain('the files');
+});
+
+test('prune says what went and what that freed, once it was meant', async () => {
+  api.on('POST /images/prune', (_, response) => {
+    response.end(
+      JSON.stringify({
+        ImagesDeleted: [{ Untagged: 'a:1' }, { Deleted: 'sha256:b' }],
+        SpaceReclaimed: 2_000,
+      }),
+    );
+  });
+
+  expect((await api.tsctl('image', 'prune')).code).not.toBe(0);
+  const { stdout } = await api.tsctl('image', 'prune', '-a', '-f', '--filter', 'label=x');
+
+  expect(stdout).toBe('Untagged: a:1\nDeleted: sha256:b\nTotal reclaimed space: 2kB\n');
+  expect(JSON.parse(api.calls.at(-1)!.query.get('filters')!)).toEqual({ dangling: ['false'], label: ['x'] });
 });
