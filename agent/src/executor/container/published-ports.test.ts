@@ -1,7 +1,7 @@
-import { closeSync } from 'node:fs';
+import { closeSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { dumpLinks, dumpRoutes, listRules, openNetns, openSocket } from '@tessera/native';
-import { newHexId, systemRandom } from '@tessera/shared/env';
+import { delay, newHexId, systemClock, systemRandom } from '@tessera/shared/env';
 import { Container, ContainerPlacement } from '@tessera/shared/model';
 import type { ContainerAssignment } from '@tessera/shared/wire';
 import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest';
@@ -181,3 +181,22 @@ test('without a network a container has a loopback and no way out; with the host
   expect(dumpLinks(netns).map(({ name, up }) => `${name} ${up}`)).toEqual(['lo true']);
   expect(dumpRoutes(netns).filter(({ prefix }) => prefix === 0)).toEqual([]);
 });
+
+test('a network that is joined loses its links with its owner, and its address may be another’s', async () => {
+  const owner = await start(assignment([]));
+  const joiner = await start(assignment([], `container:${owner.id}`));
+  const path = `/proc/${pidOf(joiner)}/net/dev`;
+  const interfaces = () => [...readFileSync(path, 'utf8').matchAll(/^\s*(\w+):/gm)].map(([, name]) => name);
+  expect(interfaces()).toContain('eth0');
+  const { networks } = owner.facts;
+
+  await owner.stop({ signal: 'KILL', timeoutMs: 0 }, signal);
+  while (interfaces().includes('eth0')) await delay(systemClock, 5);
+
+  const next = await start(assignment([]));
+  expect(joiner.life.kind).toBe('running');
+  expect(next.facts.networks).toHaveLength(networks.length);
+  expect(joiner.facts.networks).toEqual([]);
+});
+
+const pidOf = ({ life }: StandaloneContainer): number => (life.kind === 'running' ? life.pid : 0);
