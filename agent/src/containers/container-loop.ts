@@ -188,6 +188,7 @@ export class ContainerLoop {
         this.#createUntilMs ??= this.options.clock.monotonic() + CREATE_MS;
         await runtime.create(assignment, signal);
         this.#createUntilMs = undefined;
+        if (this.#stored.memory.arriving) this.#advance(progress.arrived(this.#stored));
         return;
       case 'noteStart':
         return this.#noteStart(step.answers);

@@ -216,7 +216,7 @@ describe('a container that moves', () => {
   });
 
   test('one that was stopped is made here and stays stopped, with its exit code', async () => {
-    const { newAgent, runtime, storage } = setUp();
+    const { newAgent, runtime, storage, last } = setUp();
     const former = { ...ranThere, state: 'exited', exits: 1, exitCode: 3 } as const;
 
     newAgent().apply(assigned({ ...start, epoch: 2, former }));
@@ -224,6 +224,7 @@ describe('a container that moves', () => {
 
     expect(runtime.container('c1').calls).toEqual(['create']);
     expect(storage.stored.get('c1')?.state).toMatchObject({ state: 'exited', exitCode: 3, starts: 1 });
+    expect(last()).toMatchObject({ state: 'exited', epoch: 2, nodeId: 'node-1' });
   });
 
   test('one that cannot be made yet says why, and is tried until it can', async () => {

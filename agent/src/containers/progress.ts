@@ -48,6 +48,12 @@ function movedHere(former: ContainerState, memory: ContainerMemory, nowMs: numbe
   };
 }
 
+/** It has been made on this node: nobody asked for that, so it is told by itself. */
+export function arrived({ state, memory }: StoredContainer): Progress {
+  const { arriving: _, ...rest } = memory;
+  return { state: { ...state }, memory: rest };
+}
+
 /** Work on the target's generation begins. What the user asks for outweighs a restart that was due. */
 export function begun({ assignment, state, memory }: StoredContainer): Progress {
   const { verb, generation } = assignment.container!.target!;
