@@ -1,3 +1,6 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { LabCluster } from '../lab/cluster.js';
 import { type CommandOptions, must, run } from '../lab/command.js';
@@ -98,4 +101,59 @@ test('a container is found from everywhere, and lives on when the agent of its h
   expect(await inspect('{{.State.Status}}')).toBe('running');
   expect(await docker('rm', '-f', 'clock')).toBe('clock');
   expect((await tryDocker(['inspect', 'clock'])).stderr).toContain('No such object: clock');
+});
+
+test('files go into a container on another host and come out of it, running or not', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'ts-cp-'));
+  try {
+    await docker(
+      'create',
+      '--name',
+      'files',
+      '-e',
+      'constraint:node==host3',
+      'busybox',
+      'sh',
+      '-c',
+      'cat /in/a > /out',
+    );
+    mkdirSync(join(dir, 'in'));
+    writeFileSync(join(dir, 'in/a'), 'from outside\n');
+    await docker('cp', join(dir, 'in'), 'files:/');
+    await docker('start', '-a', 'files');
+    await docker('cp', 'files:/out', join(dir, 'out'));
+    expect(readFileSync(join(dir, 'out'), 'utf8')).toBe('from outside\n');
+    expect(await docker('diff', 'files')).toBe('A /in\nA /in/a\nA /out');
+    await docker('export', '-o', join(dir, 'all.tar'), 'files');
+    expect((await must(['tar', '-tf', join(dir, 'all.tar')])).split('\n')).toContain('in/a');
+
+    const missing = await tryDocker(['cp', 'files:/nowhere', dir]);
+    expect(missing.code).toBe(1);
+    expect(missing.stderr).toContain('Could not find the file /nowhere in container files');
+    await docker('rm', 'files');
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+});
+
+test('what a container has written becomes an image that every host can run', async () => {
+  await docker(
+    'run',
+    '--name',
+    'maker',
+    '-e',
+    'constraint:node==host2',
+    'busybox',
+    'sh',
+    '-c',
+    'echo made > /made; rm /etc/group',
+  );
+  const id = await docker('commit', '-m', 'why', '-a', 'who', '-c', 'CMD ["cat","/made"]', 'maker', 'made:1');
+  for (const host of ['host1', 'host2', 'host3'])
+    expect(await docker('run', '--rm', '-e', `constraint:node==${host}`, 'made:1')).toBe('made');
+  expect((await tryDocker(['run', '--rm', 'made:1', 'test', '-e', '/etc/group'])).code).toBe(1);
+  expect(await docker('image', 'inspect', '-f', '{{.Id}} {{.Author}}', 'made:1')).toBe(`${id} who`);
+  expect(await docker('history', '--format', '{{.Comment}}', 'made:1')).toMatch(/^why\n?/);
+  await docker('rm', 'maker');
+  await docker('rmi', 'made:1');
 });
