@@ -41,9 +41,19 @@ void attach_begin(struct shim *shim, struct client *client, const struct frame *
   add_line(client, &shim->err);
 }
 
+/* What is typed ahead of a start waits for the terminal, which the container's own process makes. */
+static int awaits_terminal(const struct shim *shim, const struct process *process) {
+  struct spec_record flags;
+  if (process->number || shim->state != SHIM_CREATED || process->streams.master >= 0) return 0;
+  spec_find(&shim->spec, SPEC_FLAGS, &flags);
+  uint64_t both = SPEC_FLAG_TTY | SPEC_FLAG_STDIN;
+  return (spec_number(&flags, 0) & both) == both;
+}
+
 int attach_stdin(struct shim *shim, struct client *client, const struct frame *frame) {
   struct process *process = client->attached ? shim_process(shim, client->process) : 0;
   int input = process ? process->streams.input : -1;
+  if (process && awaits_terminal(shim, process)) return 0;
   while (input >= 0 && client->stdin_done < frame->size) {
     ssize_t written = write(input, frame->payload + client->stdin_done, frame->size - client->stdin_done);
     if (written < 0 && errno == EINTR) continue;

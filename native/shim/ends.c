@@ -108,6 +108,7 @@ static void take_mounts(struct shim *shim, const struct child_word *word, const 
   if (word->has_shm) container->shm = fds[next++];
   if (word->has_terminal)
     streams_take_terminal(&container->first.streams, fds[next], !!(spec_number(&flags, 0) & SPEC_FLAG_STDIN));
+  server_feed(shim, 0);
 }
 
 void read_outcome(struct shim *shim) {

@@ -45,6 +45,23 @@ test('it has a terminal of its own, which is its console, and controls its sessi
   await container.remove();
 });
 
+test('what is typed ahead of the start is there to be read, and so is what is typed later', async () => {
+  const container = await rig.create(['sh', '-c', 'read a; echo "got $a"; read b; echo "and $b"'], {
+    tty: true,
+    openStdin: true,
+  });
+  const streams = await container.attach();
+  const typed = streams.write(Buffer.from('early\n'));
+  await container.start();
+  await typed;
+  const until = reader(streams);
+  await until('got early\r\n');
+  await streams.write(Buffer.from('late\n'));
+
+  await until('and late\r\n');
+  await container.remove();
+});
+
 test('its size is there before the command looks, and a new one is told by SIGWINCH', async () => {
   const container = await rig.create(
     ['sh', '-c', 'stty size; trap "stty size" WINCH; echo ready; while :; do sleep 0.02; done'],
