@@ -109,6 +109,7 @@ function isHeld(view: View, claim: string, owner: string): boolean {
   const [kind, first, second] = claim.split('/');
   const [ownerKind, ownerId = ''] = owner.split('/');
   if (kind !== 'ip') {
+    if (ownerKind === 'container') return view.containers.get(ownerId)?.removing === false;
     if (ownerKind === 'service') return view.services.get(ownerId) !== undefined;
     return view.networks.get(ownerId) !== undefined;
   }

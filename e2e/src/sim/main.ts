@@ -1,20 +1,27 @@
 import { runSeed, SIZES, type Size } from './run.js';
 
-// npm run sim -- [--seed N] [--seeds COUNT] [--size small|large] [--log]
+// npm run sim -- [--seed N] [--seeds COUNT] [--size small|large] [--log] [--containers]
 
 const flags = parseFlags(process.argv.slice(2));
 const first = Number(flags.get('seed') ?? 1);
 const count = Number(flags.get('seeds') ?? 1);
 const size = flags.get('size') ?? 'large';
 if (!Number.isSafeInteger(first) || !Number.isSafeInteger(count) || !isSize(size)) {
-  console.error('usage: npm run sim -- [--seed N] [--seeds COUNT] [--size small|large] [--log]');
+  console.error(
+    'usage: npm run sim -- [--seed N] [--seeds COUNT] [--size small|large] [--log] [--containers]',
+  );
   process.exit(2);
 }
 
 let failed = 0;
 for (let seed = first; seed < first + count; seed++) {
   const startedMs = performance.now();
-  const report = await runSeed(seed, size, flags.has('log') ? (line) => console.log(line) : undefined);
+  const report = await runSeed(
+    seed,
+    size,
+    flags.has('log') ? (line) => console.log(line) : undefined,
+    flags.has('containers'),
+  );
   const tookMs = Math.round(performance.now() - startedMs);
   const { steps, revisions, containersStarted, leadersElected, settledAfterMs, broken } = report;
   console.log(

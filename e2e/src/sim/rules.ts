@@ -1,5 +1,6 @@
 import type { Change, View } from '@tessera/manager/store';
 import { compareStates, isTerminal, observedState, type Task, type TaskStatus } from '@tessera/shared/model';
+import { ContainerRules } from './container-rules.js';
 import type { Container, Containers } from './containers.js';
 import type { SimAgent } from './sim-agent.js';
 
@@ -23,14 +24,23 @@ export class Rules {
   readonly #addresses = new Map<string, string>();
   readonly #overlapSinceMs = new Map<string, number>();
   readonly broken: string[] = [];
+  readonly containerRules: ContainerRules;
 
-  constructor(private readonly options: RulesOptions) {}
+  constructor(private readonly options: RulesOptions) {
+    this.containerRules = new ContainerRules({
+      agents: options.agents,
+      isSettled: (nodeId) => this.#isSettled(nodeId),
+      isInformed: (nodeId) => this.#isReachableFor(nodeId, INFORMED_MS),
+      onBroken: (what) => this.#break(what),
+    });
+  }
 
   /** Takes every revision of the store, in order. */
   onChanges(changes: readonly Change[], view: View): void {
     for (const change of changes) {
       if (change.kind === 'tasks') this.#onTask(change as Change<'tasks'>, view);
       if (change.kind === 'taskStatuses') this.#onStatus(change as Change<'taskStatuses'>, view);
+      this.containerRules.onChange(change, view);
     }
     for (const change of changes) {
       if (change.kind === 'tasks' || change.kind === 'taskStatuses') this.#count(change.id, view);

@@ -8,6 +8,11 @@ export const SIZES = {
 export type Size = keyof typeof SIZES;
 
 /** One seed from beginning to end. The same seed and size go the same way every time. */
-export function runSeed(seed: number, size: Size, onLog?: (line: string) => void): Promise<SimulationReport> {
-  return new Simulation({ seed, ...SIZES[size], ...(onLog && { onLog }) }).run();
+export function runSeed(
+  seed: number,
+  size: Size,
+  onLog?: (line: string) => void,
+  withContainers = false,
+): Promise<SimulationReport> {
+  return new Simulation({ seed, ...SIZES[size], withContainers, ...(onLog && { onLog }) }).run();
 }

@@ -1,8 +1,15 @@
 import type { SessionHandle } from '@tessera/manager/dispatcher';
 import type { Clock, Random } from '@tessera/shared/env';
-import { NodeDescription, type Resources, type Task, type TaskStatus } from '@tessera/shared/model';
+import {
+  type ContainerState,
+  NodeDescription,
+  type Resources,
+  type Task,
+  type TaskStatus,
+} from '@tessera/shared/model';
 import type { AgentMessage, Assignments, ManagerMessage } from '@tessera/shared/wire';
 import type { Containers } from './containers.js';
+import { HostContainers } from './host-containers.js';
 import type { SimManager } from './sim-manager.js';
 import { foundDead, SimTask } from './sim-task.js';
 
@@ -20,6 +27,8 @@ export interface SimAgentOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly containers: Containers;
+  /** Called when a container that is no task's begins to run here. */
+  readonly onContainerStart: (containerId: string, nodeId: string) => void;
   readonly faults: StatusFaults;
   /** Managers whose process is there, be it stopped or cut off. */
   readonly managers: () => readonly SimManager[];
@@ -46,6 +55,10 @@ export class SimAgent {
   /** What has been put on disk: survives the agent and the host. */
   readonly #records = new Map<string, { task: Task; status: TaskStatus }>();
   readonly #unacknowledged = new Map<string, TaskStatus>();
+  /** Containers that are no task's. */
+  readonly hostContainers: HostContainers;
+  readonly #unsentStates = new Map<string, ContainerState>();
+  readonly #statesInBatch = new Map<number, readonly ContainerState[]>();
   #link: Link | undefined;
   #cancelHeartbeat: (() => void) | undefined;
   #cancelFlush: (() => void) | undefined;
@@ -64,6 +77,11 @@ export class SimAgent {
   constructor(private readonly options: SimAgentOptions) {
     this.nodeId = options.nodeId;
     this.capacity = options.capacity;
+    this.hostContainers = new HostContainers({
+      clock: options.clock,
+      onStart: (id) => options.onContainerStart(id, options.nodeId),
+      onState: (state) => this.#reportStates([state]),
+    });
   }
 
   /** Since when a manager has been able to speak with it; undefined while none is. */
@@ -81,6 +99,7 @@ export class SimAgent {
   powerOn(): void {
     if (this.#isOn || this.isRemoved) return;
     this.#isOn = true;
+    this.hostContainers.begin();
     for (const [id, { task, status }] of this.#records) {
       const now = foundDead(status, this.options.clock.now());
       this.#records.set(id, { task, status: now });
@@ -92,6 +111,7 @@ export class SimAgent {
   powerOff(): void {
     this.#isOn = false;
     this.#disconnect(false);
+    this.hostContainers.cutPower();
     for (const task of this.#tasks.values()) task.destroy();
     this.#tasks.clear();
   }
@@ -100,6 +120,8 @@ export class SimAgent {
   restartAgent(): void {
     if (!this.#isOn) return;
     this.#disconnect(true);
+    this.hostContainers.end();
+    this.hostContainers.begin();
     this.#connectLater(this.options.random.next() * 2_000);
   }
 
@@ -117,6 +139,7 @@ export class SimAgent {
   remove(): void {
     this.isRemoved = true;
     this.powerOff();
+    this.hostContainers.remove();
     this.#records.clear();
   }
 
@@ -182,6 +205,7 @@ export class SimAgent {
     this.#cancelFlush?.();
     this.#cancelFlush = undefined;
     this.#sentInBatch.clear();
+    this.#statesInBatch.clear();
     this.#incoming = [];
     if (!link) return;
     link.isClosed = true;
@@ -202,9 +226,11 @@ export class SimAgent {
         this.#sessionSinceMs = this.options.clock.now();
         this.#beat(link, body.value.heartbeatPeriodMs);
         this.#report([...this.#tasks.values()].map(({ status }) => status));
+        this.#reportStates(this.hostContainers.states());
         break;
       case 'assignments':
         this.#assign(body.value);
+        this.hostContainers.assign(body.value);
         break;
       case 'statusAck':
         this.#acknowledged(body.value.number);
@@ -283,6 +309,15 @@ export class SimAgent {
   #report(statuses: readonly TaskStatus[]): void {
     if (statuses.length === 0) return;
     for (const status of statuses) this.#unacknowledged.set(status.taskId, status);
+    this.#flushSoon();
+  }
+
+  #reportStates(states: readonly ContainerState[]): void {
+    for (const state of states) this.#unsentStates.set(state.containerId, state);
+    if (states.length > 0) this.#flushSoon();
+  }
+
+  #flushSoon(): void {
     if (this.#sessionSinceMs === undefined || this.#cancelFlush) return;
     this.#cancelFlush = this.options.clock.after(GATHER_MS, () => {
       this.#cancelFlush = undefined;
@@ -294,15 +329,18 @@ export class SimAgent {
   #flush(): void {
     const sent = new Set([...this.#sentInBatch.values()].flat());
     const statuses = [...this.#unacknowledged.values()].filter((status) => !sent.has(status));
-    if (statuses.length === 0) return;
+    const containers = [...this.#unsentStates.values()];
+    this.#unsentStates.clear();
+    if (statuses.length === 0 && containers.length === 0) return;
     const { faults, random } = this.options;
     const number = ++this.#batchNumber;
     this.#sentInBatch.set(number, statuses);
+    this.#statesInBatch.set(number, containers);
     const delayMs = () =>
       LATENCY_MS + (random.next() < faults.lateChance ? random.next() * faults.lateMaxMs : 0);
-    this.#send({ $case: 'statuses', value: { number, statuses, containers: [] } }, delayMs());
+    this.#send({ $case: 'statuses', value: { number, statuses, containers } }, delayMs());
     if (random.next() < faults.twiceChance) {
-      this.#send({ $case: 'statuses', value: { number, statuses, containers: [] } }, delayMs());
+      this.#send({ $case: 'statuses', value: { number, statuses, containers } }, delayMs());
     }
   }
 
@@ -311,6 +349,8 @@ export class SimAgent {
       if (this.#unacknowledged.get(status.taskId) === status) this.#unacknowledged.delete(status.taskId);
     }
     this.#sentInBatch.delete(number);
+    this.hostContainers.acknowledged(this.#statesInBatch.get(number) ?? []);
+    this.#statesInBatch.delete(number);
   }
 
   #register() {

@@ -3,6 +3,8 @@ import { MemoryEngine, MemoryKv, MemoryStore } from '@tessera/manager/store/test
 import type { Logger } from '@tessera/shared/env';
 import { Cluster, Node, Resources } from '@tessera/shared/model';
 import { SeededRandom } from '@tessera/shared/testing';
+import { unsettledContainers } from './container-rules.js';
+import { ContainerUsers } from './container-users.js';
 import { type Container, Containers } from './containers.js';
 import { findUnsettled } from './converged.js';
 import { Faults } from './faults.js';
@@ -21,6 +23,8 @@ export interface SimulationOptions {
   readonly managerCount: number;
   /** How long users act and things break, in virtual time. */
   readonly troubleMs: number;
+  /** Whether users also make containers that are no service's. */
+  readonly withContainers?: boolean;
   /** How long everything may take to come right once they no longer do. */
   readonly settleMs: number;
   /** Receives every line the managers log; for looking into one seed. */
@@ -40,7 +44,8 @@ export interface SimulationReport {
 const NODE_NANO_CPUS = 4e9;
 const NODE_MEMORY_BYTES = 8 * 2 ** 30;
 /** Loops write these; a user never does. */
-const LEADERS_KEYS = /^\/tessera\/v1\/(tasks|serviceStatuses|networkStatuses|imagePlacements)\//;
+const LEADERS_KEYS =
+  /^\/tessera\/v1\/(tasks|serviceStatuses|networkStatuses|imagePlacements|containerPlacements)\//;
 
 /** A whole cluster in one process: the product's managers, modelled hosts, virtual time, one seed. */
 export class Simulation {
@@ -89,6 +94,7 @@ export class Simulation {
       nodeNanoCpus: NODE_NANO_CPUS,
       nodeMemoryBytes: NODE_MEMORY_BYTES,
     });
+    const containerUsers = new ContainerUsers(this.#store, this.random('container users'));
     await this.#advance(3_000);
     await workload.begin();
     await this.#advance(5_000);
@@ -99,6 +105,7 @@ export class Simulation {
       await this.#advance(faults.nextAfterMs());
       await faults.act();
       await workload.act();
+      if (this.options.withContainers) await containerUsers.act();
     }
     faults.end();
     await workload.tidy();
@@ -266,6 +273,7 @@ export class Simulation {
       clock: this.clock,
       random: this.random(`agent ${id}`),
       containers: this.#containers,
+      onContainerStart: (id, nodeId) => this.#rules.containerRules.onStart(id, nodeId),
       faults: this.statusFaults,
       managers: () => this.#managers,
     });
@@ -286,7 +294,9 @@ export class Simulation {
     let unsettled: string[] = [];
     while (this.clock.now() - startMs < this.options.settleMs && this.#rules.broken.length === 0) {
       await this.#advance(2_000);
-      unsettled = findUnsettled(this.#store.view(), this.#containers, this.#engine, this.clock.now());
+      const view = this.#store.view();
+      unsettled = findUnsettled(view, this.#containers, this.#engine, this.clock.now());
+      unsettled.push(...unsettledContainers(view, this.agents));
       if (unsettled.length === 0) return this.clock.now() - startMs;
     }
     if (this.#rules.broken.length === 0)
