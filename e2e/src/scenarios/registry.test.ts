@@ -1,6 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { makeArchive, makeBusyboxArchive, makeLayer } from '@tessera/agent/image/testing';
+import {
+  busyboxImage,
+  compress,
+  makeArchive,
+  makeBusyboxArchive,
+  makeLayer,
+} from '@tessera/agent/image/testing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { LabCluster } from '../lab/cluster.js';
 import { must, run } from '../lab/command.js';
@@ -130,6 +136,38 @@ test('a private image is pulled by every node that needs it, with credentials no
   await docker('service', 'rm', 'private');
 });
 
+test('docker import makes an image that any host runs; history, ls, df, rmi and prune do as with dockerd', async () => {
+  const files = `${lab.dir}/files.tar`;
+  const { layers } = await busyboxImage();
+  writeFileSync(files, compress(layers[0]!, 'gzip'));
+  const changes = ['-c', 'ENV WHO=import', '-c', 'CMD ["sh","-c","echo hello from $WHO"]'];
+
+  const id = await docker('import', ...changes, '-m', 'from files', files, 'own:1');
+
+  expect(id).toMatch(/^sha256:[0-9a-f]{64}$/);
+  expect(await docker('run', '--rm', '-e', `constraint:node==${lab.hosts[2]!.name}`, 'own:1')).toBe(
+    'hello from import',
+  );
+  expect(await docker('history', '--format', '{{.Comment}} {{.Size}}', 'own:1')).toMatch(
+    /^from files [1-9].*B$/,
+  );
+  await docker('tag', 'own:1', 'own:2');
+  await docker('create', '--name', 'user', 'own:2');
+  expect((await dockerFails('rmi', id)).stderr).toContain(
+    '(must be forced) - image is being used by stopped',
+  );
+  expect(await docker('rmi', 'own:1')).toBe('Untagged: own:1');
+  expect((await dockerFails('rmi', 'own:2')).stderr).toContain('is using its referenced image');
+  await docker('rm', 'user');
+  expect(await docker('images', '-q', '--no-trunc', '-f', 'reference=own*')).toBe(id);
+  await docker('import', files);
+  expect(await docker('image', 'prune', '-f')).toMatch(
+    /^Deleted Images:\ndeleted: sha256:[\s\S]*Total reclaimed space: /,
+  );
+  expect(await docker('rmi', 'own:2')).toMatch(/^Untagged: own:2\nDeleted: sha256:/);
+  expect(await docker('system', 'df', '--format', '{{.Type}} {{.TotalCount}}')).toContain('Images ');
+});
+
 test('an agent killed in the middle of a pull leaves nothing half done, and the next pull is whole', async () => {
   const name = `${open.host}/team/large:1`;
   const archive = `${lab.dir}/large.tar`;
@@ -140,12 +178,13 @@ test('an agent killed in the middle of a pull leaves nothing half done, and the 
   await docker('rmi', name);
   const host = cluster.manager;
   const unfinished = () => readdirSync(`${host.dataDir}/images/tmp`);
+  const partial = () => readdirSync(`${host.dataDir}/images/partial`);
 
   let isOver = false;
   const pulling = dockerFails('pull', name).finally(() => {
     isOver = true;
   });
-  await waitFor('a layer on its way', () => isOver || unfinished().length > 0, { intervalMs: 1 });
+  await waitFor('a layer on its way', () => isOver || partial().length > 0, { intervalMs: 1 });
   await host.killAgent();
   const { code, stderr } = await pulling;
   await host.startAgent();
@@ -154,5 +193,8 @@ test('an agent killed in the middle of a pull leaves nothing half done, and the 
   // Had it been quicker than we, there would be no error.
   if (code !== 0) expect(stderr).toMatch(/the node|the stream/);
   expect(await docker('pull', name)).toContain('Digest: sha256:');
-  expect(unfinished()).toEqual([]);
+  // Wherever it was pulled to: this host goes on with what it has of it.
+  await docker('create', '--name', 'user-of-large', '-e', `constraint:node==${host.name}`, name, '/x');
+  expect([...unfinished(), ...partial()]).toEqual([]);
+  await docker('rm', 'user-of-large');
 });
