@@ -24,7 +24,7 @@ const tryDocker = (words: readonly string[], options: CommandOptions = {}) =>
 const docker = async (...words: string[]) => (await must(command(words), { timeoutMs: 60_000 })).trimEnd();
 
 test('docker run gives what the command wrote and how it ended, many at once, and --rm leaves nothing', async () => {
-  const RUNS = 48;
+  const RUNS = 100;
   let next = 0;
   const results = new Map<number, { code: number; stdout: string; stderr: string }>();
   const lane = async () => {
@@ -34,7 +34,7 @@ test('docker run gives what the command wrote and how it ended, many at once, an
         await tryDocker(['run', '--rm', 'busybox', 'sh', '-c', `echo out ${i}; echo err >&2; exit ${i}`]),
       );
   };
-  await Promise.all(Array.from({ length: 8 }, lane));
+  await Promise.all(Array.from({ length: 16 }, lane));
 
   for (const [i, result] of results)
     expect(result).toEqual({ code: i, stdout: `out ${i}\n`, stderr: 'err\n' });

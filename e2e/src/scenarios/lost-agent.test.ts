@@ -1,0 +1,107 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { LabCluster } from '../lab/cluster.js';
+import { type CommandOptions, must, run } from '../lab/command.js';
+import type { LabHost } from '../lab/host.js';
+import { Lab } from '../lab/lab.js';
+import { waitFor } from '../lab/wait.js';
+
+// kill -9 of a host's agent under whatever a client is doing: the client hears of it, the container does not.
+
+let lab: Lab;
+let cluster: LabCluster;
+let host: LabHost;
+
+beforeAll(async () => {
+  lab = await Lab.up({ name: `la${process.pid}`, hosts: 2 });
+  cluster = await LabCluster.form(lab);
+  host = lab.hosts[1]!;
+});
+afterAll(() => lab?.down());
+
+const command = (words: readonly string[]) => ['docker', '-H', `unix://${cluster.manager.socket}`, ...words];
+const tryDocker = (words: readonly string[], options: CommandOptions = {}) =>
+  run(command(words), { timeoutMs: 90_000, ...options });
+const docker = async (...words: string[]) => (await must(command(words), { timeoutMs: 90_000 })).trimEnd();
+const onHost = ['-e', 'constraint:node==host2'];
+
+async function killAndRestart(): Promise<void> {
+  await host.killAgent();
+  await host.startAgent();
+  await cluster.waitNode(host, 'ready');
+}
+
+test('a followed log, an attached client and an exec hear of it; their processes do not, and the commands work again', async () => {
+  const script = 'i=0; while read line; do echo "$((i=i+1)) $line"; done';
+  await docker('run', '-d', '-i', '--name', 'reader', ...onHost, 'busybox', 'sh', '-c', script);
+  const follow = tryDocker(['logs', '-f', 'reader']);
+  const attached = tryDocker(['attach', '--no-stdin', 'reader']);
+  const exec = tryDocker([
+    'exec',
+    'reader',
+    'sh',
+    '-c',
+    'touch /begun; while [ ! -e /go ]; do sleep 0.1; done; exit 6',
+  ]);
+  await waitFor(
+    'the exec to run',
+    async () => (await tryDocker(['exec', 'reader', 'test', '-e', '/begun'])).code === 0,
+  );
+
+  await host.killAgent();
+  // None of them hangs: an attached client and an exec are told, while the agent is still away.
+  expect((await attached).code).not.toBe(0);
+  expect((await exec).code).not.toBe(0);
+  await host.startAgent();
+  await cluster.waitNode(host, 'ready');
+
+  // Its stdin is still open, for whoever attaches next.
+  const again = tryDocker(['attach', '--sig-proxy=false', 'reader'], { input: 'hello\n' });
+  await waitFor('its answer', async () => (await docker('logs', 'reader')).includes('1 hello'));
+  expect(await docker('inspect', '-f', '{{.State.Status}}', 'reader')).toBe('running');
+  // The exec that lost its client goes on, and ends when it may.
+  expect(await docker('top', 'reader', '-o', 'args')).toContain('while [ ! -e /go ]');
+  await docker('exec', 'reader', 'touch', '/go');
+  await waitFor('its end', async () => !(await docker('top', 'reader', '-o', 'args')).includes('/begun'));
+  await docker('rm', '-f', 'reader');
+  // A log that is followed is taken up again by itself.
+  expect((await follow).stdout).toContain('1 hello');
+  expect((await again).stdout).toContain('1 hello');
+});
+
+test('the exit code of an exec is known to the next agent', async () => {
+  await docker('run', '-d', '--name', 'execs', ...onHost, 'busybox', 'sleep', '1000');
+  const { Id } = await cluster.post<{ Id: string }>('/containers/execs/exec', {
+    Cmd: ['sh', '-c', 'touch /begun; while [ ! -e /go ]; do sleep 0.1; done; exit 6'],
+  });
+  await cluster.post(`/exec/${Id}/start`, { Detach: true });
+  await waitFor(
+    'it to run',
+    async () => (await tryDocker(['exec', 'execs', 'test', '-e', '/begun'])).code === 0,
+  );
+  const inspect = () => cluster.get<{ Running: boolean; ExitCode: number | null }>(`/exec/${Id}/json`);
+  expect(await inspect()).toMatchObject({ Running: true, ExitCode: null });
+
+  await killAndRestart();
+
+  expect(await inspect()).toMatchObject({ Running: true, ExitCode: null });
+  await docker('exec', 'execs', 'touch', '/go');
+  await waitFor('its end', async () => !(await inspect()).Running);
+  expect((await inspect()).ExitCode).toBe(6);
+  await docker('rm', '-f', 'execs');
+});
+
+test('docker run in the foreground says so, and the container it began is found, ends and is removed', async () => {
+  const words = ['run', '--rm', '--name', 'work', ...onHost, 'busybox', 'sh', '-c'];
+  const running = tryDocker([...words, 'echo begun; while [ ! -e /go ]; do sleep 0.1; done; echo done']);
+  await waitFor('it to run', async () => (await tryDocker(['logs', 'work'])).stdout === 'begun\n');
+  await killAndRestart();
+  expect(await docker('inspect', '-f', '{{.State.Status}}', 'work')).toBe('running');
+  // Not waited for: the container it ends is removed before anybody could ask how it ended.
+  await docker('exec', '-d', 'work', 'touch', '/go');
+
+  // What it waits for is the exit, which is still told, with the code; only the output was cut short.
+  const { stdout, stderr } = await running;
+  expect(stdout.startsWith('begun\n')).toBe(true);
+  expect(stderr).not.toBe('');
+  await waitFor('it to be gone', async () => (await docker('ps', '-aq')) === '');
+});
