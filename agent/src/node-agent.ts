@@ -11,6 +11,7 @@ import { dialledAt, type NodeDirectory, type NodeIdentity, type OwnManager } fro
 import { SessionLoop, StatusOutbox } from './session/index.js';
 import type { AgentStorage, Registration } from './storage/index.js';
 import { ContainerStreams, SideStreams, type StreamedImages } from './streams/index.js';
+import type { Volumes } from './volumes/index.js';
 import { type AssignedWork, AssignmentSet, Worker } from './worker/index.js';
 
 /** How long a manager holds this node as restarting: a start, under full load, with a day's containers to adopt. */
@@ -23,6 +24,7 @@ export interface NodeParts {
   readonly plane: NetworkPlane;
   readonly images: ImageStore & StreamedImages;
   readonly logs: TaskLogs;
+  readonly volumes?: Volumes;
   /** Where other agents fetch layers from. */
   readonly peerPort: number;
   /** Called once the containers of before have been adopted: what they need is known to be needed. */
@@ -125,6 +127,8 @@ export class NodeAgent {
     await parts.recovered();
     this.#recovered = true;
     for (const status of worker.statuses()) this.#outbox.report(status);
+    // Volumes first: a container that is there has its own.
+    for (const state of parts.volumes?.states() ?? []) this.#outbox.reportVolume(state);
     for (const state of containers.states()) this.#outbox.reportContainer(state);
     const work = this.#waitingWork;
     this.#waitingWork = undefined;
@@ -155,6 +159,7 @@ export class NodeAgent {
   async #open(): Promise<Workings> {
     const { directory, openParts, clock, logger, storage } = this.options;
     const parts = await openParts();
+    parts.volumes?.reportTo(this.#identity.nodeId, this.#outbox);
     const containers = new Containers({
       runtime: parts.executor,
       storage: storage.containers,
@@ -167,6 +172,7 @@ export class NodeAgent {
       plane: parts.plane,
       images: parts.images,
       containers,
+      ...(parts.volumes ? { volumes: parts.volumes } : {}),
       storage,
       clock,
       logger: logger.child({ module: 'worker' }),
@@ -182,6 +188,7 @@ export class NodeAgent {
         this.options.ownManager?.advertised === managerAddr ? this.options.localSocket : undefined,
       logs: parts.logs,
       images: parts.images,
+      ...(parts.volumes ? { volumes: parts.volumes } : {}),
       containers: new ContainerStreams({
         containers,
         commit: parts.images.commit?.bind(parts.images),
@@ -268,6 +275,7 @@ export class NodeAgent {
       known?.worker.statuses() ?? [],
       () => this.#sessions.session?.sendStatuses(),
       known?.containers.states(),
+      known?.parts.volumes?.states(),
     );
   }
 

@@ -109,6 +109,7 @@ export async function openParts(options: PartsOptions): Promise<OpenParts> {
     images,
     plane: network,
     logs: executor.logs,
+    volumes: executor.volumes,
     peerPort: listener.port,
     recovered: () => images.recovered(),
     async close() {

@@ -19,6 +19,7 @@ const NOUNS: readonly {
   { name: 'service', description: 'Manage services', verbs: () => import('./commands/service/index.js') },
   { name: 'task', description: 'Look at tasks', verbs: () => import('./commands/task/index.js') },
   { name: 'network', description: 'Manage networks', verbs: () => import('./commands/network/index.js') },
+  { name: 'volume', description: 'Manage volumes', verbs: () => import('./commands/volume/index.js') },
   {
     name: 'container',
     description: 'Manage containers',

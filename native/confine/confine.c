@@ -58,7 +58,7 @@ static int set_limits(const struct confinement *confinement) {
 
 static const unsigned KEPT[] = {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_MKNOD, CAP_SETFCAP};
 
-static int drop_capabilities(void) {
+int confine_capabilities(void) {
   uint64_t kept = 0;
   for (size_t i = 0; i < sizeof KEPT / sizeof *KEPT; i++) kept |= 1ull << KEPT[i];
   for (unsigned cap = 0; cap < 64; cap++) {
@@ -118,7 +118,7 @@ static int filter_calls(void) {
 }
 
 int confine_process(const struct confinement *confinement) {
-  if (set_limits(confinement) < 0 || drop_capabilities() < 0) return -1;
+  if (set_limits(confinement) < 0 || confine_capabilities() < 0) return -1;
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return fail_errno("no_new_privs");
   return filter_calls();
 }

@@ -43,6 +43,9 @@ int confine_root(int fd);
 /* `path` becomes the root, without devices, set-id and programs. */
 int confine_to_directory(const char *path);
 
+/* Leaves those that owners, modes and attributes of files need. */
+int confine_capabilities(void);
+
 struct confinement {
   /* Bytes of address space, and of one file; 0: no bound. */
   uint64_t memory_max, file_max;

@@ -182,6 +182,14 @@ RT_API int rt_container_make(const char *data_dir, const char *run_dir, const ch
 /* Removes the second and renames the first to `trash`, on the same file system, to be cleared later. Blocks. */
 RT_API int rt_container_discard(const char *run_dir, const char *data_dir, const char *trash, rt_error *err);
 
+/* ---- volume.c ---- */
+
+/* Mounts `device` on `target`; `flags` are MS_* of mount(2), propagation included, `data` what is the file system's own. */
+RT_API int rt_volume_mount(const char *device, const char *target, const char *type, unsigned flags, const char *data,
+                           rt_error *err);
+/* Takes it away, from whoever still looks at it too; what is not mounted is fine. */
+RT_API int rt_volume_unmount(const char *target, rt_error *err);
+
 /* ---- daemon_spawn.c ---- */
 
 /*

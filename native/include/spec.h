@@ -44,9 +44,9 @@ enum spec_occurs { SPEC_ONE, SPEC_MAYBE, SPEC_MANY };
   X(DEVICE_RULE, 11, 4, 0, MANY)   /* v2 allow-list: type (0 any, 'b', 'c'), major, minor (-1: any), access bits */ \
   X(ROOT, 12, 1, SPEC_ANY, ONE)    /* SPEC_ROOT_*; directory that layers are relative to, layers, top first */ \
   X(MOUNT, 13, 2, SPEC_ANY, MANY)  /* MOUNT_ATTR_*, SPEC_MOUNT_*; target, file system, then its options */  \
-  X(BIND, 14, 3, 2, MANY)          /* MOUNT_ATTR_*, SPEC_MOUNT_*, MS_* propagation; target, source */       \
+  X(BIND, 14, 3, SPEC_ANY, MANY)   /* MOUNT_ATTR_*, SPEC_MOUNT_*, MS_* propagation; target, source, or what lies beneath it */ \
   X(DEVICE, 15, 5, 1, MANY)        /* mode with type, major, minor, owner, group; path */                   \
-  X(SYMLINK, 16, 0, 2, MANY)       /* path, what it says */                                                 \
+  X(SYMLINK, 16, 1, 2, MANY)       /* SPEC_LINK_*; path, what it says */                                    \
   X(MASK, 17, 0, 1, MANY)          /* path hidden, if it exists */                                          \
   X(READONLY, 18, 0, 1, MANY)      /* path made read-only, if it exists */                                  \
   X(SYSCTL, 19, 0, 2, MANY)        /* path below /proc/sys, value */                                        \
@@ -99,6 +99,10 @@ enum spec_type {
 #define SPEC_MOUNT_LENT 64u     /* not made but lent by the one that is joined: the file system says what, proc or shm */
 #define SPEC_MOUNT_SHARED 128u  /* the container's /dev/shm, which others that join its IPC may be lent */
 #define SPEC_MOUNT_BASE 256u    /* every container has it, whatever its user asks for, as those of SYSTEM, RELATIVE and GROUP */
+#define SPEC_MOUNT_PEER 512u     /* a peer of the host's mount: what is mounted below it on one side shows on the other */
+#define SPEC_MOUNT_PROPAGATE_ALL 1024u /* the propagation is also that of all mounts below */
+#define SPEC_MOUNT_ATTRIBUTES_TOP 2048u /* the attributes are not those of the mounts below */
+#define SPEC_LINK_REPLACE 1u    /* in the place of a file of the container's own layer, by whatever links lead there */
 #define SPEC_FLAG_NO_NEW_PRIVILEGES 1u
 #define SPEC_FLAG_STDIN 2u      /* keep stdin open for attach */
 #define SPEC_FLAG_TTY 4u        /* a terminal of its own, kept by the shim */

@@ -59,6 +59,8 @@ struct terminal_size {
   uint16_t rows, columns;
 };
 
+#define SHARED_MAX 32u
+
 /* ---- the child's side, one file per subject; each ends the process through child_fail when it cannot go on */
 struct child {
   const struct spec *spec;    /* the container's */
@@ -67,6 +69,8 @@ struct child {
   int go;                     /* one byte when the groups are made, one when the network is */
   int outcome;                /* what it tells the shim: struct failure, or one byte */
   int stdio[3];
+  int shared[SHARED_MAX];     /* copies of the host's mounts that stay their peers, in the order of their BINDs */
+  unsigned shared_count, shared_taken;
   int root;                   /* of the container's tree, once mounted */
   int sysctl;                 /* sys of the container's own proc, once mounted */
   int devpts;                 /* its devpts, once mounted */
@@ -95,6 +99,8 @@ int child_tell(const struct child *child, struct child_word word, const int *fds
  */
 _Noreturn void child_make_process(const struct child *child, const char *home);
 void child_join_groups(const struct child *child);
+/* Copies the host's mounts that are to stay peers of the container's, before its own become slaves. */
+void child_open_shared(struct child *child);
 void child_mount_root(struct child *child);
 /* Read-only, where it is to be. */
 void child_seal_root(const struct child *child);

@@ -18,6 +18,47 @@
 #define STATX_ATTRIBUTES 1
 #define ATTR_MOUNT_ROOT 0x2000u
 
+static int is_shared(const struct spec_record *record) {
+  return record->type == SPEC_BIND && (spec_number(record, 1) & SPEC_MOUNT_PEER);
+}
+
+/* A copy of what a BIND names, mounted nowhere yet. -1, errno set. */
+static int open_source(const struct child *child, const struct spec_record *record) {
+  uint64_t flags = spec_number(record, 1);
+  const char *source = spec_string(record, 1);
+  char group[GROUP_PATH_MAX];
+  if (flags & SPEC_MOUNT_GROUP) {
+    if (group_path(child->spec, source, "", group)) return -1;
+    source = group;
+  }
+  unsigned how = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (flags & SPEC_MOUNT_RECURSIVE ? AT_RECURSIVE : 0);
+  int from = flags & SPEC_MOUNT_RELATIVE ? child->run_dir : AT_FDCWD;
+  if (record->string_count < 3) return sys_open_tree(from, source, how);
+  /* What lies in a volume was made by containers: no link in it may lead out of it. */
+  int top = openat(from, source, O_PATH | O_DIRECTORY | O_CLOEXEC), beneath = -1, tree = -1;
+  if (top >= 0)
+    beneath = sys_openat2(top, spec_string(record, 2), O_PATH, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
+  if (beneath >= 0) tree = sys_open_tree(beneath, "", how | AT_EMPTY_PATH);
+  int error = errno;
+  if (top >= 0) close(top);
+  if (beneath >= 0) close(beneath);
+  errno = error;
+  return tree;
+}
+
+/* Those that are to stay peers of the host's mounts are copied while this namespace's mounts still are. */
+void child_open_shared(struct child *child) {
+  uint32_t offset = 0;
+  struct spec_record record;
+  while (spec_next(child->spec, &offset, &record)) {
+    if (!is_shared(&record)) continue;
+    errno = E2BIG;
+    int tree = record.string_count < 2 || child->shared_count == SHARED_MAX ? -1 : open_source(child, &record);
+    if (tree < 0) child_fail(child, STAGE_MOUNT, record.string_count < 2 ? "" : spec_string(&record, 1));
+    child->shared[child->shared_count++] = tree;
+  }
+}
+
 static int is_of(int fd, long magic) {
   struct statfs fs;
   return fstatfs(fd, &fs) == 0 && (long)fs.f_type == magic;
@@ -98,23 +139,30 @@ static void do_mount(struct child *child, const struct spec_record *record) {
   keep(child, mount, flags);
 }
 
+/* What is said of a copy: attributes, and how mounts travel, of its top or of all of it. 0, or -1. */
+static int set_attributes(int tree, const struct spec_record *record) {
+  uint64_t flags = spec_number(record, 1);
+  unsigned all = flags & SPEC_MOUNT_RECURSIVE ? AT_RECURSIVE : 0;
+  struct mount_attr attributes = {.attr_set = spec_number(record, 0)};
+  struct mount_attr propagation = {.propagation = spec_number(record, 2)};
+  if (sys_mount_setattr(tree, flags & SPEC_MOUNT_ATTRIBUTES_TOP ? 0 : all, &attributes)) return -1;
+  return sys_mount_setattr(tree, flags & SPEC_MOUNT_PROPAGATE_ALL ? all : 0, &propagation);
+}
+
 static void do_bind(struct child *child, const struct spec_record *record) {
   uint64_t flags = spec_number(record, 1);
-  const char *target_path = record->string, *source = spec_string(record, 1);
-  char group[GROUP_PATH_MAX];
-  if (flags & SPEC_MOUNT_GROUP) {
-    if (group_path(child->spec, source, "", group)) child_fail(child, STAGE_MOUNT, source);
-    source = group;
+  const char *target_path = record->string;
+  if (record->string_count < 2) {
+    errno = EINVAL;
+    child_fail(child, STAGE_MOUNT, "");
   }
-  unsigned recursive = flags & SPEC_MOUNT_RECURSIVE ? AT_RECURSIVE : 0;
-  int from = flags & SPEC_MOUNT_RELATIVE ? child->run_dir : AT_FDCWD;
-  int tree = sys_open_tree(from, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive);
+  const char *source = spec_string(record, 1);
+  int tree = is_shared(record) ? child->shared[child->shared_taken++] : open_source(child, record);
   if (tree < 0) child_fail(child, STAGE_MOUNT, source);
   struct stat found;
   if (fstat(tree, &found)) child_fail(child, STAGE_MOUNT, source);
   flags = S_ISDIR(found.st_mode) ? flags & ~(uint64_t)SPEC_MOUNT_FILE : flags | SPEC_MOUNT_FILE;
-  struct mount_attr attributes = {.attr_set = spec_number(record, 0), .propagation = spec_number(record, 2)};
-  if (sys_mount_setattr(tree, recursive, &attributes)) child_fail(child, STAGE_MOUNT, source);
+  if (set_attributes(tree, record)) child_fail(child, STAGE_MOUNT, source);
   int target = target_of(child, target_path, flags);
   if (sys_move_mount(tree, target)) child_fail(child, STAGE_MOUNT, target_path);
   close(target);
@@ -136,10 +184,32 @@ static void do_device(struct child *child, const struct spec_record *record) {
   close(parent);
 }
 
+/* Whether the link that is there says the same already, from an earlier run. */
+static int says(int parent, const char *name, const char *target) {
+  char there[256];
+  ssize_t length = readlinkat(parent, name, there, sizeof there);
+  return length >= 0 && (size_t)length == strlen(target) && !memcmp(there, target, (size_t)length);
+}
+
+/* A file of the host's that shows in the container is never taken away: only what is in its own layer. */
+static int replace(const struct child *child, int parent, const char *name, const char *target) {
+  struct stat here, root;
+  if (says(parent, name, target)) return 0;
+  if (fstat(parent, &here) || fstat(child->root, &root)) return -1;
+  if (here.st_dev != root.st_dev) {
+    errno = EEXIST;
+    return -1;
+  }
+  return unlinkat(parent, name, 0) || symlinkat(target, parent, name) ? -1 : 0;
+}
+
 static void do_symlink(struct child *child, const struct spec_record *record) {
-  const char *name;
-  int parent = root_parent(child->root, record->string, &name, 1);
-  if (parent < 0 || (symlinkat(spec_string(record, 1), parent, name) && errno != EEXIST))
+  const char *name, *target = spec_string(record, 1);
+  int replaces = !!(spec_number(record, 0) & SPEC_LINK_REPLACE);
+  int parent = root_parent(child->root, record->string, &name, !replaces);
+  if (parent < 0) child_fail(child, STAGE_MOUNT, record->string);
+  if (symlinkat(target, parent, name) &&
+      (errno != EEXIST || (replaces && replace(child, parent, name, target))))
     child_fail(child, STAGE_MOUNT, record->string);
   close(parent);
 }

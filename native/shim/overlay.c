@@ -67,6 +67,7 @@ void child_mount_root(struct child *child) {
   struct text text;
   spec_find(child->spec, SPEC_ROOT, &root);
   spec_find(child->spec, SPEC_DIRS, &dirs);
+  child_open_shared(child);
   /* Mounts of the host still come in, ours never go out. */
   if (sys_mount(0, "/", 0, MS_REC | MS_SLAVE, 0)) child_fail(child, STAGE_ROOT, "/");
   /* Again, for these descriptors are to belong to this namespace's mounts. */

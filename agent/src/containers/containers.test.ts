@@ -94,7 +94,7 @@ function assigned(asked: Asked = {}): Map<string, ContainerAssignment> {
     epoch,
     ...(former && { former: former as ContainerState }),
   });
-  return new Map([['c1', { container, placement }]]);
+  return new Map([['c1', { container, placement, volumes: [] }]]);
 }
 
 /** A container that has been created (generation 1) and started (generation 2). */

@@ -3,6 +3,7 @@ import { availableParallelism, machine, release, totalmem } from 'node:os';
 import { ENGINE_VERSION, type HostFacts } from '@tessera/shared/docker-api';
 import type { NodeDescription, Resources } from '@tessera/shared/model';
 import { bootId } from '@tessera/shared/process';
+import { volumesDirectory } from '../volumes/directory.js';
 import { hostOf, joinAddress } from './addresses.js';
 import { cgroupModeOf } from './capacity.js';
 import type { NodeSettings } from './node-identity.js';
@@ -25,7 +26,7 @@ export function describeNode(
   settings: NodeSettings,
   peerPort: number,
 ): NodeDescription {
-  const { hostname, capacity, peerListenAddr } = sources;
+  const { hostname, dataDir, capacity, peerListenAddr } = sources;
   const peerHost = hostOf(peerListenAddr.replace(/:0$/, ''));
   const reachable = ['0.0.0.0', '::', ''].includes(peerHost) ? hostOf(settings.advertiseAddr) : peerHost;
   return {
@@ -41,6 +42,7 @@ export function describeNode(
     bootId: bootId(),
     cgroupMode: cgroupMode(),
     operatingSystem: operatingSystem(),
+    volumesDir: volumesDirectory(dataDir),
   };
 }
 

@@ -1,6 +1,7 @@
-import type { ContainerState, TaskStatus } from '@tessera/shared/model';
+import type { ContainerState, TaskStatus, VolumeState } from '@tessera/shared/model';
 import type { StatusBatch } from '@tessera/shared/wire';
 import type { ContainerReporter } from '../containers/index.js';
+import type { VolumeReporter } from '../volumes/index.js';
 import type { StatusReporter } from '../worker/worker.js';
 
 /** Keeps a batch well under gRPC's 4 MiB: a status with a long error is about a kilobyte. */
@@ -9,13 +10,14 @@ const BATCH_MAX = 500;
 const UNDER_WAY_MAX = 4;
 
 /**
- * Statuses on their way to a manager. Of each task, and each container that is no task's, only the latest counts, so
- * however long a manager is away, what waits is bounded by their number. Few batches are under way at a time, in order;
- * what comes meanwhile shares the next.
+ * Statuses on their way to a manager. Of each task, each container that is no task's, and each volume only the latest
+ * counts, so however long a manager is away, what waits is bounded by their number. Few batches are under way at a time,
+ * in order; what comes meanwhile shares the next.
  */
-export class StatusOutbox implements StatusReporter, ContainerReporter {
+export class StatusOutbox implements StatusReporter, ContainerReporter, VolumeReporter {
   readonly #waiting = new Map<string, TaskStatus>();
   readonly #containers = new Map<string, ContainerState>();
+  readonly #volumes = new Map<string, VolumeState>();
   #underWay: StatusBatch[] = [];
   #number = 0;
   #onReady: (() => void) | undefined;
@@ -29,7 +31,7 @@ export class StatusOutbox implements StatusReporter, ContainerReporter {
   }
 
   get #hasWaiting(): boolean {
-    return this.#waiting.size > 0 || this.#containers.size > 0;
+    return this.#waiting.size > 0 || this.#containers.size > 0 || this.#volumes.size > 0;
   }
 
   report(status: TaskStatus): void {
@@ -50,6 +52,11 @@ export class StatusOutbox implements StatusReporter, ContainerReporter {
     this.#onReady?.();
   }
 
+  reportVolume(state: VolumeState): void {
+    this.#volumes.set(keyOf(state), state);
+    this.#onReady?.();
+  }
+
   forgetContainer(id: string): void {
     this.#containers.delete(id);
     this.#underWay = this.#underWay.map((batch) => ({
@@ -67,11 +74,13 @@ export class StatusOutbox implements StatusReporter, ContainerReporter {
     statuses: Iterable<TaskStatus>,
     onReady: () => void,
     containers: Iterable<ContainerState> = [],
+    volumes: Iterable<VolumeState> = [],
   ): void {
     this.#takeBack();
     this.#number = 0;
     for (const status of statuses) this.#waiting.set(status.taskId, status);
     for (const state of containers) this.#containers.set(state.containerId, state);
+    for (const state of volumes) this.#volumes.set(keyOf(state), state);
     this.#onReady = onReady;
   }
 
@@ -104,18 +113,21 @@ export class StatusOutbox implements StatusReporter, ContainerReporter {
 
   /** Puts what has not been acknowledged back to what waits, unless something later does. */
   #takeBack(): void {
-    for (const { statuses, containers } of this.#underWay.splice(0).reverse()) {
+    for (const { statuses, containers, volumes } of this.#underWay.splice(0).reverse()) {
       for (const status of statuses)
         if (!this.#waiting.has(status.taskId)) this.#waiting.set(status.taskId, status);
       for (const state of containers)
         if (!this.#containers.has(state.containerId)) this.#containers.set(state.containerId, state);
+      for (const state of volumes)
+        if (!this.#volumes.has(keyOf(state))) this.#volumes.set(keyOf(state), state);
     }
   }
 
   #batch(): StatusBatch {
     const statuses = takeFirst(this.#waiting);
     const containers = takeFirst(this.#containers);
-    const batch = { number: ++this.#number, statuses, containers };
+    const volumes = takeFirst(this.#volumes);
+    const batch = { number: ++this.#number, statuses, containers, volumes };
     this.#underWay.push(batch);
     return batch;
   }
@@ -126,3 +138,6 @@ function takeFirst<T>(waiting: Map<string, T>): T[] {
   for (const [id] of taken) waiting.delete(id);
   return taken.map(([, each]) => each);
 }
+
+/** One that a node had for itself and the cluster's of that name are two. */
+const keyOf = ({ volumeId, name }: VolumeState): string => `${volumeId}/${name}`;

@@ -74,7 +74,9 @@ async function assign(target: 'create' | 'start', host: object = {}): Promise<vo
   const generation = target === 'create' ? 1 : 2;
   const made = aContainer({ target: { verb: target, generation }, host } as never);
   containers.apply(
-    new Map([[ID, { container: made, placement: ContainerPlacement.create({ containerId: ID }) }]]),
+    new Map([
+      [ID, { container: made, placement: ContainerPlacement.create({ containerId: ID }), volumes: [] }],
+    ]),
   );
   await until(() => expect(states.at(-1)?.generation).toBe(generation));
 }

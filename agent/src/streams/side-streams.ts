@@ -6,6 +6,7 @@ import type { TaskLogs } from '../executor/task-logs.js';
 import type { ImageStore } from '../image/image-store.js';
 import type { RegistryImages, SavedName } from '../image/index.js';
 import type { NodeCredentials } from '../session/index.js';
+import type { Volumes } from '../volumes/index.js';
 import type { ContainerStreams } from './container-streams.js';
 import type { CommitImage } from './file-streams.js';
 import { frameSized } from './frame-sized.js';
@@ -44,6 +45,7 @@ export interface SideStreamsOptions {
   readonly localSocket?: (managerAddr: string) => string | undefined;
   readonly logs: TaskLogs;
   readonly images: StreamedImages;
+  readonly volumes?: Volumes;
   /** Absent: this node has tasks alone. */
   readonly containers?: ContainerStreams;
   readonly clock: Clock;
@@ -149,6 +151,11 @@ export class SideStreams {
         const answer = await this.#registry().ask(kind.value, stop.signal);
         return stream.write({ $case: 'data', value: Buffer.from(JSON.stringify(answer)) });
       }
+      case 'volumeUsage':
+        return stream.write({
+          $case: 'volumeUsage',
+          value: { usages: (await this.options.volumes?.usages(kind.value.names, stop.signal)) ?? [] },
+        });
       default:
         if (kind && (await this.options.containers?.serve(kind, stream, stop))) return;
         throw new ClusterError(

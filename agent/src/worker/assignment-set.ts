@@ -1,5 +1,5 @@
 import { ClusterError } from '@tessera/shared/errors';
-import type { Node, Task } from '@tessera/shared/model';
+import type { Node, Task, Volume } from '@tessera/shared/model';
 import type { Assignment, Assignments, ContainerAssignment } from '@tessera/shared/wire';
 import type { DesiredNetworks } from '../network/network-plane.js';
 
@@ -12,6 +12,8 @@ export interface AssignedWork {
   readonly containers: ReadonlyMap<string, ContainerAssignment>;
   /** Ids of images to hold. */
   readonly images: ReadonlySet<string>;
+  /** Volumes that are to be removed from this node, by id. */
+  readonly volumes: ReadonlyMap<string, Volume>;
   readonly networks: DesiredNetworks;
   /** Grows whenever `networks` differs from the set before. */
   readonly networksVersion: number;
@@ -77,11 +79,13 @@ export class AssignmentSet {
     const tasks = new Map<string, Task>();
     const containers = new Map<string, ContainerAssignment>();
     const images = new Set<string>();
+    const volumes = new Map<string, Volume>();
     let node: Node | undefined;
     for (const { item } of this.#items.values()) {
       if (item?.$case === 'task') tasks.set(item.value.id, item.value);
       else if (item?.$case === 'container' && item.value.container)
         containers.set(item.value.container.id, item.value);
+      else if (item?.$case === 'volume') volumes.set(item.value.id, item.value);
       else if (item?.$case === 'image') images.add(item.value.imageId);
       else if (item?.$case === 'node') node = item.value;
     }
@@ -95,6 +99,7 @@ export class AssignmentSet {
       tasks,
       containers,
       images,
+      volumes,
       node,
       networks: this.#networks,
       networksVersion: this.#networksVersion,

@@ -56,6 +56,7 @@ const work = (tasks: Task[], more: Partial<AssignedWork> = {}): AssignedWork => 
   tasks: new Map(tasks.map((task) => [task.id, task])),
   containers: new Map(),
   images: new Set(),
+  volumes: new Map(),
   networks: { networks: [], endpoints: [], virtualServices: [] },
   networksVersion: ++networksVersion,
   node: undefined,

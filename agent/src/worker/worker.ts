@@ -6,6 +6,7 @@ import type { ImageStore } from '../image/image-store.js';
 import type { DesiredNetworks, NetworkPlane } from '../network/network-plane.js';
 import type { AgentStorage } from '../storage/index.js';
 import { Condition, Semaphore, TaskManager } from '../task/index.js';
+import type { Volumes } from '../volumes/index.js';
 import type { AssignedWork } from './assignment-set.js';
 import { ImageHolder } from './image-holder.js';
 import { NetworkApplier } from './network-applier.js';
@@ -24,6 +25,7 @@ export interface WorkerOptions {
   readonly images: Pick<ImageStore, 'ensure' | 'release'>;
   /** Those that are no task's. */
   readonly containers?: Containers;
+  readonly volumes?: Volumes;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Statuses to report, and tasks of which nothing is to be reported any more. */
@@ -93,6 +95,8 @@ export class Worker {
     }
     this.#assigned = work;
     this.#images.want(work.images);
+    // Before what might name one that is to go.
+    this.options.volumes?.apply(work.volumes);
     this.options.containers?.apply(work.containers);
 
     const here = new Map([...this.#managers].map(([id, manager]) => [id, manager.task]));

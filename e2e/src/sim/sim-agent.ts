@@ -338,9 +338,9 @@ export class SimAgent {
     this.#statesInBatch.set(number, containers);
     const delayMs = () =>
       LATENCY_MS + (random.next() < faults.lateChance ? random.next() * faults.lateMaxMs : 0);
-    this.#send({ $case: 'statuses', value: { number, statuses, containers } }, delayMs());
+    this.#send({ $case: 'statuses', value: { number, statuses, containers, volumes: [] } }, delayMs());
     if (random.next() < faults.twiceChance) {
-      this.#send({ $case: 'statuses', value: { number, statuses, containers } }, delayMs());
+      this.#send({ $case: 'statuses', value: { number, statuses, containers, volumes: [] } }, delayMs());
     }
   }
 

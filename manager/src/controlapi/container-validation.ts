@@ -1,6 +1,7 @@
 import { constants } from 'node:os';
 import { invalid } from '@tessera/shared/errors';
 import type { ContainerSpec, LogDriver, Mount } from '@tessera/shared/model';
+import { assertVolumeName, localMount } from '@tessera/shared/volumes';
 import ipaddr from 'ipaddr.js';
 
 // What an agent would refuse when a task has reached it is refused here, where the user still listens.
@@ -25,7 +26,7 @@ const CAPABILITIES = new Set(
     'CHECKPOINT_RESTORE'
   ).split(' '),
 );
-const PROPAGATIONS = new Set(['', 'private', 'rprivate', 'slave', 'rslave']);
+const PROPAGATIONS = new Set(['', 'private', 'rprivate', 'slave', 'rslave', 'shared', 'rshared']);
 const LOG_OPTIONS = new Set(['max-size', 'max-file']);
 const SIGNAL_MAX = 64;
 
@@ -122,11 +123,12 @@ function validateMount(mount: Mount, targets: Set<string>): void {
     throw invalid(`ContainerSpec.Mounts: a tmpfs has no source; leave out '${source}' of ${target}`);
   }
   if (type === 'volume') {
-    throw invalid(`ContainerSpec.Mounts: volumes are not supported yet (${target}); use a bind or tmpfs`);
+    if (source !== '') assertVolumeName(source);
+    localMount(mount.volumeMount?.options ?? {});
   }
   if (!PROPAGATIONS.has(mount.propagation)) {
     throw invalid(
-      `ContainerSpec.Mounts: propagation '${mount.propagation}' of ${target} is not supported; use rprivate or rslave`,
+      `ContainerSpec.Mounts: propagation '${mount.propagation}' of ${target} is not known; use rprivate, rslave or rshared`,
     );
   }
 }

@@ -10,6 +10,7 @@ import {
 } from '@tessera/shared/model';
 import { seal, unseal } from '../seal/index.js';
 import type { Transaction, View } from '../store/view.js';
+import { assertApiSocket } from './api-socket.js';
 import { familiarName } from './image-reference.js';
 import { getNetwork, getService } from './lookup.js';
 import type { ControlContext } from './ports.js';
@@ -65,6 +66,7 @@ export class Services {
       const name = spec.name || proposeName(random, (name) => tx.claim(`name/service/${name}`) !== undefined);
       const resolved = resolveReferences(tx, { ...spec, name });
       validateServiceSpec(resolved);
+      assertApiSocket(tx, resolved.task?.container);
       takeName(tx, name, id);
 
       const sealed = registryAuth ? seal(tx, random, `service/${id}`, registryAuth) : Buffer.alloc(0);
@@ -105,6 +107,7 @@ export class Services {
       }
       const resolved = resolveReferences(tx, wanted, before.spec);
       validateServiceSpec(resolved);
+      assertApiSocket(tx, resolved.task?.container);
       if (resolved.name !== before.spec?.name) {
         throw new ClusterError('unimplemented', 'renaming services is not supported');
       }

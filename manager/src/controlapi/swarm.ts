@@ -1,6 +1,6 @@
 import { ClusterError, invalid } from '@tessera/shared/errors';
 import { formatJoinToken, newJoinSecret } from '@tessera/shared/join-token';
-import { type Cluster, ClusterSpec } from '@tessera/shared/model';
+import { type Cluster, ClusterSpec, type ClusterSpec_ApiSocket } from '@tessera/shared/model';
 import type { View } from '../store/view.js';
 import type { ControlContext } from './ports.js';
 import { outOfSequence } from './service-validation.js';
@@ -53,6 +53,16 @@ export class Swarm {
           labels: { ...(change.labels ?? spec.labels) },
         },
       });
+    });
+  }
+
+  /** Which nodes' containers may mount the API's socket. */
+  async allowApiSocket(apiSocket: ClusterSpec_ApiSocket): Promise<void> {
+    const { store } = this.#context;
+    await store.read();
+    await store.update((tx) => {
+      const cluster = clusterOf(tx);
+      tx.put('cluster', { ...cluster, spec: { ...(cluster.spec ?? ClusterSpec.create()), apiSocket } });
     });
   }
 

@@ -1,3 +1,4 @@
+import { nodeOfVolume } from '../loops/volumes.js';
 import type { Change, View } from '../store/view.js';
 import { hasEndpoints, isHandedOut, itemKey, networksOfService, networksOfTask } from './assignment-items.js';
 import { containerNetworks, dataPathAddr, placeOf } from './container-items.js';
@@ -32,6 +33,9 @@ export class AssignmentIndex {
   readonly #networksOfService = new Map<string, readonly string[]>();
   readonly #imagesOfNode = new SetMap();
   readonly #holdersOfImage = new Map<string, readonly string[]>();
+  /** Volumes that are to be removed from a node. */
+  readonly #volumesOfNode = new SetMap();
+  readonly #nodeOfVolume = new Map<string, string>();
   readonly #addrs = new Map<string, string>();
   #view: View;
 
@@ -45,6 +49,7 @@ export class AssignmentIndex {
     for (const { id } of view.tasks.all()) this.#refreshTask(id);
     for (const { containerId } of view.containerPlacements.all()) this.#refreshContainer(containerId);
     for (const { imageId } of view.imagePlacements.all()) this.#refreshPlacement(imageId);
+    for (const { id } of view.volumes.all()) this.#refreshVolume(id);
   }
 
   /** The picture that the last changes led to. */
@@ -87,6 +92,10 @@ export class AssignmentIndex {
       case 'imagePlacements':
         this.#refreshPlacement(id);
         break;
+      case 'volumes':
+      case 'volumePlacements':
+        this.#refreshVolume(id);
+        break;
     }
   }
 
@@ -96,6 +105,7 @@ export class AssignmentIndex {
     for (const [networkId, nodes] of this.#subscribers)
       if (nodes.has(nodeId)) yield* this.#keysOfNetwork(networkId);
     for (const imageId of this.#imagesOfNode.get(nodeId)) yield itemKey.image(imageId);
+    for (const volumeId of this.#volumesOfNode.get(nodeId)) yield itemKey.volume(volumeId);
     for (const task of this.#view.tasks.byNode(nodeId)) yield itemKey.task(task.id);
     for (const { containerId } of this.#view.containerPlacements.byNode(nodeId))
       yield itemKey.container(containerId);
@@ -113,6 +123,8 @@ export class AssignmentIndex {
         return placeOf(this.#view, first)?.nodeId === nodeId;
       case 'image':
         return this.#imagesOfNode.get(nodeId).has(first);
+      case 'volume':
+        return this.#volumesOfNode.get(nodeId).has(first);
       case 'network':
         return this.#isSubscribed(nodeId, first);
       default:
@@ -227,6 +239,18 @@ export class AssignmentIndex {
     if (after.length > 0) this.#holdersOfImage.set(imageId, after);
     else this.#holdersOfImage.delete(imageId);
     for (const nodeId of new Set([...before, ...after])) this.#markNode(nodeId, itemKey.image(imageId));
+  }
+
+  #refreshVolume(volumeId: string): void {
+    const volume = this.#view.volumes.get(volumeId);
+    const before = this.#nodeOfVolume.get(volumeId) ?? '';
+    const after = volume?.ordered ? nodeOfVolume(this.#view, volume) : '';
+    if (before === after) return;
+    if (before) this.#volumesOfNode.delete(before, volumeId);
+    if (after) this.#volumesOfNode.add(after, volumeId);
+    if (after) this.#nodeOfVolume.set(volumeId, after);
+    else this.#nodeOfVolume.delete(volumeId);
+    for (const nodeId of [before, after]) if (nodeId) this.#markNode(nodeId, itemKey.volume(volumeId));
   }
 
   #markNode(nodeId: string, key: string): void {

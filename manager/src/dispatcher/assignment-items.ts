@@ -37,6 +37,7 @@ export const itemKey = {
   image: (id: string) => `image/${id}`,
   node: (id: string) => `node/${id}`,
   container: (id: string) => `container/${id}`,
+  volume: (id: string) => `volume/${id}`,
 };
 
 /**
@@ -67,6 +68,10 @@ function makeBody(view: View, kind: string | undefined, first: string, second: s
     }
     case 'container':
       return containerBody(view, first);
+    case 'volume': {
+      const volume = view.volumes.get(first);
+      return volume?.ordered ? { $case: 'volume', value: volume } : undefined;
+    }
     default:
       return undefined;
   }

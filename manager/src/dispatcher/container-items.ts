@@ -1,5 +1,6 @@
 import type { ContainerPlacement } from '@tessera/shared/model';
 import type { Assignment, Endpoint } from '@tessera/shared/wire';
+import { volumeIdsOf } from '../loops/containers.js';
 import type { View } from '../store/view.js';
 
 /** How much of its id a container answers to as a name on its networks, as with Docker. */
@@ -25,9 +26,10 @@ export const containerNetworks = (view: View, { containerId, networks }: Contain
 
 export function containerBody(view: View, containerId: string): Assignment['item'] {
   const placement = placeOf(view, containerId);
-  return (
-    placement && { $case: 'container', value: { container: view.containers.get(containerId), placement } }
-  );
+  const container = view.containers.get(containerId);
+  if (!placement || !container) return undefined;
+  const volumes = volumeIdsOf(container).flatMap((id) => view.volumes.get(id) ?? []);
+  return { $case: 'container', value: { container, placement, volumes } };
 }
 
 /** Its place on a network, under its own id where tasks have theirs. It is listed while it runs. */

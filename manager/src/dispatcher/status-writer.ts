@@ -5,9 +5,11 @@ import {
   isTerminal,
   type TaskState,
   type TaskStatus,
+  type VolumeState,
 } from '@tessera/shared/model';
 import type { StatusBatch } from '@tessera/shared/wire';
 import type { LeaderDecisions } from '../loops/decisions.js';
+import { volumeStateId } from '../store/kinds.js';
 import type { Store, Transaction } from '../store/view.js';
 import type { Session } from './session.js';
 
@@ -33,7 +35,8 @@ interface Entry {
 }
 type Report =
   | { readonly kind: 'task'; readonly status: TaskStatus }
-  | { readonly kind: 'container'; readonly state: ContainerState };
+  | { readonly kind: 'container'; readonly state: ContainerState }
+  | { readonly kind: 'volume'; readonly state: VolumeState };
 /** `parked`: the session's key is not in the store right now; it waits until it is again. */
 type Outcome = 'written' | 'refused' | 'parked';
 
@@ -60,9 +63,11 @@ export class StatusWriter {
   constructor(private readonly options: StatusWriterOptions) {}
 
   /** @returns false when too many are waiting: nothing has been taken */
-  add(session: Session, { number, statuses, containers }: StatusBatch): boolean {
+  add(session: Session, { number, statuses, containers, volumes }: StatusBatch): boolean {
     const reports: Report[] = [
       ...statuses.map((status): Report => ({ kind: 'task', status })),
+      // A container that is there has its volumes.
+      ...volumes.map((state): Report => ({ kind: 'volume', state: { ...state, nodeId: session.nodeId } })),
       ...containers.map((state): Report => ({ kind: 'container', state })),
     ];
     if (this.#queue.length + this.#parked.length + reports.length > QUEUE_MAX) return false;
@@ -166,9 +171,14 @@ export class StatusWriter {
 
   #writeOne(tx: Transaction, { session, report }: Entry): Outcome {
     if (tx.sessions.get(session.nodeId)?.sessionId !== session.sessionId) return 'parked';
-    return report.kind === 'task'
-      ? this.#writeTask(tx, session, report.status)
-      : this.#writeContainer(tx, session, report.state);
+    switch (report.kind) {
+      case 'task':
+        return this.#writeTask(tx, session, report.status);
+      case 'container':
+        return this.#writeContainer(tx, session, report.state);
+      case 'volume':
+        return this.#writeVolume(tx, session, report.state);
+    }
   }
 
   #writeTask(tx: Transaction, session: Session, status: TaskStatus): Outcome {
@@ -205,6 +215,19 @@ export class StatusWriter {
     return 'written';
   }
 
+  #writeVolume(tx: Transaction, session: Session, state: VolumeState): Outcome {
+    const before = tx.volumeStates.get(volumeStateId(state));
+    // Once more: the volume is forgotten already.
+    const isForgotten = state.state === 'removed' && !before && !tx.volumes.get(state.volumeId);
+    const isOrdered = [...tx.volumes.all()].some(
+      ({ name, nodeId, removing }) => removing && nodeId === session.nodeId && name === state.name,
+    );
+    if (state.sequence <= (before?.sequence ?? 0) || (isForgotten && !isOrdered)) return 'refused';
+    tx.require('sessions', session.nodeId);
+    tx.put('volumeStates', { ...state, error: state.error.slice(0, TEXT_MAX) });
+    return 'written';
+  }
+
   #settle(entries: readonly Entry[], outcomes: readonly Outcome[]): void {
     entries.forEach((entry, index) => {
       if (outcomes[index] === 'parked') this.#parked.push(entry);
@@ -215,10 +238,16 @@ export class StatusWriter {
 }
 
 /** The keys that a report writes or rests on, beside its session's. */
-const keysOf = (report: Report): string[] =>
-  report.kind === 'task'
-    ? [`task ${report.status.taskId}`]
-    : [`container ${report.state.containerId}`, `placement ${report.state.containerId}`];
+function keysOf(report: Report): string[] {
+  switch (report.kind) {
+    case 'task':
+      return [`task ${report.status.taskId}`];
+    case 'container':
+      return [`container ${report.state.containerId}`, `placement ${report.state.containerId}`];
+    case 'volume':
+      return [`volume ${volumeStateId(report.state)}`];
+  }
+}
 
 const acknowledge = (session: Session, { number }: Batch): void => {
   session.send({ $case: 'statusAck', value: { number } });

@@ -25,6 +25,11 @@ export const isDecided = (placement: ContainerPlacement | undefined): boolean =>
 export const clusterNetworksOf = (container: Container): string[] =>
   container.networks.map(({ networkId }) => networkId);
 
+/** The cluster's volumes that it mounts. */
+export const volumeIdsOf = (container: Container): string[] => [
+  ...new Set((container.spec?.mounts ?? []).flatMap(({ volumeMount }) => volumeMount?.id || [])),
+];
+
 /** It has what the allocator gives: an address on each of its cluster networks. */
 export const hasAddresses = (container: Container, placement: ContainerPlacement | undefined): boolean =>
   container.networks.length === (placement?.networks.length ?? 0);

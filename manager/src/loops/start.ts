@@ -10,6 +10,7 @@ import {
   orphansLoop,
   reapContainer,
   reaperLoop,
+  volumeReaperLoop,
 } from '../orchestrator/index.js';
 import { type Scheduler, schedulerLoop } from '../scheduler/index.js';
 import type { Store, Transaction } from '../store/view.js';
@@ -49,6 +50,7 @@ export async function startLoops(
     reaperLoop(store),
     containerReaperLoop(store, clock),
     containerMoverLoop(store, clock),
+    volumeReaperLoop(store),
     orphansLoop(store, clock),
     imagePlacementLoop(store),
   ].map((definition) => runLoop(definition, environment));

@@ -1,9 +1,10 @@
-import { chmodSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { chmodSync, linkSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import { join } from 'node:path';
 import type { Clock, Logger } from '@tessera/shared/env';
 import { ClusterError } from '@tessera/shared/errors';
+import { API_DIRECTORY, API_SOCKET } from '@tessera/shared/volumes';
 import type { CertificateAuthority, IssuedCertificate } from '../ca/index.js';
 import type { Config } from '../config.js';
 import type { RequestHandler } from '../server/index.js';
@@ -80,8 +81,23 @@ async function listenOnSocket(runDir: string, handle: RequestHandler): Promise<S
   const bound = join(runDir, `.manager.${process.pid}.sock`);
   await listen(server, { path: bound }, bound);
   chmodSync(bound, SOCKET_MODE);
+  offerToContainers(runDir, bound);
   renameSync(bound, join(runDir, SOCKET_NAME));
   return server;
+}
+
+/**
+ * The same socket in a directory of its own, which containers are given whole: the next manager's takes its place under
+ * the same name. What `tsd` serves while no manager runs is never there.
+ */
+function offerToContainers(runDir: string, bound: string): void {
+  const directory = join(runDir, API_DIRECTORY);
+  mkdirSync(directory, { recursive: true, mode: 0o755 });
+  const offered = join(directory, `.${process.pid}.sock`);
+  for (const name of readdirSync(directory))
+    if (/^\.\d+\.sock$/.test(name)) rmSync(join(directory, name), { force: true });
+  linkSync(bound, offered);
+  renameSync(offered, join(directory, API_SOCKET));
 }
 
 /** Serves the API over TLS to users with a certificate; `replaceCertificate` renews ours. */

@@ -206,6 +206,7 @@ describe('sessions over TLS', () => {
         number: 1,
         statuses: [{ ...aStatus('task-1'), nodeId: 'node-of-somebody-else' }],
         containers: [],
+        volumes: [],
       },
     });
 
@@ -226,7 +227,10 @@ describe('sessions over TLS', () => {
 
     const session = openSession(identity);
     await session.first;
-    session.say({ $case: 'statuses', value: { number: 1, statuses: [aStatus('task-1')], containers: [] } });
+    session.say({
+      $case: 'statuses',
+      value: { number: 1, statuses: [aStatus('task-1')], containers: [], volumes: [] },
+    });
     await eventually(() => session.received.map(({ body }) => body?.$case)).toContain('statusAck');
 
     expect(manager.store.view().taskStatuses.size).toBe(0);

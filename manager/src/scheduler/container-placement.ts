@@ -1,6 +1,7 @@
-import type { ContainerPlacement } from '@tessera/shared/model';
-import { needsNode, placementOf } from '../loops/containers.js';
+import type { Container, ContainerPlacement } from '@tessera/shared/model';
+import { needsNode, placementOf, volumeIdsOf } from '../loops/containers.js';
 import { isNodeUp } from '../loops/facts.js';
+import { nodeOfVolume } from '../loops/volumes.js';
 import type { Transaction } from '../store/view.js';
 import type { Placement } from './place.js';
 
@@ -31,6 +32,7 @@ export function applyContainerPlacement(
   const container = tx.containers.get(containerId);
   if (!container || !needsNode(container, tx.containerPlacements.get(containerId))) return false;
   if (decided.nodeId !== undefined && !takesMore(tx, decided.nodeId)) return false;
+  if (decided.nodeId !== undefined && !pinVolumes(tx, container, decided.nodeId)) return false;
   // One that is deleted meanwhile must not leave a placement behind.
   tx.require('containers', containerId);
   const before = placementOf(tx, containerId);
@@ -56,4 +58,18 @@ function isBack(tx: Transaction, nodeId: string): boolean {
   tx.require('nodes', nodeId);
   tx.require('nodeStatuses', nodeId);
   return false;
+}
+
+/**
+ * A volume stays on the node of the first container that names it.
+ *
+ * @returns false: another one has brought a volume to another node meanwhile
+ */
+function pinVolumes(tx: Transaction, container: Container, nodeId: string): boolean {
+  const volumes = volumeIdsOf(container).map((id) => tx.volumes.get(id));
+  if (volumes.some((volume) => volume && ![nodeId, ''].includes(nodeOfVolume(tx, volume)))) return false;
+  for (const volume of volumes)
+    if (volume && nodeOfVolume(tx, volume) === '')
+      tx.put('volumePlacements', { volumeId: volume.id, nodeId });
+  return true;
 }

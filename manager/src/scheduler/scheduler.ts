@@ -51,6 +51,9 @@ export class Scheduler implements LoopDefinition {
         mayPlaceMore ||= isNew;
       } else if (change.kind === 'containers' || change.kind === 'containerPlacements') {
         if (this.#noteContainer(change.id, view)) mayPlaceMore = true;
+      } else if (change.kind === 'volumePlacements') {
+        // Who was to have been placed elsewhere with that volume is placed anew.
+        mayPlaceMore = true;
       }
       if (this.#nodes?.apply(change, view, this.clock.now())) mayPlaceMore = true;
     }

@@ -44,6 +44,9 @@ export class Cache implements View {
   readonly containers: View['containers'] = this.tables.containers;
   readonly containerPlacements: View['containerPlacements'] = this.tables.containerPlacements;
   readonly containerStates: View['containerStates'] = this.tables.containerStates;
+  readonly volumes: View['volumes'] = this.tables.volumes;
+  readonly volumePlacements: View['volumePlacements'] = this.tables.volumePlacements;
+  readonly volumeStates: View['volumeStates'] = this.tables.volumeStates;
   readonly sessions: View['sessions'] = this.tables.sessions;
   readonly journals: View['journals'] = this.tables.journals;
   readonly #claims = new Map<string, Claim>();

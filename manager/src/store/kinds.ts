@@ -17,6 +17,9 @@ import {
   SpecVersion,
   Task,
   TaskStatus,
+  Volume,
+  VolumePlacement,
+  VolumeState,
 } from '@tessera/shared/model';
 import type { Kind, Objects } from './view.js';
 
@@ -50,6 +53,9 @@ const KINDS: { readonly [K in Kind]: KindOf<Objects[K]> } = {
   containers: { codec: Container, idOf: ({ id }) => id },
   containerPlacements: { codec: ContainerPlacement, idOf: ({ containerId }) => containerId },
   containerStates: { codec: ContainerState, idOf: ({ containerId }) => containerId },
+  volumes: { codec: Volume, idOf: ({ id }) => id },
+  volumePlacements: { codec: VolumePlacement, idOf: ({ volumeId }) => volumeId },
+  volumeStates: { codec: VolumeState, idOf: volumeStateId },
   sessions: { codec: Session, idOf: ({ nodeId }) => nodeId },
   journals: { codec: Journal, idOf: ({ managerId }) => managerId },
 };
@@ -57,6 +63,15 @@ export const ALL_KINDS = Object.keys(KINDS) as readonly Kind[];
 
 /** The id of a SpecVersion. */
 export const specId = (serviceId: string, version: number): string => `${serviceId}/${version}`;
+
+/** The id of a VolumeState. */
+export function volumeStateId({
+  nodeId,
+  volumeId,
+  name,
+}: Pick<VolumeState, 'nodeId' | 'volumeId' | 'name'>): string {
+  return `${nodeId}/${volumeId || '-'}/${name}`;
+}
 
 export const idOf = <K extends Kind>(kind: K, object: Objects[K]): string => KINDS[kind].idOf(object);
 
@@ -94,7 +109,16 @@ export function decodeObject<K extends Kind>(kind: K, value: Uint8Array, modRevi
   return meta ? { ...object, meta: { ...meta, index: modRevision } } : object;
 }
 
-const HAS_META = new Set<Kind>(['cluster', 'nodes', 'services', 'tasks', 'networks', 'images', 'containers']);
+const HAS_META = new Set<Kind>([
+  'cluster',
+  'nodes',
+  'services',
+  'tasks',
+  'networks',
+  'images',
+  'containers',
+  'volumes',
+]);
 
 /**
  * The bytes of an object as it is put over `current`, or undefined when they would change nothing but

@@ -1,7 +1,16 @@
-import type { Container, ContainerPlacement, Image, Network, Service, Task } from '@tessera/shared/model';
+import type {
+  Container,
+  ContainerPlacement,
+  Image,
+  Network,
+  Service,
+  Task,
+  Volume,
+  VolumeState,
+} from '@tessera/shared/model';
 import { ALL_KINDS, idOf } from './kinds.js';
 import { type Entry, GroupIndex, SortedTable } from './table.js';
-import type { Kind, NamedTable, Objects, PlacementTable, TaskTable } from './view.js';
+import type { Kind, NamedTable, Objects, PlacementTable, TaskTable, VolumeStateTable } from './view.js';
 
 /** One kind's objects and what the store remembers of their keys. */
 export class KindTable<K extends Kind> extends SortedTable<Objects[K]> {
@@ -82,7 +91,24 @@ export class Placements extends KindTable<'containerPlacements'> implements Plac
   }
 }
 
-export type NamedKind = 'services' | 'networks' | 'images' | 'containers';
+export class VolumeStates extends KindTable<'volumeStates'> implements VolumeStateTable {
+  readonly #byNode: GroupIndex<VolumeState>;
+
+  constructor() {
+    const byNode = new GroupIndex<VolumeState>(
+      (state) => idOf('volumeStates', state),
+      ({ nodeId }) => [nodeId],
+    );
+    super('volumeStates', [byNode]);
+    this.#byNode = byNode;
+  }
+
+  byNode(nodeId: string): readonly VolumeState[] {
+    return this.#byNode.find(nodeId);
+  }
+}
+
+export type NamedKind = 'services' | 'networks' | 'images' | 'containers' | 'volumes';
 
 export class Named<K extends NamedKind> extends KindTable<K> implements NamedTable<Objects[K]> {
   readonly #byName: GroupIndex<Objects[K]>;
@@ -108,6 +134,7 @@ export const serviceNames = ({ spec }: Service): readonly string[] => [spec?.nam
 export const networkNames = ({ spec }: Network): readonly string[] => [spec?.name ?? ''];
 export const imageNames = ({ names }: Image): readonly string[] => names;
 export const containerNames = ({ name }: Container): readonly string[] => [name];
+export const volumeNames = ({ name }: Volume): readonly string[] => [name];
 
 export type Tables = { readonly [K in Kind]: KindTable<K> } & {
   readonly tasks: Tasks;
@@ -116,6 +143,8 @@ export type Tables = { readonly [K in Kind]: KindTable<K> } & {
   readonly images: Named<'images'>;
   readonly containers: Named<'containers'>;
   readonly containerPlacements: Placements;
+  readonly volumes: Named<'volumes'>;
+  readonly volumeStates: VolumeStates;
 };
 
 export function createTables(): Tables {
@@ -127,5 +156,7 @@ export function createTables(): Tables {
     images: new Named('images', imageNames),
     containers: new Named('containers', containerNames),
     containerPlacements: new Placements(),
+    volumes: new Named('volumes', volumeNames),
+    volumeStates: new VolumeStates(),
   };
 }

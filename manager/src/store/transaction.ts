@@ -4,8 +4,23 @@ import { type Cache, specOf } from './cache.js';
 import { ALL_KINDS, claimKey, encodeObject, idOf, keyId, objectKey } from './kinds.js';
 import type { Compare, LeaseId, Op } from './kv/kv.js';
 import { Overlay } from './overlay.js';
-import { containerNames, imageNames, type NamedKind, networkNames, serviceNames } from './tables.js';
-import type { Kind, NamedTable, Objects, PlacementTable, TaskTable, Transaction } from './view.js';
+import {
+  containerNames,
+  imageNames,
+  type NamedKind,
+  networkNames,
+  serviceNames,
+  volumeNames,
+} from './tables.js';
+import type {
+  Kind,
+  NamedTable,
+  Objects,
+  PlacementTable,
+  TaskTable,
+  Transaction,
+  VolumeStateTable,
+} from './view.js';
 
 /** A transaction in the form of the key-value port: it commits when every compare holds. */
 export interface Change {
@@ -30,6 +45,8 @@ export class CacheTransaction implements Transaction {
   readonly images: NamedTable<Objects['images']>;
   readonly containers: NamedTable<Objects['containers']>;
   readonly containerPlacements: PlacementTable;
+  readonly volumes: NamedTable<Objects['volumes']>;
+  readonly volumeStates: VolumeStateTable;
 
   constructor(private readonly cache: Cache) {
     const { tables } = cache;
@@ -52,6 +69,11 @@ export class CacheTransaction implements Transaction {
           tables.containerPlacements.byNode(id),
           (placement) => placement.nodeId === id,
         ),
+    });
+    this.volumes = named(overlays.volumes, (name) => tables.volumes.allByName(name), volumeNames);
+    this.volumeStates = withFinders(overlays.volumeStates, {
+      byNode: (id: string) =>
+        overlays.volumeStates.over(tables.volumeStates.byNode(id), (state) => state.nodeId === id),
     });
   }
 
@@ -87,6 +109,9 @@ export class CacheTransaction implements Transaction {
   }
   get containerStates() {
     return this.#overlays.containerStates;
+  }
+  get volumePlacements() {
+    return this.#overlays.volumePlacements;
   }
   get sessions() {
     return this.#overlays.sessions;

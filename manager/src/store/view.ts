@@ -17,6 +17,9 @@ import type {
   Task,
   TaskSpec,
   TaskStatus,
+  Volume,
+  VolumePlacement,
+  VolumeState,
 } from '@tessera/shared/model';
 
 /** Every kind of object the store holds, by the name of its table and of its key's directory. */
@@ -36,6 +39,9 @@ export interface Objects {
   containers: Container;
   containerPlacements: ContainerPlacement;
   containerStates: ContainerState;
+  volumes: Volume;
+  volumePlacements: VolumePlacement;
+  volumeStates: VolumeState;
   sessions: Session;
   journals: Journal;
 }
@@ -53,6 +59,9 @@ export interface TaskTable extends Table<Task> {
 }
 export interface PlacementTable extends Table<ContainerPlacement> {
   byNode(nodeId: string): readonly ContainerPlacement[];
+}
+export interface VolumeStateTable extends Table<VolumeState> {
+  byNode(nodeId: string): readonly VolumeState[];
 }
 export interface NamedTable<T> extends Table<T> {
   /** The object whose name is exactly this. Names are unique by their claim. */
@@ -95,6 +104,11 @@ export interface View {
   /** Ids of these two are container ids. */
   readonly containerPlacements: PlacementTable;
   readonly containerStates: Table<ContainerState>;
+  readonly volumes: NamedTable<Volume>;
+  /** Ids are volume ids. */
+  readonly volumePlacements: Table<VolumePlacement>;
+  /** Ids are `<node id>/<volume id, or ->/<volume name>`. */
+  readonly volumeStates: VolumeStateTable;
   /** Ids are node ids. */
   readonly sessions: Table<Session>;
   readonly journals: Table<Journal>;

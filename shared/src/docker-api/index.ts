@@ -3,3 +3,4 @@
 export * from './protected-paths.js';
 export * from './system.js';
 export * from './types.js';
+export * from './volumes.js';

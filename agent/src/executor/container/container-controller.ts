@@ -1,4 +1,3 @@
-import { stat } from 'node:fs/promises';
 import { delay } from '@tessera/shared/env';
 import { ClusterError, invalid } from '@tessera/shared/errors';
 import { effectiveHealthcheck } from '@tessera/shared/healthcheck';
@@ -6,6 +5,7 @@ import type { ContainerStatus, Health, Mount, Task } from '@tessera/shared/model
 import { healthPlan, monitorHealth, STARTING } from '../../containers/health.js';
 import type { LocalImage } from '../../image/image-store.js';
 import type { Sandbox } from '../../network/container-network.js';
+import { anonymousNames, namedMounts, prepareVolumes, volumeNames } from '../../volumes/index.js';
 import type { Controller, ExitStatus } from '../executor.js';
 import type { Exec, ExecRequest } from '../live-container.js';
 import { abortable } from './abortable.js';
@@ -13,6 +13,8 @@ import { Container, type ContainerHost } from './container.js';
 import type { ExecutorParts } from './container-executor.js';
 import { ContainerOperations } from './container-operations.js';
 import { writeRecord } from './container-record.js';
+import { imageTree } from './container-spec.js';
+import { prepareSources } from './mount-sources.js';
 import { parseSignal } from './signals.js';
 
 export const DEFAULT_STOP_GRACE_MS = 10_000;
@@ -39,19 +41,22 @@ export class ContainerController implements Controller {
     if (this.#container && this.#container.life.kind !== 'prepared') return;
     const spec = this.task.spec?.container;
     if (!spec) throw invalid(`task ${this.task.id} has no container specification`);
-    await checkSources(spec.mounts);
+    const mounts = namedMounts(spec.mounts, this.task.id);
+    await prepareSources(mounts);
     const id = this.#container?.id ?? this.parts.newContainerId();
     const image = await this.parts.images.ensure(spec.imageDigest || spec.image, id, signal);
     try {
-      await this.#make(id, image);
+      await prepareVolumes(this.parts.volumes, id, mounts, [], imageTree(image), signal);
+      await this.#make(id, image, mounts);
     } catch (error) {
       await this.remove();
+      this.parts.volumes.release(id);
       await this.parts.images.release(id);
       throw error;
     }
   }
 
-  async #make(id: string, image: LocalImage): Promise<void> {
+  async #make(id: string, image: LocalImage, mounts: readonly Mount[]): Promise<void> {
     const { task, parts } = this;
     const spec = task.spec!.container!;
     const hostname = spec.hostname || id.slice(0, 12);
@@ -67,6 +72,8 @@ export class ContainerController implements Controller {
       attachments: task.networks,
       dnsServers: spec.dnsServers,
       standalone: false,
+      volumes: volumeNames(mounts),
+      ownVolumes: anonymousNames(mounts),
       tty: spec.tty,
       stdin: spec.openStdin ? ('open' as const) : ('closed' as const),
       healthcheck: effectiveHealthcheck(spec.healthcheck, image.config.healthcheck),
@@ -85,7 +92,17 @@ export class ContainerController implements Controller {
       dnsSearch: spec.dnsSearch,
       dnsOptions: spec.dnsOptions,
     });
-    const inputs = { id, task, image, dataDir, runDir, hostname, networkFiles, runDirOf: parts.runDir };
+    const inputs = {
+      id,
+      task,
+      image,
+      dataDir,
+      runDir,
+      hostname,
+      networkFiles,
+      runDirOf: parts.runDir,
+      mounts,
+    };
     this.#spec = parts.compiler.compile(inputs);
     await writeRecord(dataDir, runDir, record);
   }
@@ -100,6 +117,7 @@ export class ContainerController implements Controller {
       await network?.attach(sandboxOf(container, pid), signal);
     };
     try {
+      await this.parts.volumes.hold(container.record.volumes, container.id);
       await container.start(this.#spec!, attach, signal);
     } catch (error) {
       // It may have been attached before its command was found missing.
@@ -209,14 +227,6 @@ class TaskProbe {
 
   createExec(request: ExecRequest): Promise<Exec> {
     return new ContainerOperations(this.container, this.host).createExec(request);
-  }
-}
-
-/** Docker's answer to a bind whose source is missing; without it a retry storm would follow. */
-export async function checkSources(mounts: readonly Mount[]): Promise<void> {
-  for (const { type, source } of mounts) {
-    if (type === 'bind' && !(await stat(source).catch(() => undefined)))
-      throw invalid(`invalid mount config for type "bind": bind source path does not exist: ${source}`);
   }
 }
 

@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
+import { Mount } from '@tessera/shared/model';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { ContainerNetwork } from '../../network/container-network.js';
 import { StartError } from '../executor.js';
@@ -285,24 +286,20 @@ describe('the inside of a container', () => {
       'cat /deep/er/data/etc/passwd | head -n 1; touch /deep/er/data/x; df /scratch | tail -n 1; touch /scratch/y && echo wrote',
       {
         mounts: [
-          {
+          Mount.fromPartial({
             type: 'tmpfs',
             source: '',
             target: '/scratch',
             readOnly: false,
-            propagation: '',
             tmpfsSizeBytes: MIB,
-            tmpfsMode: 0,
-          },
-          {
+          }),
+          Mount.fromPartial({
             type: 'bind',
             source: rig.layer,
             target: '/deep/er/data',
             readOnly: true,
-            propagation: '',
             tmpfsSizeBytes: 0,
-            tmpfsMode: 0,
-          },
+          }),
         ],
       },
     );
@@ -317,15 +314,13 @@ describe('the inside of a container', () => {
       user: 'app',
       dir: '/not/there',
     });
-    const scratch = {
+    const scratch = Mount.fromPartial({
       type: 'tmpfs',
       source: '',
       target: '/scratch',
       readOnly: false,
-      propagation: '',
       tmpfsSizeBytes: 0,
-      tmpfsMode: 0,
-    } as const;
+    });
 
     expect(stdout).toBe('/not/there\n755:0\n');
     expect(await shell('pwd', { readOnly: true, dir: '/scratch/deep', mounts: [scratch] })).toMatchObject({
@@ -346,15 +341,13 @@ describe('the inside of a container', () => {
 
   test('a read-only root takes no writes, and a bind that is not there is refused by name', async () => {
     const { stderr } = await shell('touch /x; touch /dev/shm/y', { readOnly: true });
-    const missing = {
+    const missing = Mount.fromPartial({
       type: 'bind',
       source: '/no/such',
       target: '/x',
       readOnly: false,
-      propagation: '',
       tmpfsSizeBytes: 0,
-      tmpfsMode: 0,
-    } as const;
+    });
 
     expect(stderr).toBe('touch: /x: Read-only file system\n');
     await expect(shell('true', { mounts: [missing] })).rejects.toThrow(

@@ -3,9 +3,11 @@ import { availableParallelism, release } from 'node:os';
 import { clear } from '@tessera/native';
 import { type Clock, type Logger, newHexId, type Random } from '@tessera/shared/env';
 import type { Task } from '@tessera/shared/model';
+import { API_DIRECTORY } from '@tessera/shared/volumes';
 import type { ContainerRuntime } from '../../containers/runtime.js';
 import type { ImageStore } from '../../image/image-store.js';
 import type { ContainerNetwork, NetworkFiles, Sandbox } from '../../network/container-network.js';
+import { Volumes, volumesDirectory } from '../../volumes/index.js';
 import type { Controller, Executor } from '../executor.js';
 import type { LiveContainer } from '../live-container.js';
 import type { TaskLogs } from '../task-logs.js';
@@ -44,6 +46,7 @@ export interface ExecutorParts {
   readonly compiler: SpecCompiler;
   readonly images: ImageStore;
   readonly network: ContainerNetwork | undefined;
+  readonly volumes: Volumes;
   /** All that are on this host, by task id. */
   readonly containers: Map<string, Container>;
   /** Those that are no task's, by their own id. */
@@ -73,6 +76,7 @@ export class ContainerExecutor implements Executor, ContainerRuntime {
     cgroups: CgroupDriver,
     facts: HostFacts,
     trash: Trash,
+    readonly volumes: Volumes,
   ) {
     const { images, network, random, clock, logger } = options;
     this.#parts = {
@@ -86,9 +90,13 @@ export class ContainerExecutor implements Executor, ContainerRuntime {
         apparmor: facts.security.apparmor,
         newId: () => newHexId(random),
       },
-      compiler: new SpecCompiler(cgroups, facts, defaultFilter),
+      compiler: new SpecCompiler(cgroups, facts, defaultFilter, {
+        volume: (name) => volumes.pathOf(name),
+        apiDirectory: `${options.runDir}/${API_DIRECTORY}`,
+      }),
       images,
       network,
+      volumes,
       containers: new Map(),
       standalone: new Map(),
       newContainerId: () => newHexId(random),
@@ -108,8 +116,12 @@ export class ContainerExecutor implements Executor, ContainerRuntime {
     await cgroups.prepare();
     for (const dir of [options.dataDir, options.runDir])
       await mkdir(`${dir}/containers`, { recursive: true, mode: 0o700 });
+    await mkdir(`${options.runDir}/${API_DIRECTORY}`, { recursive: true, mode: 0o755 });
+    const { clock, random, logger } = options;
+    const path = volumesDirectory(options.dataDir);
+    const volumes = await Volumes.open({ path, clock, random, logger });
     const trash = await Trash.open(`${options.dataDir}/trash`, options.clock, options.logger);
-    return new ContainerExecutor(options, cgroups, await readHostFacts(), trash);
+    return new ContainerExecutor(options, cgroups, await readHostFacts(), trash, volumes);
   }
 
   get bootId(): string {
@@ -168,6 +180,7 @@ export class ContainerExecutor implements Executor, ContainerRuntime {
     };
     await Promise.all(Array.from({ length: RECOVERIES_AT_ONCE }, work));
     await this.options.network?.adopt(live.flatMap((container) => this.#sandbox(container)));
+    await this.volumes.settle();
     for (const container of live) {
       if (container.record.standalone) continue;
       this.#adopted.set(container.record.taskId, container);
@@ -200,7 +213,10 @@ export class ContainerExecutor implements Executor, ContainerRuntime {
       }
       if (record.standalone && known.has(id)) {
         this.#holdImage(record, logger);
-        return await this.container(id).adopt(record);
+        for (const name of record.volumes) this.volumes.use(name, id);
+        const running = await this.container(id).adopt(record);
+        if (running) await this.#keepVolumes(running);
+        return running;
       }
       const container = new Container(host, record, dataDir(id), runDir(id));
       await container.adopt();
@@ -210,11 +226,18 @@ export class ContainerExecutor implements Executor, ContainerRuntime {
         return undefined;
       }
       this.#holdImage(record, logger);
+      await this.#keepVolumes(container);
       return container;
     } catch (error) {
       logger.error({ error }, 'a container of an earlier agent can be neither adopted nor removed');
       return undefined;
     }
+  }
+
+  /** Its volumes stay while it is here, and mounted while it runs. */
+  async #keepVolumes({ record, life }: Container): Promise<void> {
+    for (const name of record.volumes) this.volumes.use(name, record.id);
+    if (life.kind === 'running') await this.volumes.hold(record.volumes, record.id);
   }
 
   /** Without waiting: it runs all the same, its layers are mounted, and a missing one may take long to come. */
@@ -229,6 +252,10 @@ export class ContainerExecutor implements Executor, ContainerRuntime {
     await this.options.network?.detach(container.id, this.#isJoined(container.id)).catch((error: unknown) => {
       const { logger } = this.#parts.host;
       logger.warn({ 'container.id': container.id, error }, 'an ended container is still in its networks');
+    });
+    await this.volumes.letGo(container.record.volumes, container.id).catch((error: unknown) => {
+      const { logger } = this.#parts.host;
+      logger.warn({ 'container.id': container.id, error }, "an ended container's volume is still mounted");
     });
   }
 
@@ -247,6 +274,10 @@ export class ContainerExecutor implements Executor, ContainerRuntime {
       network?.detach(container.id, isJoined),
       images.release(container.id),
     ]);
+    const { volumes, ownVolumes } = container.record;
+    await this.volumes.letGo(volumes, container.id);
+    this.volumes.release(container.id);
+    for (const name of ownVolumes) await this.volumes.discard(name);
     const { containers } = this.#parts;
     if (containers.get(container.record.taskId) === container) containers.delete(container.record.taskId);
   }

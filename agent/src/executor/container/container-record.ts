@@ -33,6 +33,8 @@ const schema = z.object({
   ),
   dnsServers: z.array(z.string()).default([]),
   standalone: z.boolean().default(false),
+  volumes: z.array(z.string()).default([]),
+  ownVolumes: z.array(z.string()).default([]),
   tty: z.boolean().default(false),
   stdin: z.enum(['closed', 'open', 'once']).default('closed'),
   healthcheck: z.unknown().transform(Healthcheck.fromJSON).optional(),
@@ -54,6 +56,9 @@ export interface ContainerRecord {
   readonly dnsServers: readonly string[];
   /** No task's: `taskId` is its own id, it may run many times, and it stays when it has ended. */
   readonly standalone: boolean;
+  /** Names of the volumes it mounts, and of those among them that go with it. */
+  readonly volumes: readonly string[];
+  readonly ownVolumes: readonly string[];
   readonly tty: boolean;
   /** `once`: closed when the first client that wrote to it has no more. */
   readonly stdin: 'closed' | 'open' | 'once';

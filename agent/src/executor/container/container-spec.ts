@@ -3,15 +3,17 @@ import { invalid } from '@tessera/shared/errors';
 import type { ContainerSpec, HostConfig, Mount, Task, TaskSpec } from '@tessera/shared/model';
 import type { LocalImage, Snapshot } from '../../image/image-store.js';
 import type { NetworkFiles } from '../../network/container-network.js';
+import type { ImageTree } from '../../volumes/index.js';
 import { capabilityMask, containerCapabilities } from './capabilities.js';
 import type { CgroupDriver } from './cgroups/index.js';
 import { protectedPaths, systemMounts } from './file-tree.js';
 import { type HostSettings, hostSettings, taskSettings } from './host-config.js';
-import { MOUNT_ATTR, PROPAGATION } from './mount-flags.js';
+import { PROPAGATION } from './mount-flags.js';
 import type { Namespaces } from './namespaces.js';
-import { commandOf, environmentOf, refuseUnimplemented, rlimits, sysctls } from './process-spec.js';
+import { commandOf, environmentOf, rlimits, sysctls } from './process-spec.js';
 import { customFilter } from './seccomp/custom-filter.js';
 import type { SecurityModules } from './security-options.js';
+import { type MountPlaces, userMounts } from './user-mounts.js';
 
 /** What of this host goes into every spec; read once. */
 export interface HostFacts {
@@ -44,6 +46,8 @@ export interface ContainerInputs {
   readonly networkFiles: NetworkFiles | string;
   /** Of another container on this host, by its id. */
   readonly runDirOf: (containerId: string) => string;
+  /** Its own, with a name for each volume. */
+  readonly mounts: readonly Mount[];
   /** Of a container that is no task's. */
   readonly host?: HostConfig;
 }
@@ -65,6 +69,7 @@ export class SpecCompiler {
     private readonly cgroups: CgroupDriver,
     private readonly host: HostFacts,
     private readonly seccomp: FilterSource,
+    private readonly places: MountPlaces,
   ) {}
 
   /** @throws ClusterError naming the field that cannot be honoured */
@@ -72,7 +77,6 @@ export class SpecCompiler {
     const { task } = inputs;
     const spec = task.spec?.container;
     if (!task.spec || !spec) throw invalid(`task ${task.id} has no container specification`);
-    refuseUnimplemented(spec);
     const { privileged } = spec;
     const settings = this.settings(task.spec, spec, inputs.host);
     const { limits, devices, namespaces, shmBytes, writableCgroups, maskedPaths, readonlyPaths } = settings;
@@ -93,7 +97,7 @@ export class SpecCompiler {
       encodeRecords([
         ...settings.deviceNodes,
         ...networkFileRecords(inputs.networkFiles, inputs.hostname),
-        ...userMounts(spec.mounts),
+        ...userMounts(inputs.mounts, this.places),
       ]),
       this.#part(`masks ${JSON.stringify([maskedPaths, readonlyPaths])}`, () => protectedPaths(known)),
       this.#part(`sysctls ${JSON.stringify(spec.sysctls)} ${made} ${settings.domainname}`, () =>
@@ -189,6 +193,12 @@ export function rootRecord(layers: readonly Snapshot[], readOnly: boolean, parts
   };
 }
 
+/** An image's layers, for whoever looks at its files without a container. */
+export function imageTree({ layers }: LocalImage): ImageTree {
+  const [base = '', ...names] = rootRecord(layers, false, false).strings ?? [];
+  return { base, layers: names };
+}
+
 /** Of each container whose namespaces are joined, all at once. */
 function joinRecords({ joins }: Namespaces, runDirOf: (id: string) => string): SpecRecord[] {
   const flags = new Map<string, number>();
@@ -219,46 +229,6 @@ function networkFileRecords(files: NetworkFiles | string, hostname: string): Spe
       strings: [`/etc/${name}`, name],
     },
   ]);
-}
-
-/** The shallower first, so that one mount may lie inside another. */
-function userMounts(mounts: readonly Mount[]): SpecRecord[] {
-  const depth = ({ target }: Mount) => target.split('/').filter(Boolean).length;
-  return [...mounts].sort((a, b) => depth(a) - depth(b)).map(userMount);
-}
-
-function userMount({
-  type,
-  source,
-  target,
-  readOnly,
-  propagation,
-  tmpfsSizeBytes,
-  tmpfsMode,
-}: Mount): SpecRecord {
-  absolute(target, 'mount: target');
-  const readonly = readOnly ? MOUNT_ATTR.RDONLY : 0;
-  if (type === 'tmpfs') {
-    return {
-      name: 'MOUNT',
-      numbers: [readonly | MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV | MOUNT_ATTR.NOEXEC, 0],
-      strings: [
-        target,
-        'tmpfs',
-        `mode=${(tmpfsMode || 0o1777).toString(8)}`,
-        ...(tmpfsSizeBytes ? [`size=${tmpfsSizeBytes}`] : []),
-      ],
-    };
-  }
-  absolute(source, 'mount: source');
-  const slave = propagation === 'slave' || propagation === 'rslave';
-  if (propagation && !slave && propagation !== 'private' && propagation !== 'rprivate')
-    throw invalid(`mount: propagation "${propagation}" is not supported: use rprivate or rslave`);
-  return {
-    name: 'BIND',
-    numbers: [readonly, SPEC_FLAGS.MOUNT_RECURSIVE, slave ? PROPAGATION.slave : PROPAGATION.private],
-    strings: [target, source],
-  };
 }
 
 function absolute(path: string, field: string): string {

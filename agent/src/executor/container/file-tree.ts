@@ -22,7 +22,11 @@ const node = (path: string, major: number, minor: number): SpecRecord => ({
   numbers: [S_IFCHR | 0o666, major, minor, 0, 0],
   strings: [path],
 });
-const link = (path: string, target: string): SpecRecord => ({ name: 'SYMLINK', strings: [path, target] });
+const link = (path: string, target: string): SpecRecord => ({
+  name: 'SYMLINK',
+  numbers: [0],
+  strings: [path, target],
+});
 
 /** proc first, since others are checked against it; /dev before what lies in it. */
 export function systemMounts(options: {

@@ -13,7 +13,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { artefactPath } from '@tessera/native';
-import { ContainerResources, type Mount } from '@tessera/shared/model';
+import { ContainerResources, Mount } from '@tessera/shared/model';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { openRig, type Rig } from './testing/rig.js';
 
@@ -34,16 +34,8 @@ function plant(path: string, target: string): void {
   symlinkSync(target, join(rig.layer, path));
 }
 
-const aBind = (target: string, part: Partial<Mount> = {}): Mount => ({
-  type: 'bind',
-  source: rig.layer,
-  target,
-  readOnly: true,
-  propagation: '',
-  tmpfsSizeBytes: 0,
-  tmpfsMode: 0,
-  ...part,
-});
+const aBind = (target: string, part: object = {}): Mount =>
+  Mount.fromPartial({ type: 'bind', source: rig.layer, target, readOnly: true, ...part });
 
 test.each(['proc', 'sys', 'dev'])(
   '/%s as a symbolic link is refused (CVE-2019-19921, CVE-2023-28642, CVE-2026-41579)',

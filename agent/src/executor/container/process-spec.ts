@@ -1,5 +1,5 @@
 import type { SpecRecord } from '@tessera/native';
-import { ClusterError, invalid } from '@tessera/shared/errors';
+import { invalid } from '@tessera/shared/errors';
 import type { ContainerSpec, Ulimit } from '@tessera/shared/model';
 import type { ImageConfig } from '../../image/image-store.js';
 import type { HostSettings } from './host-config.js';
@@ -110,11 +110,4 @@ export function sysctls(spec: ContainerSpec, settings: HostSettings): SpecRecord
   return domainname === ''
     ? records
     : [...records, { name: 'SYSCTL', strings: ['kernel/domainname', domainname] }];
-}
-
-/** What later issues bring; refused by name rather than ignored. */
-export function refuseUnimplemented(spec: ContainerSpec): void {
-  const refused = [[spec.mounts.some(({ type }) => type === 'volume'), 'mount type=volume']] as const;
-  for (const [asked, what] of refused)
-    if (asked) throw new ClusterError('unimplemented', `${what} is not supported yet: leave it out`);
 }

@@ -66,7 +66,8 @@ function assignment(ports: readonly string[], networkMode = 'default'): Containe
     spec: { image: 'busybox', args: ['sleep', '1d'], stopGraceMs: 0 },
     host: { networkMode, resources: { memorySwappiness: -1 }, ports: ports.map(publish) },
   } as never);
-  return { container, placement: ContainerPlacement.create({ containerId: container.id, nodeId: 'n' }) };
+  const placement = ContainerPlacement.create({ containerId: container.id, nodeId: 'n' });
+  return { container, placement, volumes: [] };
 }
 
 async function start(asked: ContainerAssignment, executor = rig.executor): Promise<StandaloneContainer> {

@@ -34,7 +34,8 @@ function assignment(args: readonly string[], { spec = {}, host = {} }: Part = {}
     spec: { image: 'busybox', args: [...args], stopGraceMs: -1, ...spec },
     host: { networkMode: 'default', resources: { memorySwappiness: -1 }, ...host },
   } as never);
-  return { container, placement: ContainerPlacement.create({ containerId: container.id, nodeId: 'n' }) };
+  const placement = ContainerPlacement.create({ containerId: container.id, nodeId: 'n' });
+  return { container, placement, volumes: [] };
 }
 
 const sh = (script: string, part: Part = {}) => assignment(['sh', '-c', script], part);

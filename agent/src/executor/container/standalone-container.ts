@@ -6,12 +6,15 @@ import type { ContainerAssignment } from '@tessera/shared/wire';
 import type { ContainerLife, LocalFacts, RuntimeContainer, StopOrder } from '../../containers/runtime.js';
 import type { LocalImage } from '../../image/image-store.js';
 import type { NetworkFiles } from '../../network/container-network.js';
+import { writtenBytes } from '../../storage/index.js';
+import { prepareVolumes, volumeNames } from '../../volumes/index.js';
 import type { LiveContainer } from '../live-container.js';
 import { abortable } from './abortable.js';
 import { Container } from './container.js';
-import { checkSources, DEFAULT_STOP_GRACE_MS } from './container-controller.js';
+import { DEFAULT_STOP_GRACE_MS } from './container-controller.js';
 import type { ExecutorParts } from './container-executor.js';
 import { ContainerFiles } from './container-files.js';
+import { partsOf } from './container-parts.js';
 import {
   type ContainerRecord,
   forgetRun,
@@ -20,19 +23,22 @@ import {
   writeRecord,
   writeStart,
 } from './container-record.js';
+import { imageTree } from './container-spec.js';
 import { assertJoinable, type Lender, lendingFailed } from './joined-containers.js';
 import type { LogSource } from './logs/segment-task-logs.js';
+import { checkSources, prepareSources } from './mount-sources.js';
 import { type Namespaces, namespacesOf } from './namespaces.js';
 import { RunAccess } from './run-access.js';
 import { hostFiles, sandboxOfStart, wantedPorts } from './run-network.js';
 import { parseSignal } from './signals.js';
 import { LendingError } from './start-error.js';
-import { writtenBytes } from './written-size.js';
 
 /** IPC that others may join; joined itself, it is lent on. */
 const LENT_IPC: readonly Namespaces['ipc'][] = ['shareable', 'joined', 'host'];
 const NO_FACTS: LocalFacts = { networks: [], ports: [] };
 const CREATED: ContainerLife = { kind: 'created' };
+/** What Docker calls the network that every host has for itself. */
+const BRIDGE = 'bridge';
 
 /**
  * A container that is no task's, on this host: its files stay, and each run over them is a `Container` of its own,
@@ -156,6 +162,8 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
         attachments: assignment.placement?.networks ?? [],
         dnsServers: spec.dnsServers,
         standalone: true,
+        volumes: volumeNames(spec.mounts),
+        ownVolumes: [],
         tty: spec.tty,
         stdin: spec.openStdin ? (container.stdinOnce ? 'once' : 'open') : 'closed',
         lendsIpc: LENT_IPC.includes(namespaces.ipc),
@@ -163,9 +171,12 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
       };
       // What cannot be honoured is to be known now, not at the start.
       this.#compile(record, container, image);
+      const { volumes } = this.parts;
+      await prepareVolumes(volumes, this.id, spec.mounts, assignment.volumes, imageTree(image), signal);
       await writeRecord(dataDir, runDir, record);
       this.#record = record;
     } catch (error) {
+      this.parts.volumes.release(this.id);
       await this.parts.images.release(this.id);
       throw error;
     }
@@ -179,7 +190,7 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
     const { host, bootId } = { host: partsOf(container).host, bootId: this.parts.host.bootId };
     const namespaces = namespacesOf(host);
     assertJoinable(namespaces.joins, (id) => this.#lender(id));
-    await checkSources(container.spec!.mounts);
+    await prepareSources(container.spec!.mounts);
     const [dataDir, runDir] = this.#dirs();
     const run = new Container(this.parts.host, { ...record, bootId }, dataDir, runDir);
     // First of all, since it takes longest; the rest is done beside it.
@@ -201,6 +212,7 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
       this.#start = start;
       this.#isPaused = false;
       this.#run = run;
+      await this.parts.volumes.hold(record.volumes, this.id);
       await this.tellNextRun(run);
       await run.start(spec, (pid) => this.#attach(run, pid, start, signal), signal);
     } catch (error) {
@@ -351,6 +363,7 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
       host,
       networkFiles: this.#networkFiles(record, container),
       runDirOf: this.parts.runDir,
+      mounts: spec.mounts,
     });
   }
 
@@ -383,12 +396,4 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
       if (!ownPids) await this.parts.host.cgroups.kill(this.id);
     });
   }
-}
-
-/** What Docker calls the network that every host has for itself. */
-const BRIDGE = 'bridge';
-
-function partsOf({ id, spec, host }: ContainerObject) {
-  if (!spec || !host) throw new ClusterError('invalidArgument', `container ${id} has no specification`);
-  return { spec, host };
 }

@@ -1,27 +1,5 @@
-import { errnoName, type ShimFailure } from '@tessera/native';
+import { errnoName, type ShimFailure, errnoSentence as sentence } from '@tessera/native';
 import { StartError } from '../executor.js';
-
-/** The C library's sentence for an errno, as Docker's users know it. */
-const SENTENCES: Record<string, string> = {
-  EACCES: 'permission denied',
-  E2BIG: 'argument list too long',
-  EBUSY: 'device or resource busy',
-  EEXIST: 'file exists',
-  EFAULT: 'bad address',
-  EINVAL: 'invalid argument',
-  EISDIR: 'is a directory',
-  ELOOP: 'too many levels of symbolic links',
-  ENAMETOOLONG: 'file name too long',
-  ENODEV: 'no such device',
-  ENOENT: 'no such file or directory',
-  ENOEXEC: 'exec format error',
-  ENOMEM: 'cannot allocate memory',
-  ENOSPC: 'no space left on device',
-  ENOTDIR: 'not a directory',
-  EPERM: 'operation not permitted',
-  EROFS: 'read-only file system',
-  ETXTBSY: 'text file busy',
-};
 
 /** The container whose namespaces were to be joined lends them not. */
 export class LendingError extends Error {
@@ -34,8 +12,6 @@ export class LendingError extends Error {
     super(`container ${containerId} cannot be joined: ${errno}`);
   }
 }
-
-const sentence = (errno: number): string => SENTENCES[errnoName(errno)] ?? errnoName(errno);
 
 /**
  * Docker's exit code and words for a start that failed: 127 where there is no such command, 126 where it cannot

@@ -4,5 +4,6 @@ import { inspect } from './inspect.js';
 import { join } from './join.js';
 import { leave } from './leave.js';
 import { token } from './token.js';
+import { update } from './update.js';
 
-export const verbs = [init, join, leave, token, inspect, certificate];
+export const verbs = [init, join, leave, token, inspect, update, certificate];

@@ -2,8 +2,9 @@ import type { MountJson } from '@tessera/shared/docker-api';
 import type { Command } from 'commander';
 import { many } from '../../cli.js';
 import { badFlag } from '../../cli-error.js';
-import { parseBytes, parseMap } from '../../output/parse.js';
+import { parseMap } from '../../output/parse.js';
 import { readEnvFile } from './env-file.js';
+import { parseMount } from './mount-flag.js';
 import type { SpecDraft } from './spec-draft.js';
 
 /** A flag that may be given many times: `--env` on create, `--env-add` and `--env-rm` on update. */
@@ -311,45 +312,4 @@ function parseUlimit(item: string): { Name: string; Soft: number; Hard: number }
   if (!found) throw badFlag('--ulimit', item, 'write NAME=SOFT[:HARD], such as nofile=1024:4096');
   const soft = Number(found[2]);
   return { Name: found[1]!, Soft: soft, Hard: found[3] === undefined ? soft : Number(found[3]) };
-}
-
-/** Docker's comma-separated mount. */
-export function parseMount(item: string): MountJson {
-  const fields: Record<string, string> = {};
-  for (const part of item.split(',')) {
-    const at = part.indexOf('=');
-    fields[at < 0 ? part : part.slice(0, at)] = at < 0 ? 'true' : part.slice(at + 1);
-  }
-  const take = (...names: string[]) => {
-    const name = names.find((candidate) => candidate in fields);
-    if (name === undefined) return undefined;
-    const value = fields[name]!;
-    delete fields[name];
-    return value;
-  };
-  const type = take('type') ?? 'volume';
-  const source = take('source', 'src');
-  const target = take('target', 'destination', 'dst');
-  const readOnly = take('readonly', 'ro');
-  const propagation = take('bind-propagation');
-  const size = take('tmpfs-size');
-  const mode = take('tmpfs-mode');
-  const [unknown] = Object.keys(fields);
-  if (unknown !== undefined) throw badFlag('--mount', item, `'${unknown}' is not known or not supported yet`);
-  if (!target) throw badFlag('--mount', item, 'write target=/path/in/container');
-  return {
-    Type: type,
-    ...(source ? { Source: source } : {}),
-    Target: target,
-    ...(readOnly && readOnly !== 'false' && readOnly !== '0' ? { ReadOnly: true } : {}),
-    ...(propagation ? { BindOptions: { Propagation: propagation } } : {}),
-    ...(size || mode
-      ? {
-          TmpfsOptions: {
-            ...(size ? { SizeBytes: parseBytes('--mount')(size) } : {}),
-            ...(mode ? { Mode: Number.parseInt(mode, 8) } : {}),
-          },
-        }
-      : {}),
-  };
 }

@@ -98,7 +98,7 @@ export class Containers {
       const name = wanted.name || proposeName(random, isTaken);
       takeName(tx, name, id);
       const made: Container = {
-        ...resolveContainer(tx, wanted, platform),
+        ...resolveContainer(tx, wanted, platform, { containerId: id, random }),
         id,
         name,
         target: ContainerTarget.fromPartial({ verb: 'create', generation: 1 }),

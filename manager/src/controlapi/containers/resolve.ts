@@ -3,10 +3,12 @@ import { effectiveHealthcheck, type ImageHealthcheck } from '@tessera/shared/hea
 import { type Container, HostConfig, type Image, Placement, PortBinding } from '@tessera/shared/model';
 import { architectureNames } from '../../constraints/index.js';
 import type { Transaction, View } from '../../store/view.js';
+import { assertApiSocket } from '../api-socket.js';
 import { validateContainer, validateLogDriver } from '../container-validation.js';
 import { familiarName, normalizeName } from '../image-reference.js';
 import { findImage, getNetwork } from '../lookup.js';
 import { getContainer, known, nodeIdOf } from './lookup.js';
+import { type MountOwner, resolveMounts } from './resolve-mounts.js';
 
 // What a new container names, found in the cluster. Runs in the transaction that makes it.
 
@@ -31,10 +33,18 @@ const FIELDS: readonly (readonly [string, string])[] = [
  * @throws ClusterError `notFound` for what there is not: `No such image: busybox:latest` to the letter, which clients
  *   take as the word to pull; `invalidArgument` for what cannot be honoured
  */
-export function resolveContainer(tx: Transaction, wanted: Container, platform: string): Container {
+export function resolveContainer(
+  tx: Transaction,
+  wanted: Container,
+  platform: string,
+  owner: Omit<MountOwner, 'volumes'>,
+): Container {
   const withImage = resolveImage(tx, wanted, platform);
-  const resolved = resolveNetworks(tx, resolveJoined(tx, withImage));
+  const volumes = Object.keys(imageFacts(tx, withImage).config?.Volumes ?? {});
+  const withMounts = resolveMounts(tx, withImage, { ...owner, volumes });
+  const resolved = resolveNetworks(tx, resolveJoined(tx, withMounts));
   validate(resolved);
+  assertApiSocket(tx, resolved.spec);
   return resolved;
 }
 
@@ -74,6 +84,7 @@ interface ImageFacts {
   readonly architecture?: string;
   readonly config?: {
     readonly ExposedPorts?: Readonly<Record<string, unknown>> | null;
+    readonly Volumes?: Readonly<Record<string, unknown>> | null;
     readonly Healthcheck?: ImageHealthcheck | null;
     readonly Labels?: Readonly<Record<string, string>> | null;
   };
@@ -85,6 +96,11 @@ function configOf(image: Image): ImageFacts {
   } catch {
     return {};
   }
+}
+
+function imageFacts(view: View, { spec }: Container): ImageFacts {
+  const image = view.images.get(spec!.imageDigest);
+  return image ? configOf(image) : {};
 }
 
 function assertPlatform(image: Image, reference: string, platform: string): void {

@@ -3,10 +3,11 @@ import type { Change, View } from '../../store/view.js';
 import { familiarName } from '../image-reference.js';
 import { nodeName } from '../lookup.js';
 import { containerEvents, type FormerPlaces, stateEvents } from './container-events.js';
+import { mountEvents, volumeEvents } from './volume-events.js';
 
 /** Something that happened, in Docker's words. */
 export interface ClusterEvent {
-  readonly type: 'container' | 'network' | 'image' | 'node' | 'service';
+  readonly type: 'container' | 'network' | 'image' | 'node' | 'service' | 'volume';
   readonly action: string;
   readonly id: string;
   readonly attributes: Readonly<Record<string, string>>;
@@ -35,9 +36,14 @@ function draftsOf(change: Change, view: View, former: FormerPlaces): Draft[] {
     case 'containers':
       return containerEvents(change as Change<'containers'>, view, former);
     case 'containerStates':
-      return stateEvents(change as Change<'containerStates'>, view);
+      return [
+        ...stateEvents(change as Change<'containerStates'>, view),
+        ...mountEvents(change as Change<'containerStates'>, view),
+      ];
     case 'journals':
       return journalEvents(change as Change<'journals'>);
+    case 'volumes':
+      return volumeEvents(change as Change<'volumes'>);
     case 'networks':
       return objectEvents('network', change as Change<'networks'>, networkAttributes, ['create', 'destroy']);
     case 'services':

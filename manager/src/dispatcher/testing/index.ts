@@ -85,6 +85,7 @@ export class FakeAgent implements SessionTransport {
         number: this.#batch,
         statuses: statuses.map((status) => aTaskStatus(status)),
         containers: [],
+        volumes: [],
       },
     });
     return this.#batch;
@@ -93,7 +94,7 @@ export class FakeAgent implements SessionTransport {
   reportContainers(...states: Partial<ContainerState>[]): number {
     this.#batch++;
     const containers = states.map((state) => aContainerState(state));
-    this.say({ $case: 'statuses', value: { number: this.#batch, statuses: [], containers } });
+    this.say({ $case: 'statuses', value: { number: this.#batch, statuses: [], containers, volumes: [] } });
     return this.#batch;
   }
 

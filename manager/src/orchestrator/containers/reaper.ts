@@ -1,6 +1,8 @@
 import type { Clock } from '@tessera/shared/env';
-import { containerOwner } from '../../loops/containers.js';
+import type { Container, Volume } from '@tessera/shared/model';
+import { containerOwner, volumeIdsOf } from '../../loops/containers.js';
 import type { LoopDefinition, Outcome } from '../../loops/leader-loop.js';
+import { nodeOfVolume, stateOfVolume, usersOf, volumeClaim, volumeOwner } from '../../loops/volumes.js';
 import type { Change, Store, Transaction, View } from '../../store/view.js';
 import { planContainer } from './plan.js';
 
@@ -62,13 +64,37 @@ export function reapContainer(tx: Transaction, id: string, nowMs: number): boole
 /** Everything that the cluster knows of a container, its claims included. */
 function deleteContainer(tx: Transaction, id: string): void {
   const container = tx.containers.get(id);
-  if (container) releaseIfOwned(tx, `name/container/${container.name}`, containerOwner(id));
+  if (container) {
+    releaseIfOwned(tx, `name/container/${container.name}`, containerOwner(id));
+    for (const volume of volumesThatGo(tx, container)) markVolume(tx, volume);
+  }
   for (const { networkId, addr } of tx.containerPlacements.get(id)?.networks ?? []) {
     if (addr) releaseIfOwned(tx, `ip/${networkId}/${addr.split('/')[0]}`, containerOwner(id));
   }
   tx.delete('containers', id);
   tx.delete('containerPlacements', id);
   tx.delete('containerStates', id);
+}
+
+/**
+ * Those that nobody has named, where that is asked for, as long as no other container has them; and those that were made
+ * for this one and never came to be.
+ */
+function volumesThatGo(tx: Transaction, container: Container): Volume[] {
+  const takesAnonymous = container.removeVolumes || container.host?.autoRemove === true;
+  return volumeIdsOf(container).flatMap((volumeId) => {
+    const volume = tx.volumes.get(volumeId);
+    if (!volume || volume.removing) return [];
+    const neverMade = volume.containerId === container.id && !stateOfVolume(tx, volume);
+    if (!neverMade && !(takesAnonymous && volume.anonymous)) return [];
+    const users = usersOf(tx, volumeId, volume.name, nodeOfVolume(tx, volume));
+    return users.some((user) => user !== container.id) ? [] : [volume];
+  });
+}
+
+function markVolume(tx: Transaction, volume: Volume): void {
+  tx.put('volumes', { ...volume, removing: true });
+  releaseIfOwned(tx, volumeClaim(volume.name), volumeOwner(volume.id));
 }
 
 /** A successor may hold what this owner gave up before it was deleted. */

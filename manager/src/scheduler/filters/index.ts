@@ -2,10 +2,12 @@ import type { TaskSpec } from '@tessera/shared/model';
 import { architectureNames, meetsConstraints, parseConstraints } from '../../constraints/index.js';
 import type { View } from '../../store/view.js';
 import type { NodeEntry } from '../node-set.js';
+import { apiSocketFilter } from './api-socket.js';
 import { coLocationFilter } from './co-location.js';
 import { expressionFilter } from './expressions.js';
 import { type Filter, onNodes } from './filter.js';
 import { hostPortFilter } from './host-ports.js';
+import { volumeFilter } from './volumes.js';
 
 export { wishesOf } from './expressions.js';
 export type { Check, Filter, FilterContext } from './filter.js';
@@ -109,6 +111,8 @@ export const FILTERS: readonly Filter[] = [
   coLocationFilter,
   expressionFilter,
   hostPortFilter,
+  volumeFilter,
+  apiSocketFilter,
 ];
 
 interface Platform {

@@ -1,18 +1,26 @@
 import { invalid } from '@tessera/shared/errors';
 import { type ContainerCalls, type Containers, sizesOf } from '../../controlapi/containers/index.js';
 import { type ControlContext, type Images, LayerUse } from '../../controlapi/index.js';
+import { usagesOf, type Volumes } from '../../controlapi/volumes/index.js';
 import { json, type Route, route } from '../route.js';
 import { summaryToDocker } from './containers/list.js';
 import { summaryToDocker as imageToDocker } from './image-list.js';
+import { volumeToDocker } from './volumes.js';
 
 const TYPES = ['container', 'image', 'volume', 'build-cache'];
 
+/** What takes room on disks. */
+export interface DiskUsers {
+  readonly containers: Containers;
+  readonly calls: ContainerCalls;
+  readonly images: Images;
+  readonly volumes: Volumes;
+}
+
 /** `/system/df`: an image counts once, however many nodes hold it, and a layer once, however many images have it. */
 export function diskUsageRoutes(
-  containers: Containers,
-  calls: ContainerCalls,
-  images: Images,
-  { clock }: ControlContext,
+  { containers, calls, images, volumes }: DiskUsers,
+  { clock, streams }: ControlContext,
 ): Route[] {
   return [
     route('GET', '/system/df', async ({ query, signal }) => {
@@ -21,11 +29,15 @@ export function diskUsageRoutes(
         if (!TYPES.includes(type))
           throw invalid(`unknown object type: ${type}: there are ${TYPES.join(', ')}`);
       const wants = (type: string) => asked.length === 0 || asked.includes(type);
-      const [containerList, imageList] = await Promise.all([
+      const [containerList, imageList, volumeList] = await Promise.all([
         wants('container') ? containers.list() : [],
         wants('image') ? images.list() : undefined,
+        wants('volume') ? volumes.list() : undefined,
       ]);
-      const sizes = await sizesOf(calls, containerList, signal);
+      const [sizes, usages] = await Promise.all([
+        sizesOf(calls, containerList, signal),
+        usagesOf(streams, volumeList ?? [], signal),
+      ]);
       const nowMs = clock.now();
       const layers = new LayerUse(imageList?.images ?? []);
       return json(200, {
@@ -36,7 +48,7 @@ export function diskUsageRoutes(
         Containers: wants('container')
           ? containerList.map((one) => summaryToDocker(one, nowMs, sizes.get(one.container.id)))
           : null,
-        Volumes: wants('volume') ? [] : null,
+        Volumes: volumeList?.map((one) => volumeToDocker(one, usages.get(one.label))) ?? null,
         BuildCache: wants('build-cache') ? [] : null,
       });
     }),

@@ -24,8 +24,8 @@ type EventFilters = Filters<(typeof FILTERS)[number]>;
 /** Objects that the cluster as a whole has; the others are on a node. */
 const SWARM_TYPES = new Set(['node', 'service', 'network']);
 /** Types that are filtered by a key of their own name. */
-const NAMED_TYPES = ['container', 'image', 'network', 'node', 'service'] as const;
-const UNKNOWN_TYPES = ['config', 'daemon', 'plugin', 'secret', 'volume'] as const;
+const NAMED_TYPES = ['container', 'image', 'network', 'node', 'service', 'volume'] as const;
+const UNKNOWN_TYPES = ['config', 'daemon', 'plugin', 'secret'] as const;
 
 /** `/events`, Docker Engine API v1.24 and later. */
 export function eventRoutes(events: EventLog): Route[] {

@@ -10,6 +10,7 @@ import {
   Swarm,
   Tasks,
 } from '../../controlapi/index.js';
+import { Volumes } from '../../controlapi/volumes/index.js';
 import type { Route } from '../route.js';
 import { attachRoutes } from './containers/attach.js';
 import { callRoutes } from './containers/calls.js';
@@ -30,6 +31,7 @@ import { serviceRoutes } from './services.js';
 import { swarmRoutes } from './swarm.js';
 import { systemRoutes } from './system.js';
 import { taskRoutes } from './tasks.js';
+import { volumeRoutes } from './volumes.js';
 
 /** The Docker Engine API as far as it is served. */
 export function dockerRoutes(context: ControlContext, dataDir: string): Route[] {
@@ -38,6 +40,7 @@ export function dockerRoutes(context: ControlContext, dataDir: string): Route[] 
   const containers = new Containers(context);
   const calls = new ContainerCalls(context);
   const images = new Images(context);
+  const volumes = new Volumes(context);
   return [
     ...systemRoutes(context, dataDir),
     ...serviceRoutes(services),
@@ -53,8 +56,9 @@ export function dockerRoutes(context: ControlContext, dataDir: string): Route[] 
     ...eventRoutes(new EventLog(context.store, context.clock)),
     ...nodeRoutes(new Nodes(context), context.leaderId),
     ...networkRoutes(new Networks(context)),
+    ...volumeRoutes(volumes, context),
     ...imageRoutes(images, context),
-    ...diskUsageRoutes(containers, calls, images, context),
+    ...diskUsageRoutes({ containers, calls, images, volumes }, context),
     ...registryRoutes(new RegistryImages(context), context),
     ...swarmRoutes(new Swarm(context)),
     ...notYetRoutes(),

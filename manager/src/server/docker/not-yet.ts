@@ -3,7 +3,6 @@ import { type Route, route } from '../route.js';
 
 /** Docker's words that are not served yet, and what to do instead. They answer 501 rather than "page not found". */
 const NOT_YET: Readonly<Record<string, string>> = {
-  '/volumes': 'volumes are not supported yet: use a bind or tmpfs mount',
   '/secrets': 'secrets are not supported yet',
   '/configs': 'configs are not supported yet',
   '/plugins': 'plugins are not supported',

@@ -1,7 +1,6 @@
 import { invalid } from '@tessera/shared/errors';
 import {
   type ContainerSpec,
-  type Mount,
   Placement,
   ServiceSpec,
   type TaskSpec,
@@ -10,6 +9,7 @@ import {
 import { parseReference } from '../../controlapi/image-reference.js';
 import { healthcheckFromDocker } from './healthcheck-json.js';
 import { msFromNs, parseBody, sortedMap } from './json-edge.js';
+import { mountFromDocker } from './mount-json.js';
 import {
   type ServiceSpecBody,
   serviceSpec,
@@ -115,7 +115,7 @@ function containerFromDocker(json: ContainerBody, image: string): ContainerSpec 
       json.StopGracePeriod === undefined || json.StopGracePeriod === null
         ? -1
         : msFromNs(json.StopGracePeriod),
-    mounts: (json.Mounts ?? []).map(mountFromDocker),
+    mounts: (json.Mounts ?? []).map((mount) => mountFromDocker(mount)),
     hosts: json.Hosts ?? [],
     dnsServers: json.DNSConfig?.Nameservers ?? [],
     dnsSearch: json.DNSConfig?.Search ?? [],
@@ -129,26 +129,6 @@ function containerFromDocker(json: ContainerBody, image: string): ContainerSpec 
     noNewPrivileges: json.Privileges?.NoNewPrivileges ?? false,
     privileged: false,
     oomScoreAdj: json.OomScoreAdj ?? 0,
-  };
-}
-
-const MOUNT_TYPES = ['bind', 'volume', 'tmpfs'] as const satisfies readonly Mount['type'][];
-
-function mountFromDocker(json: NonNullable<ContainerBody['Mounts']>[number], index: number): Mount {
-  const type = MOUNT_TYPES.find((known) => known === json.Type);
-  if (!type) {
-    throw invalid(
-      `invalid service spec: TaskTemplate.ContainerSpec.Mounts.${index}.Type: '${json.Type}' is not one of bind, tmpfs`,
-    );
-  }
-  return {
-    type,
-    source: json.Source ?? '',
-    target: json.Target,
-    readOnly: json.ReadOnly ?? false,
-    propagation: json.BindOptions?.Propagation ?? '',
-    tmpfsSizeBytes: json.TmpfsOptions?.SizeBytes ?? 0,
-    tmpfsMode: json.TmpfsOptions?.Mode ?? 0,
   };
 }
 

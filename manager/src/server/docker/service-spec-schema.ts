@@ -1,27 +1,11 @@
 import { z } from 'zod';
 import { healthcheckBody } from './healthcheck-json.js';
 import { count, duration, flag, integer, oneOf, strictObject, text, textMap, texts } from './json-edge.js';
+import { mountSchema } from './mount-json.js';
 
 // The Docker API's ServiceSpec as it is accepted. Source: moby api/swagger.yaml, v1.50.
 
 const LATER = 'is not supported yet; leave it out';
-
-const mount = strictObject(
-  {
-    Type: z.string(),
-    Source: text,
-    Target: z.string(),
-    ReadOnly: flag,
-    BindOptions: strictObject({ Propagation: text }).nullish(),
-    TmpfsOptions: strictObject({ SizeBytes: count, Mode: count }).nullish(),
-  },
-  {
-    VolumeOptions: LATER,
-    ImageOptions: LATER,
-    ClusterOptions: LATER,
-    Consistency: 'has no meaning on Linux; leave it out',
-  },
-);
 
 const containerSpec = strictObject(
   {
@@ -44,7 +28,7 @@ const containerSpec = strictObject(
       },
     ).nullish(),
     ReadOnly: flag,
-    Mounts: z.array(mount).nullish(),
+    Mounts: z.array(mountSchema).nullish(),
     StopSignal: text,
     StopGracePeriod: duration,
     Healthcheck: healthcheckBody.nullish(),

@@ -1,23 +1,16 @@
 import type {
   ContainerSpecJson,
   HealthcheckJson,
-  MountJson,
   ResourcesJson,
   ServiceSpecJson,
   TaskSpecJson,
   UpdateConfigJson,
 } from '@tessera/shared/docker-api';
-import type {
-  ContainerSpec,
-  Mount,
-  Resources,
-  ServiceSpec,
-  TaskSpec,
-  UpdateConfig,
-} from '@tessera/shared/model';
+import type { ContainerSpec, Resources, ServiceSpec, TaskSpec, UpdateConfig } from '@tessera/shared/model';
 import { familiarName } from '../../controlapi/image-reference.js';
 import { healthcheckToDocker } from './healthcheck-json.js';
 import { nsFromMs, omitEmpty } from './json-edge.js';
+import { mountToDocker } from './mount-json.js';
 
 /** The spec as Docker shows it. What it gives, `serviceSpecFromDocker` reads back to the same spec. */
 export function serviceSpecToDocker(spec: ServiceSpec): ServiceSpecJson {
@@ -91,7 +84,7 @@ function containerToDocker(spec: ContainerSpec): ContainerSpecJson {
     TTY: spec.tty,
     OpenStdin: spec.openStdin,
     ReadOnly: spec.readOnly,
-    Mounts: spec.mounts.map(mountToDocker),
+    Mounts: spec.mounts.map((mount) => mountToDocker(mount)),
     StopSignal: spec.stopSignal,
     Healthcheck: spec.healthcheck
       ? omitEmpty<HealthcheckJson>(healthcheckToDocker(spec.healthcheck))
@@ -112,20 +105,6 @@ function containerToDocker(spec: ContainerSpec): ContainerSpecJson {
   // Zero is a choice here (kill at once) that must survive a client which reads and writes back.
   return spec.stopGraceMs < 0 ? json : { ...json, StopGracePeriod: nsFromMs(spec.stopGraceMs) };
 }
-
-const mountToDocker = (mount: Mount): MountJson => ({
-  Type: mount.type,
-  Target: mount.target,
-  ...omitEmpty<Omit<MountJson, 'Type' | 'Target'>>({
-    Source: mount.source,
-    ReadOnly: mount.readOnly,
-    BindOptions: mount.propagation ? { Propagation: mount.propagation } : undefined,
-    TmpfsOptions: omitEmpty<NonNullable<MountJson['TmpfsOptions']>>({
-      SizeBytes: mount.tmpfsSizeBytes,
-      Mode: mount.tmpfsMode,
-    }),
-  }),
-});
 
 const resourcesToDocker = (resources: Resources | undefined): ResourcesJson =>
   omitEmpty<ResourcesJson>({

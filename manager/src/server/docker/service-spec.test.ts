@@ -69,9 +69,11 @@ describe('what is not honoured is refused by name', () => {
       'Interval in Healthcheck cannot be less than 1ms',
     ],
     [
-      'volume options',
-      withContainer({ Mounts: [{ Type: 'volume', Target: '/a', VolumeOptions: { NoCopy: true } }] }),
-      'Mounts.0.VolumeOptions',
+      'options of a volume for a bind',
+      withContainer({
+        Mounts: [{ Type: 'bind', Source: '/b', Target: '/a', VolumeOptions: { NoCopy: true } }],
+      }),
+      'invalid mount config for type "bind": field VolumeOptions must not be specified',
     ],
     [
       'an SELinux context',
@@ -104,7 +106,7 @@ describe('what is not honoured is refused by name', () => {
     [
       'a mount of an odd type',
       withContainer({ Mounts: [{ Type: 'constructor', Target: '/a' }] }),
-      'Mounts.0.Type',
+      'invalid mount config for type "constructor": mount type unknown',
     ],
     ['a wrong type', withContainer({ Env: 'A=b' }), 'TaskTemplate.ContainerSpec.Env'],
     [
@@ -171,15 +173,23 @@ describe('a spec to Docker and back', () => {
     stopSignal: fc.constantFrom('', 'SIGINT'),
     stopGraceMs: fc.oneof(fc.constant(-1), ms),
     mounts: fc.array(
-      fc.record({
-        type: fc.constantFrom('bind', 'tmpfs'),
-        source: fc.constantFrom('', '/src'),
-        target: word.map((name) => `/${name}`),
-        readOnly: fc.boolean(),
-        propagation: fc.constantFrom('', 'rslave'),
-        tmpfsSizeBytes: fc.nat(1e6),
-        tmpfsMode: fc.constantFrom(0, 0o700),
-      }),
+      fc
+        .record({
+          type: fc.constantFrom('bind', 'tmpfs', 'volume'),
+          target: word.map((name) => `/${name}`),
+          readOnly: fc.boolean(),
+          propagation: fc.constantFrom('', 'rslave'),
+          tmpfsSizeBytes: fc.nat(1e6),
+          tmpfsMode: fc.constantFrom(0, 0o700),
+        })
+        // What is of one kind alone is refused with another.
+        .map(({ type, target, readOnly, propagation, ...tmpfs }) => ({
+          type,
+          target,
+          readOnly,
+          ...(type === 'tmpfs' ? tmpfs : { source: type === 'bind' ? '/src' : 'data' }),
+          ...(type === 'bind' ? { propagation } : {}),
+        })),
       { maxLength: 2 },
     ),
     hosts: fc.constantFrom([], ['10.0.0.1 db']),

@@ -150,7 +150,7 @@ describe('creating a service', () => {
       'a relative bind',
       spec('a', {}, { Mounts: [{ Type: 'bind', Source: 'x', Target: '/x' }] }),
       400,
-      'absolute path',
+      'mount path must be absolute',
     ],
     ['no image', spec('a', {}, { Image: '' }), 400, 'name an image'],
     ['an upper-case image', spec('a', {}, { Image: 'BusyBox/x/Y' }), 400, 'must be lower case'],

@@ -1,10 +1,16 @@
 import { silentLogger, systemClock } from '@tessera/shared/env';
 import { ClusterError } from '@tessera/shared/errors';
-import { type Container, type ContainerState, ContainerState as State } from '@tessera/shared/model';
+import {
+  type Container,
+  type ContainerState,
+  ContainerState as State,
+  VolumeState,
+} from '@tessera/shared/model';
 import type { Frame } from '@tessera/shared/wire';
 import { allocatorLoop } from '../../allocator/index.js';
 import { runLoop } from '../../loops/leader-loop.js';
-import { containerReaperLoop } from '../../orchestrator/index.js';
+import { nodeOfVolume } from '../../loops/volumes.js';
+import { containerReaperLoop, volumeReaperLoop } from '../../orchestrator/index.js';
 import { schedulerLoop } from '../../scheduler/index.js';
 import type { StreamKind } from '../../streams/index.js';
 import type { ApiFixture } from './api-fixture.js';
@@ -38,11 +44,14 @@ export class FakeContainers {
       allocatorLoop(store),
       schedulerLoop(store, systemClock),
       containerReaperLoop(store, systemClock),
+      volumeReaperLoop(store),
     ])
       runLoop(loop, environment);
     this.#unsubscribe = store.subscribe((changes) => {
       const ids = changes.filter(({ kind }) => kind === 'containers' || kind === 'containerPlacements');
       for (const { id } of ids) void this.#settle(id);
+      for (const { kind, id } of changes)
+        if (kind === 'volumes' || kind === 'volumePlacements') void this.#settleVolume(id);
     });
     fixture.onStream = (nodeId, kind, received) =>
       kind.$case === 'containerCall' && kind.value.call?.$case === 'kill'
@@ -53,6 +62,23 @@ export class FakeContainers {
   [Symbol.dispose](): void {
     this.#unsubscribe();
     this.#ending.abort();
+  }
+
+  /** A volume is there once it has a node, and goes when that is ordered. */
+  async #settleVolume(id: string): Promise<void> {
+    await this.fixture.store.update((tx) => {
+      const volume = tx.volumes.get(id);
+      const nodeId = volume && nodeOfVolume(tx, volume);
+      if (!volume || !nodeId || (volume.removing && !volume.ordered)) return;
+      const { name, driver, labels, options } = volume;
+      const volumeId = volume.nodeId === '' ? id : '';
+      tx.put('volumeStates', {
+        ...VolumeState.fromPartial({ nodeId, name, volumeId, driver, labels, options }),
+        state: volume.ordered ? 'removed' : 'made',
+        mountpoint: `/volumes/${name}/_data`,
+        sequence: ++this.#sequence,
+      });
+    });
   }
 
   /** What the agent says of a container by name, on top of what it said before. */

@@ -27,7 +27,8 @@ export function anAssignment(
     host: { networkMode: 'none', resources: { memorySwappiness: -1 }, ...host },
     stdinOnce,
   } as never);
-  return { container, placement: ContainerPlacement.create({ containerId: container.id, nodeId: 'n' }) };
+  const placement = ContainerPlacement.create({ containerId: container.id, nodeId: 'n' });
+  return { container, placement, volumes: [] };
 }
 
 /** One container of a person's. */

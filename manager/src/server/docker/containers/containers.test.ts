@@ -125,11 +125,36 @@ describe('create', () => {
 
   test('fields that are not honoured are refused by name', async () => {
     const refused: [object, string][] = [
-      [{ Volumes: { '/data': {} } }, 'Volumes: volumes are not supported yet'],
-      [{ HostConfig: { VolumesFrom: ['x'] } }, 'HostConfig.VolumesFrom: '],
+      [{ Volumes: { data: {} } }, "invalid volume specification: 'data': "],
+      [{ HostConfig: { VolumesFrom: ['web:x'] } }, 'invalid mode: x'],
       [
-        { HostConfig: { Binds: ['data:/data'] } },
-        "HostConfig.Binds: 'data:/data': volumes are not supported",
+        { HostConfig: { Binds: ['./data:/data'] } },
+        'If you intended to pass a host directory, use absolute path',
+      ],
+      [{ HostConfig: { Binds: ['/a:/x', '/b:/x/'] } }, 'Duplicate mount point: /x'],
+      [{ HostConfig: { Binds: ['/a:/x:ro,rw'] } }, 'invalid mode: ro,rw'],
+      [{ HostConfig: { Binds: ['/x:ro'] } }, "invalid volume specification: '/x:ro'"],
+      [{ HostConfig: { Binds: ['/a:/'] } }, "destination can't be '/'"],
+      [{ HostConfig: { Binds: ['data:/x:rshared'] } }, 'field BindOptions must not be specified'],
+      [{ HostConfig: { Tmpfs: { '/t': 'huge' } } }, 'invalid tmpfs option ["huge"]'],
+      [
+        { HostConfig: { Mounts: [{ Type: 'bind', Source: 'x', Target: '/x' }] } },
+        `invalid mount config for type "bind": invalid mount path: 'x' mount path must be absolute`,
+      ],
+      [
+        {
+          HostConfig: {
+            Mounts: [
+              {
+                Type: 'volume',
+                Source: 'odd',
+                Target: '/x',
+                VolumeOptions: { DriverConfig: { Options: { foo: 'bar' } } },
+              },
+            ],
+          },
+        },
+        'invalid option: "foo"',
       ],
       [{ HostConfig: { Runtime: 'runc' } }, 'unknown or invalid runtime name: runc'],
       [{ HostConfig: { Nonsense: 1 } }, 'HostConfig.Nonsense: is not a field Tessera knows'],
@@ -278,7 +303,7 @@ describe('create', () => {
         ExtraHosts: ['db:10.0.0.9'],
         Memory: 64 * 2 ** 20,
         NanoCpus: 500_000_000,
-        Tmpfs: { '/run': `size=${64 * 2 ** 20},mode=1777` },
+        Tmpfs: { '/run': 'size=64m,mode=1777' },
       },
       Config: { ExposedPorts: { '80/tcp': {} }, OpenStdin: true, StdinOnce: true },
       Mounts: [{ Type: 'bind', Source: '/srv', Destination: '/data', RW: false }],

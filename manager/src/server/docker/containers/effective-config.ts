@@ -12,6 +12,7 @@ interface ImageDefaults {
   readonly Labels?: Readonly<Record<string, string>> | null;
   readonly ExposedPorts?: Readonly<Record<string, unknown>> | null;
   readonly StopSignal?: string | null;
+  readonly Volumes?: Readonly<Record<string, unknown>> | null;
 }
 
 /** What a container runs with: what its user said over what its image says. */
@@ -26,6 +27,8 @@ export interface EffectiveConfig {
   readonly labels: Readonly<Record<string, string>>;
   readonly exposedPorts: readonly string[];
   readonly stopSignal: string;
+  /** Where it was to have volumes of no name. */
+  readonly volumes: readonly string[];
 }
 
 /** Source: moby daemon/commit.go, merge. An image that is gone leaves what the user said. */
@@ -47,6 +50,12 @@ export function effectiveConfig(view: View, container: Container): EffectiveConf
       ...new Set([...Object.keys(defaults.ExposedPorts ?? {}), ...container.exposedPorts]),
     ].sort(),
     stopSignal: spec.stopSignal || (defaults.StopSignal ?? ''),
+    volumes: [
+      ...new Set([
+        ...Object.keys(defaults.Volumes ?? {}),
+        ...spec.mounts.flatMap(({ origin, target }) => (origin === 'volumes' ? [target] : [])),
+      ]),
+    ].sort(),
   };
 }
 

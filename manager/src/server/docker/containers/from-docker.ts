@@ -77,7 +77,7 @@ function specFromDocker(json: CreateBody, host: HostConfigBody): ContainerSpec {
     readOnly: host.ReadonlyRootfs ?? false,
     stopSignal: json.StopSignal ?? '',
     stopGraceMs: stopTimeout === undefined || stopTimeout === null ? -1 : graceMs(stopTimeout),
-    mounts: mountsFromDocker(host),
+    mounts: mountsFromDocker(host, Object.keys(json.Volumes ?? {})),
     hosts: (host.ExtraHosts ?? []).map(extraHost),
     dnsServers: host.Dns ?? [],
     dnsSearch: host.DnsSearch ?? [],
@@ -139,6 +139,8 @@ function hostFromDocker(json: CreateBody, host: HostConfigBody): HostConfig {
     usernsMode: host.UsernsMode ?? '',
     annotations: sortedMap(host.Annotations),
     kernelMemoryTcpBytes: host.KernelMemoryTCP ?? 0,
+    volumesFrom: host.VolumesFrom ?? [],
+    volumeDriver: host.VolumeDriver ?? '',
   });
 }
 

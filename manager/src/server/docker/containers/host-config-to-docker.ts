@@ -8,6 +8,7 @@ import {
   type Mount,
 } from '@tessera/shared/model';
 import type { View } from '../../../store/view.js';
+import { mountToDocker } from '../mount-json.js';
 import { portMap } from './networks-to-docker.js';
 
 const SHM_BYTES_DEFAULT = 64 * 2 ** 20;
@@ -17,8 +18,8 @@ const WEIGHT = 'weight';
 export function hostConfigToDocker(view: View, container: Container): object {
   const host = container.host ?? HostConfig.fromPartial({});
   const spec = container.spec!;
-  const binds = spec.mounts.filter(({ type }) => type === 'bind');
-  const tmpfs = spec.mounts.filter(({ type }) => type === 'tmpfs');
+  const of = (origin: Mount['origin']) => spec.mounts.filter((mount) => mount.origin === origin);
+  const [binds, tmpfs, mounts] = [of('binds'), of('tmpfs_flag'), of('mounts')];
   return {
     Binds: binds.length > 0 ? binds.map(bindText) : null,
     ContainerIDFile: '',
@@ -27,8 +28,8 @@ export function hostConfigToDocker(view: View, container: Container): object {
     PortBindings: portMap(host.ports, []),
     RestartPolicy: restartToDocker(host.restart),
     AutoRemove: host.autoRemove,
-    VolumeDriver: '',
-    VolumesFrom: null,
+    VolumeDriver: host.volumeDriver,
+    VolumesFrom: orNull(host.volumesFrom),
     ConsoleSize: [0, 0],
     CapAdd: orNull(spec.capAdd),
     CapDrop: orNull(spec.capDrop),
@@ -48,8 +49,9 @@ export function hostConfigToDocker(view: View, container: Container): object {
     ReadonlyRootfs: spec.readOnly,
     SecurityOpt: orNull(host.securityOptions),
     ...(tmpfs.length > 0
-      ? { Tmpfs: Object.fromEntries(tmpfs.map((mount) => [mount.target, tmpfsText(mount)])) }
+      ? { Tmpfs: Object.fromEntries(tmpfs.map(({ target, mode }) => [target, mode])) }
       : {}),
+    ...(mounts.length > 0 ? { Mounts: mounts.map(mountToDocker) } : {}),
     UTSMode: host.utsMode,
     UsernsMode: host.usernsMode,
     ...(Object.keys(host.annotations).length > 0 ? { Annotations: host.annotations } : {}),
@@ -135,19 +137,8 @@ export function networkModeText(view: View, mode: string): string {
 
 const orNull = <T>(list: readonly T[]): readonly T[] | null => (list.length > 0 ? list : null);
 
-function bindText({ source, target, readOnly, propagation }: Mount): string {
-  const options = [readOnly ? 'ro' : '', propagation].filter(Boolean).join(',');
-  return [source, target, ...(options ? [options] : [])].join(':');
-}
-
-function tmpfsText({ readOnly, tmpfsSizeBytes, tmpfsMode }: Mount): string {
-  return [
-    readOnly ? 'ro' : '',
-    tmpfsSizeBytes > 0 ? `size=${tmpfsSizeBytes}` : '',
-    tmpfsMode > 0 ? `mode=${tmpfsMode.toString(8)}` : '',
-  ]
-    .filter(Boolean)
-    .join(',');
+function bindText({ source, target, mode, volumeMount }: Mount): string {
+  return [...(volumeMount?.anonymous ? [] : [source]), target, ...(mode ? [mode] : [])].join(':');
 }
 
 /** `IP HOST` to `HOST:IP`. */

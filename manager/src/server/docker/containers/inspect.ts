@@ -39,7 +39,7 @@ export function inspectToDocker(one: KnownContainer): object {
     ExecIDs: null,
     HostConfig: hostConfigToDocker(view, container),
     GraphDriver: { Name: 'overlayfs', Data: null },
-    Mounts: mountPoints(container),
+    Mounts: mountPoints(one),
     Config: configToDocker(one, config),
     NetworkSettings: networkSettings(one, config),
   };
@@ -116,7 +116,7 @@ export function configToDocker({ container }: KnownContainer, config: EffectiveC
     Cmd: config.command.length > 0 ? config.command : null,
     ...(healthcheck ? { Healthcheck: healthcheckToDocker(healthcheck) } : {}),
     Image: config.image,
-    Volumes: null,
+    Volumes: config.volumes.length > 0 ? Object.fromEntries(config.volumes.map((path) => [path, {}])) : null,
     WorkingDir: config.dir,
     Entrypoint: config.entrypoint.length > 0 ? config.entrypoint : null,
     OnBuild: null,

@@ -202,6 +202,6 @@ export function summaryToDocker(one: KnownContainer, nowMs: number, size?: Conta
     Status: statusText(state, container.removing, nowMs),
     HostConfig: { NetworkMode: networkModeText(view, container.host?.networkMode ?? '') },
     NetworkSettings: { Networks: networksToDocker(one) },
-    Mounts: mountPoints(container),
+    Mounts: mountPoints(one),
   };
 }

@@ -1,71 +1,96 @@
-import { invalid } from '@tessera/shared/errors';
+import { errorText, invalid } from '@tessera/shared/errors';
 import { Mount } from '@tessera/shared/model';
+import { checkedMount, mountFromDocker, tmpfsOptions } from '../mount-json.js';
 import type { HostConfigBody } from './schema.js';
 
-const PROPAGATIONS = new Set(['private', 'rprivate', 'slave', 'rslave', 'shared', 'rshared']);
 const UNITS: Readonly<Record<string, number>> = { '': 1, b: 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30 };
-/** What a tmpfs of Docker's has whatever is asked. */
-const TMPFS_DEFAULTS = new Set(['rw', 'noexec', 'nosuid', 'nodev']);
 
-/** Binds, tmpfs and mounts are three ways to say one thing. @throws ClusterError `invalidArgument` */
-export function mountsFromDocker(host: HostConfigBody): Mount[] {
-  return [
-    ...(host.Binds ?? []).map(bind),
+/** The kinds of words that may follow a target, each at most once. Source: moby, volume/mounts/linux_parser.go. */
+const MODES: Readonly<Record<string, readonly string[]>> = {
+  rights: ['ro', 'rw'],
+  label: ['z', 'Z'],
+  propagation: ['private', 'rprivate', 'slave', 'rslave', 'shared', 'rshared'],
+  copy: ['nocopy'],
+  consistency: ['consistent', 'cached', 'delegated'],
+};
+
+/**
+ * Binds, tmpfs, mounts and volumes are four ways to say one thing.
+ *
+ * @param volumes targets of volumes without a name: `-v /data`
+ * @throws ClusterError `invalidArgument` in Docker's words
+ */
+export function mountsFromDocker(host: HostConfigBody, volumes: readonly string[]): Mount[] {
+  const driver = host.VolumeDriver ?? '';
+  const asked = [
+    ...(host.Binds ?? []).map((text) => bind(text, driver)),
     ...Object.entries(host.Tmpfs ?? {}).map(([target, options]) => tmpfs(target, options)),
-    ...(host.Mounts ?? []).map(mount),
+    ...(host.Mounts ?? []).map((json) => mountFromDocker(json)),
   ];
+  const targets = new Set<string>();
+  for (const { target } of asked) {
+    if (targets.has(target)) throw invalid(`Duplicate mount point: ${target}`);
+    targets.add(target);
+  }
+  const unnamed = volumes.map((text) => ({ ...bind(text, driver), origin: 'volumes' as const }));
+  return [...asked, ...unnamed.filter(({ target }) => !targets.has(target))];
 }
 
-/** `SOURCE:TARGET[:OPTIONS]` */
-function bind(text: string): Mount {
-  const [source = '', target, options = '', ...rest] = text.split(':');
-  if (target === undefined || target === '' || rest.length > 0)
-    throw invalid(`invalid volume specification: '${text}': write SOURCE:TARGET[:OPTIONS]`);
-  if (!source.startsWith('/')) throw volume('HostConfig.Binds', text);
-  let readOnly = false;
-  let propagation = '';
-  for (const option of options.split(',').filter(Boolean)) {
-    if (option === 'ro' || option === 'rw') readOnly = option === 'ro';
-    else if (PROPAGATIONS.has(option)) propagation = option;
-    else if (option === 'z' || option === 'Z')
-      throw invalid(
-        `HostConfig.Binds: '${text}': labels of SELinux are not supported; leave '${option}' out`,
-      );
-    else throw invalid(`invalid mode: ${options}: '${option}' of ${text} is not known; use ro or rw`);
+/** `[SOURCE:]TARGET[:MODE]` */
+function bind(text: string, driver: string): Mount {
+  const parts = text.split(':');
+  const [first = '', second, mode = ''] = parts;
+  const isTargetWithMode = parts.length === 2 && isMode(second ?? '');
+  if (first === '' || parts.length > 3 || isTargetWithMode) throw invalid(spec(text));
+  if (!isMode(mode)) throw invalid(`invalid mode: ${mode}`);
+  const [source, target] = second === undefined ? ['', first] : [first, second];
+  const words = mode.split(',');
+  const type = source.startsWith('/') ? 'bind' : 'volume';
+  const mount = Mount.fromPartial({
+    type,
+    source,
+    target,
+    origin: 'binds',
+    mode,
+    readOnly: words.includes('ro'),
+    propagation: words.find((word) => MODES.propagation!.includes(word)) ?? '',
+    createSource: type === 'bind',
+    ...(type === 'volume' ? { volumeMount: { noCopy: words.includes('nocopy'), driver } } : {}),
+  });
+  try {
+    return checkedMount(mount);
+  } catch (error) {
+    throw invalid(`${spec(text)}: ${errorText(error)}`);
   }
-  return Mount.fromPartial({ type: 'bind', source, target, readOnly, propagation });
+}
+
+const spec = (text: string) => `invalid volume specification: '${text}'`;
+
+function isMode(mode: string): boolean {
+  if (mode === '') return true;
+  const kinds = mode.split(',').map((word) => Object.keys(MODES).find((kind) => MODES[kind]!.includes(word)));
+  return kinds.every((kind) => kind !== undefined) && new Set(kinds).size === kinds.length;
 }
 
 /** `rw,size=64m,mode=1777`, as mount(8) takes them. */
-function tmpfs(target: string, options: string): Mount {
-  const found = { readOnly: false, tmpfsSizeBytes: 0, tmpfsMode: 0 };
-  for (const option of options.split(',').filter(Boolean)) {
-    const [, name = '', value = ''] = /^([^=]*)=?(.*)$/.exec(option) ?? [];
+function tmpfs(target: string, text: string): Mount {
+  const found = { tmpfsSizeBytes: 0, tmpfsMode: 0 };
+  const others: string[] = [];
+  for (const option of text.split(',').filter(Boolean)) {
+    const [, name = '', value = ''] = /^([^=]*)=?(.*)$/s.exec(option) ?? [];
     const size = /^(\d+)([bkmg]?)b?$/i.exec(value);
-    if (name === 'ro') found.readOnly = true;
-    else if (name === 'size' && size) found.tmpfsSizeBytes = Number(size[1]) * UNITS[size[2]!.toLowerCase()]!;
+    if (name === 'size' && size) found.tmpfsSizeBytes = Number(size[1]) * UNITS[size[2]!.toLowerCase()]!;
     else if (name === 'mode' && /^[0-7]{1,4}$/.test(value)) found.tmpfsMode = Number.parseInt(value, 8);
-    else if (!TMPFS_DEFAULTS.has(option))
-      throw invalid(`HostConfig.Tmpfs.${target}: '${option}' is not supported yet; use size=, mode= or ro`);
+    else others.push(option);
   }
-  return Mount.fromPartial({ type: 'tmpfs', target, ...found });
+  return checkedMount(
+    Mount.fromPartial({
+      type: 'tmpfs',
+      target,
+      origin: 'tmpfs_flag',
+      mode: text,
+      tmpfsOptions: tmpfsOptions(others),
+      ...found,
+    }),
+  );
 }
-
-function mount(json: NonNullable<HostConfigBody['Mounts']>[number], index: number): Mount {
-  const { Type: type } = json;
-  if (type === 'volume') throw volume(`HostConfig.Mounts.${index}`, json.Source || json.Target);
-  if (type !== 'bind' && type !== 'tmpfs')
-    throw invalid(`HostConfig.Mounts.${index}.Type: '${type}' is not supported yet; use bind or tmpfs`);
-  return Mount.fromPartial({
-    type,
-    source: json.Source ?? '',
-    target: json.Target,
-    readOnly: json.ReadOnly ?? false,
-    propagation: json.BindOptions?.Propagation ?? '',
-    tmpfsSizeBytes: json.TmpfsOptions?.SizeBytes ?? 0,
-    tmpfsMode: json.TmpfsOptions?.Mode ?? 0,
-  });
-}
-
-const volume = (field: string, text: string) =>
-  invalid(`${field}: '${text}': volumes are not supported yet; use an absolute path of the node, or a tmpfs`);

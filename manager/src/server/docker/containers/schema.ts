@@ -1,20 +1,15 @@
 import { z } from 'zod';
 import { healthcheckBody } from '../healthcheck-json.js';
 import { count, flag, integer, oneOf, strictObject, text, textMap, texts } from '../json-edge.js';
+import { mountSchema } from '../mount-json.js';
 
 // What `POST /containers/create` and `/containers/:id/update` accept. Source: moby api/swagger.yaml, v1.50.
 
 const LATER = 'is not supported yet; leave it out';
 const WINDOWS = 'is for Windows; leave it out';
-const VOLUMES = 'volumes are not supported yet; use a bind or tmpfs mount';
 
 /** A command, which old clients send as one word. */
 const command = z.union([z.string().transform((word) => [word]), z.array(z.string())]).nullish();
-/** `{"/data": {}}` has no content, yet it is meant. */
-const noVolumes = z
-  .record(z.string(), z.unknown())
-  .refine((map) => Object.keys(map).length === 0, VOLUMES)
-  .nullish();
 const emptyMap = z.record(z.string(), z.object({}).nullish()).nullish();
 
 const CONFIG = {
@@ -37,7 +32,7 @@ const CONFIG = {
   Labels: textMap,
   StopSignal: text,
   StopTimeout: integer,
-  Volumes: noVolumes,
+  Volumes: emptyMap,
 };
 const CONFIG_REFUSED = {
   ArgsEscaped: WINDOWS,
@@ -100,31 +95,6 @@ const restartPolicy = strictObject({
   MaximumRetryCount: count,
 });
 
-const mount = strictObject(
-  {
-    Type: z.string(),
-    Source: text,
-    Target: z.string(),
-    ReadOnly: flag,
-    BindOptions: strictObject(
-      { Propagation: text },
-      {
-        NonRecursive: LATER,
-        CreateMountpoint: LATER,
-        ReadOnlyNonRecursive: LATER,
-        ReadOnlyForceRecursive: LATER,
-      },
-    ).nullish(),
-    TmpfsOptions: strictObject({ SizeBytes: count, Mode: count }, { Options: LATER }).nullish(),
-  },
-  {
-    VolumeOptions: VOLUMES,
-    ImageOptions: LATER,
-    ClusterOptions: LATER,
-    Consistency: 'has no meaning on Linux; leave it out',
-  },
-);
-
 const hostConfig = strictObject(
   {
     ...RESOURCES,
@@ -137,7 +107,7 @@ const hostConfig = strictObject(
       .nullish(),
     RestartPolicy: restartPolicy.nullish(),
     AutoRemove: flag,
-    Mounts: z.array(mount).nullish(),
+    Mounts: z.array(mountSchema).nullish(),
     CapAdd: texts,
     CapDrop: texts,
     CgroupnsMode: text,
@@ -154,6 +124,8 @@ const hostConfig = strictObject(
     ReadonlyRootfs: flag,
     SecurityOpt: texts,
     Tmpfs: textMap,
+    VolumeDriver: text,
+    VolumesFrom: texts,
     UTSMode: text,
     ShmSize: count,
     Sysctls: textMap,
@@ -171,8 +143,6 @@ const hostConfig = strictObject(
   },
   {
     ...RESOURCES_REFUSED,
-    VolumeDriver: VOLUMES,
-    VolumesFrom: VOLUMES,
     Cgroup: LATER,
     Links: 'are a legacy of Docker; use a network, whose containers find each other by name',
   },

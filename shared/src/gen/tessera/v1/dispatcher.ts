@@ -45,6 +45,8 @@ import {
   NodeDescription,
   Task,
   TaskStatus,
+  Volume,
+  VolumeState,
 } from "./objects.js";
 
 /**
@@ -95,6 +97,7 @@ export interface StatusBatch {
   readonly number: number;
   readonly statuses: readonly TaskStatus[];
   readonly containers: readonly ContainerState[];
+  readonly volumes: readonly VolumeState[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -179,6 +182,9 @@ export interface Assignment {
     /** this node itself: role, availability, labels */
     { readonly $case: "node"; readonly value: Node }
     | { readonly $case: "container"; readonly value: ContainerAssignment }
+    | //
+    /** to be removed from this node */
+    { readonly $case: "volume"; readonly value: Volume }
     | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -186,7 +192,11 @@ export interface Assignment {
 /** A container that is placed on this node. It goes when its object has been deleted. */
 export interface ContainerAssignment {
   readonly container: Container | undefined;
-  readonly placement: ContainerPlacement | undefined;
+  readonly placement:
+    | ContainerPlacement
+    | undefined;
+  /** Those of the cluster that its mounts name. */
+  readonly volumes: readonly Volume[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -334,7 +344,25 @@ export interface StreamRequest {
     | { readonly $case: "imagePush"; readonly value: ImagePushRequest }
     | { readonly $case: "registry"; readonly value: RegistryRequest }
     | { readonly $case: "imageImport"; readonly value: ImageImportRequest }
+    | { readonly $case: "volumeUsage"; readonly value: VolumeUsageRequest }
     | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** How much room volumes of the node take: one `volume_usage` frame. */
+export interface VolumeUsageRequest {
+  readonly names: readonly string[];
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface VolumeUsages {
+  readonly usages: readonly VolumeUsage[];
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface VolumeUsage {
+  readonly name: string;
+  readonly sizeBytes: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -857,6 +885,7 @@ export interface Frame {
     | { readonly $case: "resize"; readonly value: ResizeCall }
     | { readonly $case: "callResult"; readonly value: ContainerCallResult }
     | { readonly $case: "stats"; readonly value: ContainerStats }
+    | { readonly $case: "volumeUsage"; readonly value: VolumeUsages }
     | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -1484,7 +1513,7 @@ export const Ack: MessageFns<Ack> = {
 };
 
 function createBaseStatusBatch(): StatusBatch {
-  return { number: 0, statuses: [], containers: [], _unknownFields: {} };
+  return { number: 0, statuses: [], containers: [], volumes: [], _unknownFields: {} };
 }
 
 export const StatusBatch: MessageFns<StatusBatch> = {
@@ -1497,6 +1526,9 @@ export const StatusBatch: MessageFns<StatusBatch> = {
     }
     for (const v of message.containers) {
       ContainerState.encode(v!, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.volumes) {
+      VolumeState.encode(v!, writer.uint32(82).fork()).join();
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -1546,6 +1578,14 @@ export const StatusBatch: MessageFns<StatusBatch> = {
             message.containers.push(ContainerState.decode(reader, reader.uint32()));
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.volumes.push(VolumeState.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1575,6 +1615,7 @@ export const StatusBatch: MessageFns<StatusBatch> = {
       containers: globalThis.Array.isArray(object?.containers)
         ? object.containers.map((e: any) => ContainerState.fromJSON(e))
         : [],
+      volumes: globalThis.Array.isArray(object?.volumes) ? object.volumes.map((e: any) => VolumeState.fromJSON(e)) : [],
     };
   },
 
@@ -1589,6 +1630,9 @@ export const StatusBatch: MessageFns<StatusBatch> = {
     if (message.containers?.length) {
       obj.containers = message.containers.map((e) => ContainerState.toJSON(e));
     }
+    if (message.volumes?.length) {
+      obj.volumes = message.volumes.map((e) => VolumeState.toJSON(e));
+    }
     return obj;
   },
 
@@ -1600,6 +1644,7 @@ export const StatusBatch: MessageFns<StatusBatch> = {
     message.number = object.number ?? 0;
     message.statuses = object.statuses?.map((e) => TaskStatus.fromPartial(e)) || [];
     message.containers = object.containers?.map((e) => ContainerState.fromPartial(e)) || [];
+    message.volumes = object.volumes?.map((e) => VolumeState.fromPartial(e)) || [];
     return message;
   },
 };
@@ -2645,6 +2690,9 @@ export const Assignment: MessageFns<Assignment> = {
       case "container":
         ContainerAssignment.encode(message.item.value, writer.uint32(66).fork()).join();
         break;
+      case "volume":
+        Volume.encode(message.item.value, writer.uint32(162).fork()).join();
+        break;
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -2734,6 +2782,14 @@ export const Assignment: MessageFns<Assignment> = {
             message.item = { $case: "container", value: ContainerAssignment.decode(reader, reader.uint32()) };
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.item = { $case: "volume", value: Volume.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2773,6 +2829,8 @@ export const Assignment: MessageFns<Assignment> = {
         ? { $case: "node", value: Node.fromJSON(object.node) }
         : isSet(object.container)
         ? { $case: "container", value: ContainerAssignment.fromJSON(object.container) }
+        : isSet(object.volume)
+        ? { $case: "volume", value: Volume.fromJSON(object.volume) }
         : undefined,
     };
   },
@@ -2796,6 +2854,8 @@ export const Assignment: MessageFns<Assignment> = {
       obj.node = Node.toJSON(message.item.value);
     } else if (message.item?.$case === "container") {
       obj.container = ContainerAssignment.toJSON(message.item.value);
+    } else if (message.item?.$case === "volume") {
+      obj.volume = Volume.toJSON(message.item.value);
     }
     return obj;
   },
@@ -2849,13 +2909,19 @@ export const Assignment: MessageFns<Assignment> = {
         }
         break;
       }
+      case "volume": {
+        if (object.item?.value !== undefined && object.item?.value !== null) {
+          message.item = { $case: "volume", value: Volume.fromPartial(object.item.value) };
+        }
+        break;
+      }
     }
     return message;
   },
 };
 
 function createBaseContainerAssignment(): ContainerAssignment {
-  return { container: undefined, placement: undefined, _unknownFields: {} };
+  return { container: undefined, placement: undefined, volumes: [], _unknownFields: {} };
 }
 
 export const ContainerAssignment: MessageFns<ContainerAssignment> = {
@@ -2865,6 +2931,9 @@ export const ContainerAssignment: MessageFns<ContainerAssignment> = {
     }
     if (message.placement !== undefined) {
       ContainerPlacement.encode(message.placement, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.volumes) {
+      Volume.encode(v!, writer.uint32(82).fork()).join();
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -2906,6 +2975,14 @@ export const ContainerAssignment: MessageFns<ContainerAssignment> = {
             message.placement = ContainerPlacement.decode(reader, reader.uint32());
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.volumes.push(Volume.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2930,6 +3007,7 @@ export const ContainerAssignment: MessageFns<ContainerAssignment> = {
     return {
       container: isSet(object.container) ? Container.fromJSON(object.container) : undefined,
       placement: isSet(object.placement) ? ContainerPlacement.fromJSON(object.placement) : undefined,
+      volumes: globalThis.Array.isArray(object?.volumes) ? object.volumes.map((e: any) => Volume.fromJSON(e)) : [],
     };
   },
 
@@ -2940,6 +3018,9 @@ export const ContainerAssignment: MessageFns<ContainerAssignment> = {
     }
     if (message.placement !== undefined) {
       obj.placement = ContainerPlacement.toJSON(message.placement);
+    }
+    if (message.volumes?.length) {
+      obj.volumes = message.volumes.map((e) => Volume.toJSON(e));
     }
     return obj;
   },
@@ -2955,6 +3036,7 @@ export const ContainerAssignment: MessageFns<ContainerAssignment> = {
     message.placement = (object.placement !== undefined && object.placement !== null)
       ? ContainerPlacement.fromPartial(object.placement)
       : undefined;
+    message.volumes = object.volumes?.map((e) => Volume.fromPartial(e)) || [];
     return message;
   },
 };
@@ -4029,6 +4111,9 @@ export const StreamRequest: MessageFns<StreamRequest> = {
       case "imageImport":
         ImageImportRequest.encode(message.kind.value, writer.uint32(162).fork()).join();
         break;
+      case "volumeUsage":
+        VolumeUsageRequest.encode(message.kind.value, writer.uint32(242).fork()).join();
+        break;
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -4174,6 +4259,14 @@ export const StreamRequest: MessageFns<StreamRequest> = {
             message.kind = { $case: "imageImport", value: ImageImportRequest.decode(reader, reader.uint32()) };
             continue;
           }
+          case 30: {
+            if (tag !== 242) {
+              break;
+            }
+
+            message.kind = { $case: "volumeUsage", value: VolumeUsageRequest.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4252,6 +4345,10 @@ export const StreamRequest: MessageFns<StreamRequest> = {
         ? { $case: "imageImport", value: ImageImportRequest.fromJSON(object.imageImport) }
         : isSet(object.image_import)
         ? { $case: "imageImport", value: ImageImportRequest.fromJSON(object.image_import) }
+        : isSet(object.volumeUsage)
+        ? { $case: "volumeUsage", value: VolumeUsageRequest.fromJSON(object.volumeUsage) }
+        : isSet(object.volume_usage)
+        ? { $case: "volumeUsage", value: VolumeUsageRequest.fromJSON(object.volume_usage) }
         : undefined,
     };
   },
@@ -4290,6 +4387,8 @@ export const StreamRequest: MessageFns<StreamRequest> = {
       obj.registry = RegistryRequest.toJSON(message.kind.value);
     } else if (message.kind?.$case === "imageImport") {
       obj.imageImport = ImageImportRequest.toJSON(message.kind.value);
+    } else if (message.kind?.$case === "volumeUsage") {
+      obj.volumeUsage = VolumeUsageRequest.toJSON(message.kind.value);
     }
     return obj;
   },
@@ -4380,7 +4479,286 @@ export const StreamRequest: MessageFns<StreamRequest> = {
         }
         break;
       }
+      case "volumeUsage": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "volumeUsage", value: VolumeUsageRequest.fromPartial(object.kind.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseVolumeUsageRequest(): VolumeUsageRequest {
+  return { names: [], _unknownFields: {} };
+}
+
+export const VolumeUsageRequest: MessageFns<VolumeUsageRequest> = {
+  encode(message: VolumeUsageRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.names) {
+      writer.uint32(10).string(v!);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VolumeUsageRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVolumeUsageRequest() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.names.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): VolumeUsageRequest {
+    return { names: globalThis.Array.isArray(object?.names) ? object.names.map((e: any) => globalThis.String(e)) : [] };
+  },
+
+  toJSON(message: VolumeUsageRequest): unknown {
+    const obj: any = {};
+    if (message.names?.length) {
+      obj.names = message.names;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<VolumeUsageRequest>): VolumeUsageRequest {
+    return VolumeUsageRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<VolumeUsageRequest>): VolumeUsageRequest {
+    const message = createBaseVolumeUsageRequest() as any;
+    message.names = object.names?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseVolumeUsages(): VolumeUsages {
+  return { usages: [], _unknownFields: {} };
+}
+
+export const VolumeUsages: MessageFns<VolumeUsages> = {
+  encode(message: VolumeUsages, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.usages) {
+      VolumeUsage.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VolumeUsages {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVolumeUsages() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.usages.push(VolumeUsage.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): VolumeUsages {
+    return {
+      usages: globalThis.Array.isArray(object?.usages) ? object.usages.map((e: any) => VolumeUsage.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: VolumeUsages): unknown {
+    const obj: any = {};
+    if (message.usages?.length) {
+      obj.usages = message.usages.map((e) => VolumeUsage.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<VolumeUsages>): VolumeUsages {
+    return VolumeUsages.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<VolumeUsages>): VolumeUsages {
+    const message = createBaseVolumeUsages() as any;
+    message.usages = object.usages?.map((e) => VolumeUsage.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseVolumeUsage(): VolumeUsage {
+  return { name: "", sizeBytes: 0, _unknownFields: {} };
+}
+
+export const VolumeUsage: MessageFns<VolumeUsage> = {
+  encode(message: VolumeUsage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.sizeBytes !== 0) {
+      writer.uint32(16).int64(message.sizeBytes);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VolumeUsage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVolumeUsage() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.sizeBytes = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): VolumeUsage {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      sizeBytes: isSet(object.sizeBytes)
+        ? globalThis.Number(object.sizeBytes)
+        : isSet(object.size_bytes)
+        ? globalThis.Number(object.size_bytes)
+        : 0,
+    };
+  },
+
+  toJSON(message: VolumeUsage): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.sizeBytes !== 0) {
+      obj.sizeBytes = Math.round(message.sizeBytes);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<VolumeUsage>): VolumeUsage {
+    return VolumeUsage.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<VolumeUsage>): VolumeUsage {
+    const message = createBaseVolumeUsage() as any;
+    message.name = object.name ?? "";
+    message.sizeBytes = object.sizeBytes ?? 0;
     return message;
   },
 };
@@ -9655,6 +10033,9 @@ export const Frame: MessageFns<Frame> = {
       case "stats":
         ContainerStats.encode(message.body.value, writer.uint32(98).fork()).join();
         break;
+      case "volumeUsage":
+        VolumeUsages.encode(message.body.value, writer.uint32(242).fork()).join();
+        break;
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -9776,6 +10157,14 @@ export const Frame: MessageFns<Frame> = {
             message.body = { $case: "stats", value: ContainerStats.decode(reader, reader.uint32()) };
             continue;
           }
+          case 30: {
+            if (tag !== 242) {
+              break;
+            }
+
+            message.body = { $case: "volumeUsage", value: VolumeUsages.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -9826,6 +10215,10 @@ export const Frame: MessageFns<Frame> = {
         ? { $case: "callResult", value: ContainerCallResult.fromJSON(object.call_result) }
         : isSet(object.stats)
         ? { $case: "stats", value: ContainerStats.fromJSON(object.stats) }
+        : isSet(object.volumeUsage)
+        ? { $case: "volumeUsage", value: VolumeUsages.fromJSON(object.volumeUsage) }
+        : isSet(object.volume_usage)
+        ? { $case: "volumeUsage", value: VolumeUsages.fromJSON(object.volume_usage) }
         : undefined,
     };
   },
@@ -9856,6 +10249,8 @@ export const Frame: MessageFns<Frame> = {
       obj.callResult = ContainerCallResult.toJSON(message.body.value);
     } else if (message.body?.$case === "stats") {
       obj.stats = ContainerStats.toJSON(message.body.value);
+    } else if (message.body?.$case === "volumeUsage") {
+      obj.volumeUsage = VolumeUsages.toJSON(message.body.value);
     }
     return obj;
   },
@@ -9935,6 +10330,12 @@ export const Frame: MessageFns<Frame> = {
       case "stats": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
           message.body = { $case: "stats", value: ContainerStats.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "volumeUsage": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "volumeUsage", value: VolumeUsages.fromPartial(object.body.value) };
         }
         break;
       }

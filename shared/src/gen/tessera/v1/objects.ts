@@ -13,9 +13,9 @@ import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
  *
  * One writer per key. A message whose name ends in Status (and Task's leader-owned half) lies under a
  * key of its own, so that the user, the leader and the dispatcher never overwrite each other:
- *   user        Cluster, Node, Service, SpecVersion, Network, Image, Container
- *   leader      Task, ServiceStatus, NetworkStatus, ImagePlacement, ContainerPlacement
- *   dispatcher  TaskStatus, NodeStatus, Session, ContainerState
+ *   user        Cluster, Node, Service, SpecVersion, Network, Image, Container, Volume
+ *   leader      Task, ServiceStatus, NetworkStatus, ImagePlacement, ContainerPlacement, VolumePlacement
+ *   dispatcher  TaskStatus, NodeStatus, Session, ContainerState, VolumeState
  *   a manager   Journal
  *
  * Units: *_at_ms is Unix time in milliseconds, *_ms a duration, *_bytes bytes, nano_cpus 1e-9 CPUs.
@@ -63,7 +63,52 @@ export interface ClusterSpec {
   /** Heartbeat periods unheard after which a node is down. */
   readonly heartbeatGracePeriods: number;
   readonly labels: { [key: string]: string };
+  readonly apiSocket: ClusterSpec_ApiSocket;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** Which nodes' containers may mount the API's socket. */
+export const ClusterSpec_ApiSocket = { managers: "managers", nobody: "nobody", UNRECOGNIZED: "UNRECOGNIZED" } as const;
+
+export type ClusterSpec_ApiSocket = typeof ClusterSpec_ApiSocket[keyof typeof ClusterSpec_ApiSocket];
+
+export function clusterSpec_ApiSocketFromJSON(object: any): ClusterSpec_ApiSocket {
+  switch (object) {
+    case 0:
+    case "managers":
+      return ClusterSpec_ApiSocket.managers;
+    case 1:
+    case "nobody":
+      return ClusterSpec_ApiSocket.nobody;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return ClusterSpec_ApiSocket.UNRECOGNIZED;
+  }
+}
+
+export function clusterSpec_ApiSocketToJSON(object: ClusterSpec_ApiSocket): string {
+  switch (object) {
+    case ClusterSpec_ApiSocket.managers:
+      return "managers";
+    case ClusterSpec_ApiSocket.nobody:
+      return "nobody";
+    case ClusterSpec_ApiSocket.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+export function clusterSpec_ApiSocketToNumber(object: ClusterSpec_ApiSocket): number {
+  switch (object) {
+    case ClusterSpec_ApiSocket.managers:
+      return 0;
+    case ClusterSpec_ApiSocket.nobody:
+      return 1;
+    case ClusterSpec_ApiSocket.UNRECOGNIZED:
+    default:
+      return -1;
+  }
 }
 
 export interface ClusterSpec_LabelsEntry {
@@ -293,6 +338,8 @@ export interface NodeDescription {
   readonly cgroupMode: string;
   /** As its distribution calls itself: "Debian GNU/Linux 12 (bookworm)". */
   readonly operatingSystem: string;
+  /** Where its volumes lie: <volumes_dir>/<name>/_data. */
+  readonly volumesDir: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -321,12 +368,26 @@ export interface Session {
 
 export interface Mount {
   readonly type: Mount_Type;
+  /** Of a bind a path of the node, of a volume its name. */
   readonly source: string;
   readonly target: string;
   readonly readOnly: boolean;
   readonly propagation: string;
   readonly tmpfsSizeBytes: number;
   readonly tmpfsMode: number;
+  readonly origin: Mount_Origin;
+  /** Of `-v SOURCE:TARGET:MODE`, as it was written. */
+  readonly mode: string;
+  /** What is mounted below the source stays behind. */
+  readonly nonRecursive: boolean;
+  /** A source that is missing is made, as a directory. */
+  readonly createSource: boolean;
+  /** Read-only is the source's own mount alone; or all below it, or not at all. */
+  readonly readOnlyNonRecursive: boolean;
+  readonly readOnlyForceRecursive: boolean;
+  /** As mount(8) takes them, beside size and mode. */
+  readonly tmpfsOptions: readonly string[];
+  readonly volumeMount: VolumeMount | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -378,6 +439,114 @@ export function mount_TypeToNumber(object: Mount_Type): number {
     default:
       return -1;
   }
+}
+
+/** How it was asked for: `--mount`, `-v SOURCE:TARGET`, `--tmpfs`, `-v TARGET`, the image's VOLUME, `--volumes-from`. */
+export const Mount_Origin = {
+  mounts: "mounts",
+  binds: "binds",
+  tmpfs_flag: "tmpfs_flag",
+  volumes: "volumes",
+  image: "image",
+  volumes_from: "volumes_from",
+  UNRECOGNIZED: "UNRECOGNIZED",
+} as const;
+
+export type Mount_Origin = typeof Mount_Origin[keyof typeof Mount_Origin];
+
+export function mount_OriginFromJSON(object: any): Mount_Origin {
+  switch (object) {
+    case 0:
+    case "mounts":
+      return Mount_Origin.mounts;
+    case 1:
+    case "binds":
+      return Mount_Origin.binds;
+    case 2:
+    case "tmpfs_flag":
+      return Mount_Origin.tmpfs_flag;
+    case 3:
+    case "volumes":
+      return Mount_Origin.volumes;
+    case 4:
+    case "image":
+      return Mount_Origin.image;
+    case 5:
+    case "volumes_from":
+      return Mount_Origin.volumes_from;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return Mount_Origin.UNRECOGNIZED;
+  }
+}
+
+export function mount_OriginToJSON(object: Mount_Origin): string {
+  switch (object) {
+    case Mount_Origin.mounts:
+      return "mounts";
+    case Mount_Origin.binds:
+      return "binds";
+    case Mount_Origin.tmpfs_flag:
+      return "tmpfs_flag";
+    case Mount_Origin.volumes:
+      return "volumes";
+    case Mount_Origin.image:
+      return "image";
+    case Mount_Origin.volumes_from:
+      return "volumes_from";
+    case Mount_Origin.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+export function mount_OriginToNumber(object: Mount_Origin): number {
+  switch (object) {
+    case Mount_Origin.mounts:
+      return 0;
+    case Mount_Origin.binds:
+      return 1;
+    case Mount_Origin.tmpfs_flag:
+      return 2;
+    case Mount_Origin.volumes:
+      return 3;
+    case Mount_Origin.image:
+      return 4;
+    case Mount_Origin.volumes_from:
+      return 5;
+    case Mount_Origin.UNRECOGNIZED:
+    default:
+      return -1;
+  }
+}
+
+/** What a mount says of its volume. */
+export interface VolumeMount {
+  /** The cluster's Volume; empty: a volume that each node has for itself. */
+  readonly id: string;
+  /** Named by the cluster, not by its user: it goes with its container where that is asked for. */
+  readonly anonymous: boolean;
+  /** An empty volume is not filled with what the image has at the target. */
+  readonly noCopy: boolean;
+  readonly subpath: string;
+  /** With which the volume is made, if this mount is the first to name it. */
+  readonly driver: string;
+  readonly labels: { [key: string]: string };
+  readonly options: { [key: string]: string };
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface VolumeMount_LabelsEntry {
+  readonly key: string;
+  readonly value: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface VolumeMount_OptionsEntry {
+  readonly key: string;
+  readonly value: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface Ulimit {
@@ -1572,6 +1741,9 @@ export interface HostConfig {
   readonly annotations: { [key: string]: string };
   /** Of TCP buffers, on cgroup v1. */
   readonly kernelMemoryTcpBytes: number;
+  /** CONTAINER[:ro|rw], as they were asked for. */
+  readonly volumesFrom: readonly string[];
+  readonly volumeDriver: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -1767,6 +1939,123 @@ export interface PortBinding {
   readonly hostIp: string;
   /** 0: one of the node's choice. */
   readonly hostPort: number;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** A volume of the cluster: one of its name, on the node where it was first used. The user's key. */
+export interface Volume {
+  readonly id: string;
+  readonly meta:
+    | Meta
+    | undefined;
+  /** Claimed as name/volume/<name>. */
+  readonly name: string;
+  readonly driver: string;
+  readonly labels: { [key: string]: string };
+  readonly options: { [key: string]: string };
+  /** Named by the cluster: 64 hexadecimal digits. */
+  readonly anonymous: boolean;
+  /** The container whose create made it; empty: made for itself. */
+  readonly containerId: string;
+  /** Being removed: no longer found by name. */
+  readonly removing: boolean;
+  /** Nobody can take it into use any more: its node is told to remove it. */
+  readonly ordered: boolean;
+  /** Only of a volume that a node had for itself, while it is being removed: that node. */
+  readonly nodeId: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface Volume_LabelsEntry {
+  readonly key: string;
+  readonly value: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface Volume_OptionsEntry {
+  readonly key: string;
+  readonly value: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** The leader's key: the node of the first container that named it. Written once. */
+export interface VolumePlacement {
+  readonly volumeId: string;
+  readonly nodeId: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** What an agent says of a volume on its node, under <node id>/<volume id, or ->/<name>; written by the dispatcher alone. */
+export interface VolumeState {
+  readonly nodeId: string;
+  readonly name: string;
+  /** The cluster's Volume; empty: the node has it for itself, for tasks of services. */
+  readonly volumeId: string;
+  readonly state: VolumeState_State;
+  readonly driver: string;
+  readonly labels: { [key: string]: string };
+  readonly options: { [key: string]: string };
+  readonly createdAtMs: number;
+  readonly mountpoint: string;
+  /** Why it is not removed yet. */
+  readonly error: string;
+  /** Numbered by the agent: an older one never replaces a newer one. */
+  readonly sequence: number;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export const VolumeState_State = { made: "made", removed: "removed", UNRECOGNIZED: "UNRECOGNIZED" } as const;
+
+export type VolumeState_State = typeof VolumeState_State[keyof typeof VolumeState_State];
+
+export function volumeState_StateFromJSON(object: any): VolumeState_State {
+  switch (object) {
+    case 0:
+    case "made":
+      return VolumeState_State.made;
+    case 1:
+    case "removed":
+      return VolumeState_State.removed;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return VolumeState_State.UNRECOGNIZED;
+  }
+}
+
+export function volumeState_StateToJSON(object: VolumeState_State): string {
+  switch (object) {
+    case VolumeState_State.made:
+      return "made";
+    case VolumeState_State.removed:
+      return "removed";
+    case VolumeState_State.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+export function volumeState_StateToNumber(object: VolumeState_State): number {
+  switch (object) {
+    case VolumeState_State.made:
+      return 0;
+    case VolumeState_State.removed:
+      return 1;
+    case VolumeState_State.UNRECOGNIZED:
+    default:
+      return -1;
+  }
+}
+
+export interface VolumeState_LabelsEntry {
+  readonly key: string;
+  readonly value: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface VolumeState_OptionsEntry {
+  readonly key: string;
+  readonly value: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -2319,6 +2608,7 @@ function createBaseClusterSpec(): ClusterSpec {
     heartbeatPeriodMs: 0,
     heartbeatGracePeriods: 0,
     labels: {},
+    apiSocket: ClusterSpec_ApiSocket.managers,
     _unknownFields: {},
   };
 }
@@ -2346,6 +2636,9 @@ export const ClusterSpec: MessageFns<ClusterSpec> = {
     globalThis.Object.entries(message.labels).forEach(([key, value]: [string, string]) => {
       ClusterSpec_LabelsEntry.encode({ key: key as any, value }, writer.uint32(58).fork()).join();
     });
+    if (message.apiSocket !== ClusterSpec_ApiSocket.managers) {
+      writer.uint32(160).int32(clusterSpec_ApiSocketToNumber(message.apiSocket));
+    }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
         const tag = parseInt(key, 10);
@@ -2429,6 +2722,14 @@ export const ClusterSpec: MessageFns<ClusterSpec> = {
             }
             continue;
           }
+          case 20: {
+            if (tag !== 160) {
+              break;
+            }
+
+            message.apiSocket = clusterSpec_ApiSocketFromJSON(reader.int32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2495,6 +2796,11 @@ export const ClusterSpec: MessageFns<ClusterSpec> = {
           {},
         )
         : {},
+      apiSocket: isSet(object.apiSocket)
+        ? clusterSpec_ApiSocketFromJSON(object.apiSocket)
+        : isSet(object.api_socket)
+        ? clusterSpec_ApiSocketFromJSON(object.api_socket)
+        : ClusterSpec_ApiSocket.managers,
     };
   },
 
@@ -2527,6 +2833,9 @@ export const ClusterSpec: MessageFns<ClusterSpec> = {
         });
       }
     }
+    if (message.apiSocket !== ClusterSpec_ApiSocket.managers) {
+      obj.apiSocket = clusterSpec_ApiSocketToJSON(message.apiSocket);
+    }
     return obj;
   },
 
@@ -2550,6 +2859,7 @@ export const ClusterSpec: MessageFns<ClusterSpec> = {
       },
       {},
     );
+    message.apiSocket = object.apiSocket ?? ClusterSpec_ApiSocket.managers;
     return message;
   },
 };
@@ -3200,6 +3510,7 @@ function createBaseNodeDescription(): NodeDescription {
     bootId: "",
     cgroupMode: "",
     operatingSystem: "",
+    volumesDir: "",
     _unknownFields: {},
   };
 }
@@ -3241,6 +3552,9 @@ export const NodeDescription: MessageFns<NodeDescription> = {
     }
     if (message.operatingSystem !== "") {
       writer.uint32(98).string(message.operatingSystem);
+    }
+    if (message.volumesDir !== "") {
+      writer.uint32(162).string(message.volumesDir);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -3365,6 +3679,14 @@ export const NodeDescription: MessageFns<NodeDescription> = {
             message.operatingSystem = reader.string();
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.volumesDir = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3449,6 +3771,11 @@ export const NodeDescription: MessageFns<NodeDescription> = {
         : isSet(object.operating_system)
         ? globalThis.String(object.operating_system)
         : "",
+      volumesDir: isSet(object.volumesDir)
+        ? globalThis.String(object.volumesDir)
+        : isSet(object.volumes_dir)
+        ? globalThis.String(object.volumes_dir)
+        : "",
     };
   },
 
@@ -3496,6 +3823,9 @@ export const NodeDescription: MessageFns<NodeDescription> = {
     if (message.operatingSystem !== "") {
       obj.operatingSystem = message.operatingSystem;
     }
+    if (message.volumesDir !== "") {
+      obj.volumesDir = message.volumesDir;
+    }
     return obj;
   },
 
@@ -3526,6 +3856,7 @@ export const NodeDescription: MessageFns<NodeDescription> = {
     message.bootId = object.bootId ?? "";
     message.cgroupMode = object.cgroupMode ?? "";
     message.operatingSystem = object.operatingSystem ?? "";
+    message.volumesDir = object.volumesDir ?? "";
     return message;
   },
 };
@@ -3914,6 +4245,14 @@ function createBaseMount(): Mount {
     propagation: "",
     tmpfsSizeBytes: 0,
     tmpfsMode: 0,
+    origin: Mount_Origin.mounts,
+    mode: "",
+    nonRecursive: false,
+    createSource: false,
+    readOnlyNonRecursive: false,
+    readOnlyForceRecursive: false,
+    tmpfsOptions: [],
+    volumeMount: undefined,
     _unknownFields: {},
   };
 }
@@ -3940,6 +4279,30 @@ export const Mount: MessageFns<Mount> = {
     }
     if (message.tmpfsMode !== 0) {
       writer.uint32(56).uint32(message.tmpfsMode);
+    }
+    if (message.origin !== Mount_Origin.mounts) {
+      writer.uint32(64).int32(mount_OriginToNumber(message.origin));
+    }
+    if (message.mode !== "") {
+      writer.uint32(74).string(message.mode);
+    }
+    if (message.nonRecursive !== false) {
+      writer.uint32(80).bool(message.nonRecursive);
+    }
+    if (message.createSource !== false) {
+      writer.uint32(88).bool(message.createSource);
+    }
+    if (message.readOnlyNonRecursive !== false) {
+      writer.uint32(96).bool(message.readOnlyNonRecursive);
+    }
+    if (message.readOnlyForceRecursive !== false) {
+      writer.uint32(104).bool(message.readOnlyForceRecursive);
+    }
+    for (const v of message.tmpfsOptions) {
+      writer.uint32(114).string(v!);
+    }
+    if (message.volumeMount !== undefined) {
+      VolumeMount.encode(message.volumeMount, writer.uint32(122).fork()).join();
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -4021,6 +4384,70 @@ export const Mount: MessageFns<Mount> = {
             message.tmpfsMode = reader.uint32();
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.origin = mount_OriginFromJSON(reader.int32());
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.mode = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.nonRecursive = reader.bool();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.createSource = reader.bool();
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.readOnlyNonRecursive = reader.bool();
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.readOnlyForceRecursive = reader.bool();
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.tmpfsOptions.push(reader.string());
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.volumeMount = VolumeMount.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4062,6 +4489,38 @@ export const Mount: MessageFns<Mount> = {
         : isSet(object.tmpfs_mode)
         ? globalThis.Number(object.tmpfs_mode)
         : 0,
+      origin: isSet(object.origin) ? mount_OriginFromJSON(object.origin) : Mount_Origin.mounts,
+      mode: isSet(object.mode) ? globalThis.String(object.mode) : "",
+      nonRecursive: isSet(object.nonRecursive)
+        ? globalThis.Boolean(object.nonRecursive)
+        : isSet(object.non_recursive)
+        ? globalThis.Boolean(object.non_recursive)
+        : false,
+      createSource: isSet(object.createSource)
+        ? globalThis.Boolean(object.createSource)
+        : isSet(object.create_source)
+        ? globalThis.Boolean(object.create_source)
+        : false,
+      readOnlyNonRecursive: isSet(object.readOnlyNonRecursive)
+        ? globalThis.Boolean(object.readOnlyNonRecursive)
+        : isSet(object.read_only_non_recursive)
+        ? globalThis.Boolean(object.read_only_non_recursive)
+        : false,
+      readOnlyForceRecursive: isSet(object.readOnlyForceRecursive)
+        ? globalThis.Boolean(object.readOnlyForceRecursive)
+        : isSet(object.read_only_force_recursive)
+        ? globalThis.Boolean(object.read_only_force_recursive)
+        : false,
+      tmpfsOptions: globalThis.Array.isArray(object?.tmpfsOptions)
+        ? object.tmpfsOptions.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.tmpfs_options)
+        ? object.tmpfs_options.map((e: any) => globalThis.String(e))
+        : [],
+      volumeMount: isSet(object.volumeMount)
+        ? VolumeMount.fromJSON(object.volumeMount)
+        : isSet(object.volume_mount)
+        ? VolumeMount.fromJSON(object.volume_mount)
+        : undefined,
     };
   },
 
@@ -4088,6 +4547,30 @@ export const Mount: MessageFns<Mount> = {
     if (message.tmpfsMode !== 0) {
       obj.tmpfsMode = Math.round(message.tmpfsMode);
     }
+    if (message.origin !== Mount_Origin.mounts) {
+      obj.origin = mount_OriginToJSON(message.origin);
+    }
+    if (message.mode !== "") {
+      obj.mode = message.mode;
+    }
+    if (message.nonRecursive !== false) {
+      obj.nonRecursive = message.nonRecursive;
+    }
+    if (message.createSource !== false) {
+      obj.createSource = message.createSource;
+    }
+    if (message.readOnlyNonRecursive !== false) {
+      obj.readOnlyNonRecursive = message.readOnlyNonRecursive;
+    }
+    if (message.readOnlyForceRecursive !== false) {
+      obj.readOnlyForceRecursive = message.readOnlyForceRecursive;
+    }
+    if (message.tmpfsOptions?.length) {
+      obj.tmpfsOptions = message.tmpfsOptions;
+    }
+    if (message.volumeMount !== undefined) {
+      obj.volumeMount = VolumeMount.toJSON(message.volumeMount);
+    }
     return obj;
   },
 
@@ -4103,6 +4586,472 @@ export const Mount: MessageFns<Mount> = {
     message.propagation = object.propagation ?? "";
     message.tmpfsSizeBytes = object.tmpfsSizeBytes ?? 0;
     message.tmpfsMode = object.tmpfsMode ?? 0;
+    message.origin = object.origin ?? Mount_Origin.mounts;
+    message.mode = object.mode ?? "";
+    message.nonRecursive = object.nonRecursive ?? false;
+    message.createSource = object.createSource ?? false;
+    message.readOnlyNonRecursive = object.readOnlyNonRecursive ?? false;
+    message.readOnlyForceRecursive = object.readOnlyForceRecursive ?? false;
+    message.tmpfsOptions = object.tmpfsOptions?.map((e) => e) || [];
+    message.volumeMount = (object.volumeMount !== undefined && object.volumeMount !== null)
+      ? VolumeMount.fromPartial(object.volumeMount)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseVolumeMount(): VolumeMount {
+  return {
+    id: "",
+    anonymous: false,
+    noCopy: false,
+    subpath: "",
+    driver: "",
+    labels: {},
+    options: {},
+    _unknownFields: {},
+  };
+}
+
+export const VolumeMount: MessageFns<VolumeMount> = {
+  encode(message: VolumeMount, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.anonymous !== false) {
+      writer.uint32(16).bool(message.anonymous);
+    }
+    if (message.noCopy !== false) {
+      writer.uint32(24).bool(message.noCopy);
+    }
+    if (message.subpath !== "") {
+      writer.uint32(34).string(message.subpath);
+    }
+    if (message.driver !== "") {
+      writer.uint32(42).string(message.driver);
+    }
+    globalThis.Object.entries(message.labels).forEach(([key, value]: [string, string]) => {
+      VolumeMount_LabelsEntry.encode({ key: key as any, value }, writer.uint32(50).fork()).join();
+    });
+    globalThis.Object.entries(message.options).forEach(([key, value]: [string, string]) => {
+      VolumeMount_OptionsEntry.encode({ key: key as any, value }, writer.uint32(58).fork()).join();
+    });
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VolumeMount {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVolumeMount() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.anonymous = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.noCopy = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.subpath = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.driver = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            const entry6 = VolumeMount_LabelsEntry.decode(reader, reader.uint32());
+            if (entry6.value !== undefined) {
+              message.labels[entry6.key] = entry6.value;
+            }
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            const entry7 = VolumeMount_OptionsEntry.decode(reader, reader.uint32());
+            if (entry7.value !== undefined) {
+              message.options[entry7.key] = entry7.value;
+            }
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): VolumeMount {
+    return {
+      id: isSet(object.id) ? globalThis.String(object.id) : "",
+      anonymous: isSet(object.anonymous) ? globalThis.Boolean(object.anonymous) : false,
+      noCopy: isSet(object.noCopy)
+        ? globalThis.Boolean(object.noCopy)
+        : isSet(object.no_copy)
+        ? globalThis.Boolean(object.no_copy)
+        : false,
+      subpath: isSet(object.subpath) ? globalThis.String(object.subpath) : "",
+      driver: isSet(object.driver) ? globalThis.String(object.driver) : "",
+      labels: isObject(object.labels)
+        ? (globalThis.Object.entries(object.labels) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+      options: isObject(object.options)
+        ? (globalThis.Object.entries(object.options) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+    };
+  },
+
+  toJSON(message: VolumeMount): unknown {
+    const obj: any = {};
+    if (message.id !== "") {
+      obj.id = message.id;
+    }
+    if (message.anonymous !== false) {
+      obj.anonymous = message.anonymous;
+    }
+    if (message.noCopy !== false) {
+      obj.noCopy = message.noCopy;
+    }
+    if (message.subpath !== "") {
+      obj.subpath = message.subpath;
+    }
+    if (message.driver !== "") {
+      obj.driver = message.driver;
+    }
+    if (message.labels) {
+      const entries = globalThis.Object.entries(message.labels) as [string, string][];
+      if (entries.length > 0) {
+        obj.labels = {};
+        entries.forEach(([k, v]) => {
+          obj.labels[k] = v;
+        });
+      }
+    }
+    if (message.options) {
+      const entries = globalThis.Object.entries(message.options) as [string, string][];
+      if (entries.length > 0) {
+        obj.options = {};
+        entries.forEach(([k, v]) => {
+          obj.options[k] = v;
+        });
+      }
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<VolumeMount>): VolumeMount {
+    return VolumeMount.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<VolumeMount>): VolumeMount {
+    const message = createBaseVolumeMount() as any;
+    message.id = object.id ?? "";
+    message.anonymous = object.anonymous ?? false;
+    message.noCopy = object.noCopy ?? false;
+    message.subpath = object.subpath ?? "";
+    message.driver = object.driver ?? "";
+    message.labels = (globalThis.Object.entries(object.labels ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.options = (globalThis.Object.entries(object.options ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseVolumeMount_LabelsEntry(): VolumeMount_LabelsEntry {
+  return { key: "", value: "", _unknownFields: {} };
+}
+
+export const VolumeMount_LabelsEntry: MessageFns<VolumeMount_LabelsEntry> = {
+  encode(message: VolumeMount_LabelsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VolumeMount_LabelsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVolumeMount_LabelsEntry() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): VolumeMount_LabelsEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: VolumeMount_LabelsEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<VolumeMount_LabelsEntry>): VolumeMount_LabelsEntry {
+    return VolumeMount_LabelsEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<VolumeMount_LabelsEntry>): VolumeMount_LabelsEntry {
+    const message = createBaseVolumeMount_LabelsEntry() as any;
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseVolumeMount_OptionsEntry(): VolumeMount_OptionsEntry {
+  return { key: "", value: "", _unknownFields: {} };
+}
+
+export const VolumeMount_OptionsEntry: MessageFns<VolumeMount_OptionsEntry> = {
+  encode(message: VolumeMount_OptionsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VolumeMount_OptionsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVolumeMount_OptionsEntry() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): VolumeMount_OptionsEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: VolumeMount_OptionsEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<VolumeMount_OptionsEntry>): VolumeMount_OptionsEntry {
+    return VolumeMount_OptionsEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<VolumeMount_OptionsEntry>): VolumeMount_OptionsEntry {
+    const message = createBaseVolumeMount_OptionsEntry() as any;
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
     return message;
   },
 };
@@ -10908,6 +11857,8 @@ function createBaseHostConfig(): HostConfig {
     usernsMode: "",
     annotations: {},
     kernelMemoryTcpBytes: 0,
+    volumesFrom: [],
+    volumeDriver: "",
     _unknownFields: {},
   };
 }
@@ -10970,6 +11921,12 @@ export const HostConfig: MessageFns<HostConfig> = {
     });
     if (message.kernelMemoryTcpBytes !== 0) {
       writer.uint32(176).int64(message.kernelMemoryTcpBytes);
+    }
+    for (const v of message.volumesFrom) {
+      writer.uint32(242).string(v!);
+    }
+    if (message.volumeDriver !== "") {
+      writer.uint32(250).string(message.volumeDriver);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -11150,6 +12107,22 @@ export const HostConfig: MessageFns<HostConfig> = {
             message.kernelMemoryTcpBytes = longToNumber(reader.int64());
             continue;
           }
+          case 30: {
+            if (tag !== 242) {
+              break;
+            }
+
+            message.volumesFrom.push(reader.string());
+            continue;
+          }
+          case 31: {
+            if (tag !== 250) {
+              break;
+            }
+
+            message.volumeDriver = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -11260,6 +12233,16 @@ export const HostConfig: MessageFns<HostConfig> = {
         : isSet(object.kernel_memory_tcp_bytes)
         ? globalThis.Number(object.kernel_memory_tcp_bytes)
         : 0,
+      volumesFrom: globalThis.Array.isArray(object?.volumesFrom)
+        ? object.volumesFrom.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.volumes_from)
+        ? object.volumes_from.map((e: any) => globalThis.String(e))
+        : [],
+      volumeDriver: isSet(object.volumeDriver)
+        ? globalThis.String(object.volumeDriver)
+        : isSet(object.volume_driver)
+        ? globalThis.String(object.volume_driver)
+        : "",
     };
   },
 
@@ -11328,6 +12311,12 @@ export const HostConfig: MessageFns<HostConfig> = {
     if (message.kernelMemoryTcpBytes !== 0) {
       obj.kernelMemoryTcpBytes = Math.round(message.kernelMemoryTcpBytes);
     }
+    if (message.volumesFrom?.length) {
+      obj.volumesFrom = message.volumesFrom;
+    }
+    if (message.volumeDriver !== "") {
+      obj.volumeDriver = message.volumeDriver;
+    }
     return obj;
   },
 
@@ -11369,6 +12358,8 @@ export const HostConfig: MessageFns<HostConfig> = {
       {},
     );
     message.kernelMemoryTcpBytes = object.kernelMemoryTcpBytes ?? 0;
+    message.volumesFrom = object.volumesFrom?.map((e) => e) || [];
+    message.volumeDriver = object.volumeDriver ?? "";
     return message;
   },
 };
@@ -12367,6 +13358,1175 @@ export const PortBinding: MessageFns<PortBinding> = {
     message.containerPort = object.containerPort ?? 0;
     message.hostIp = object.hostIp ?? "";
     message.hostPort = object.hostPort ?? 0;
+    return message;
+  },
+};
+
+function createBaseVolume(): Volume {
+  return {
+    id: "",
+    meta: undefined,
+    name: "",
+    driver: "",
+    labels: {},
+    options: {},
+    anonymous: false,
+    containerId: "",
+    removing: false,
+    ordered: false,
+    nodeId: "",
+    _unknownFields: {},
+  };
+}
+
+export const Volume: MessageFns<Volume> = {
+  encode(message: Volume, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.meta !== undefined) {
+      Meta.encode(message.meta, writer.uint32(18).fork()).join();
+    }
+    if (message.name !== "") {
+      writer.uint32(26).string(message.name);
+    }
+    if (message.driver !== "") {
+      writer.uint32(34).string(message.driver);
+    }
+    globalThis.Object.entries(message.labels).forEach(([key, value]: [string, string]) => {
+      Volume_LabelsEntry.encode({ key: key as any, value }, writer.uint32(42).fork()).join();
+    });
+    globalThis.Object.entries(message.options).forEach(([key, value]: [string, string]) => {
+      Volume_OptionsEntry.encode({ key: key as any, value }, writer.uint32(50).fork()).join();
+    });
+    if (message.anonymous !== false) {
+      writer.uint32(56).bool(message.anonymous);
+    }
+    if (message.containerId !== "") {
+      writer.uint32(66).string(message.containerId);
+    }
+    if (message.removing !== false) {
+      writer.uint32(72).bool(message.removing);
+    }
+    if (message.ordered !== false) {
+      writer.uint32(88).bool(message.ordered);
+    }
+    if (message.nodeId !== "") {
+      writer.uint32(82).string(message.nodeId);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Volume {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVolume() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.meta = Meta.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.driver = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            const entry5 = Volume_LabelsEntry.decode(reader, reader.uint32());
+            if (entry5.value !== undefined) {
+              message.labels[entry5.key] = entry5.value;
+            }
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            const entry6 = Volume_OptionsEntry.decode(reader, reader.uint32());
+            if (entry6.value !== undefined) {
+              message.options[entry6.key] = entry6.value;
+            }
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.anonymous = reader.bool();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.containerId = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.removing = reader.bool();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.ordered = reader.bool();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Volume {
+    return {
+      id: isSet(object.id) ? globalThis.String(object.id) : "",
+      meta: isSet(object.meta) ? Meta.fromJSON(object.meta) : undefined,
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      driver: isSet(object.driver) ? globalThis.String(object.driver) : "",
+      labels: isObject(object.labels)
+        ? (globalThis.Object.entries(object.labels) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+      options: isObject(object.options)
+        ? (globalThis.Object.entries(object.options) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+      anonymous: isSet(object.anonymous) ? globalThis.Boolean(object.anonymous) : false,
+      containerId: isSet(object.containerId)
+        ? globalThis.String(object.containerId)
+        : isSet(object.container_id)
+        ? globalThis.String(object.container_id)
+        : "",
+      removing: isSet(object.removing) ? globalThis.Boolean(object.removing) : false,
+      ordered: isSet(object.ordered) ? globalThis.Boolean(object.ordered) : false,
+      nodeId: isSet(object.nodeId)
+        ? globalThis.String(object.nodeId)
+        : isSet(object.node_id)
+        ? globalThis.String(object.node_id)
+        : "",
+    };
+  },
+
+  toJSON(message: Volume): unknown {
+    const obj: any = {};
+    if (message.id !== "") {
+      obj.id = message.id;
+    }
+    if (message.meta !== undefined) {
+      obj.meta = Meta.toJSON(message.meta);
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.driver !== "") {
+      obj.driver = message.driver;
+    }
+    if (message.labels) {
+      const entries = globalThis.Object.entries(message.labels) as [string, string][];
+      if (entries.length > 0) {
+        obj.labels = {};
+        entries.forEach(([k, v]) => {
+          obj.labels[k] = v;
+        });
+      }
+    }
+    if (message.options) {
+      const entries = globalThis.Object.entries(message.options) as [string, string][];
+      if (entries.length > 0) {
+        obj.options = {};
+        entries.forEach(([k, v]) => {
+          obj.options[k] = v;
+        });
+      }
+    }
+    if (message.anonymous !== false) {
+      obj.anonymous = message.anonymous;
+    }
+    if (message.containerId !== "") {
+      obj.containerId = message.containerId;
+    }
+    if (message.removing !== false) {
+      obj.removing = message.removing;
+    }
+    if (message.ordered !== false) {
+      obj.ordered = message.ordered;
+    }
+    if (message.nodeId !== "") {
+      obj.nodeId = message.nodeId;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Volume>): Volume {
+    return Volume.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Volume>): Volume {
+    const message = createBaseVolume() as any;
+    message.id = object.id ?? "";
+    message.meta = (object.meta !== undefined && object.meta !== null) ? Meta.fromPartial(object.meta) : undefined;
+    message.name = object.name ?? "";
+    message.driver = object.driver ?? "";
+    message.labels = (globalThis.Object.entries(object.labels ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.options = (globalThis.Object.entries(object.options ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.anonymous = object.anonymous ?? false;
+    message.containerId = object.containerId ?? "";
+    message.removing = object.removing ?? false;
+    message.ordered = object.ordered ?? false;
+    message.nodeId = object.nodeId ?? "";
+    return message;
+  },
+};
+
+function createBaseVolume_LabelsEntry(): Volume_LabelsEntry {
+  return { key: "", value: "", _unknownFields: {} };
+}
+
+export const Volume_LabelsEntry: MessageFns<Volume_LabelsEntry> = {
+  encode(message: Volume_LabelsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Volume_LabelsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVolume_LabelsEntry() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Volume_LabelsEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: Volume_LabelsEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Volume_LabelsEntry>): Volume_LabelsEntry {
+    return Volume_LabelsEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Volume_LabelsEntry>): Volume_LabelsEntry {
+    const message = createBaseVolume_LabelsEntry() as any;
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseVolume_OptionsEntry(): Volume_OptionsEntry {
+  return { key: "", value: "", _unknownFields: {} };
+}
+
+export const Volume_OptionsEntry: MessageFns<Volume_OptionsEntry> = {
+  encode(message: Volume_OptionsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Volume_OptionsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVolume_OptionsEntry() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Volume_OptionsEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: Volume_OptionsEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Volume_OptionsEntry>): Volume_OptionsEntry {
+    return Volume_OptionsEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Volume_OptionsEntry>): Volume_OptionsEntry {
+    const message = createBaseVolume_OptionsEntry() as any;
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseVolumePlacement(): VolumePlacement {
+  return { volumeId: "", nodeId: "", _unknownFields: {} };
+}
+
+export const VolumePlacement: MessageFns<VolumePlacement> = {
+  encode(message: VolumePlacement, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.volumeId !== "") {
+      writer.uint32(10).string(message.volumeId);
+    }
+    if (message.nodeId !== "") {
+      writer.uint32(18).string(message.nodeId);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VolumePlacement {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVolumePlacement() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.volumeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): VolumePlacement {
+    return {
+      volumeId: isSet(object.volumeId)
+        ? globalThis.String(object.volumeId)
+        : isSet(object.volume_id)
+        ? globalThis.String(object.volume_id)
+        : "",
+      nodeId: isSet(object.nodeId)
+        ? globalThis.String(object.nodeId)
+        : isSet(object.node_id)
+        ? globalThis.String(object.node_id)
+        : "",
+    };
+  },
+
+  toJSON(message: VolumePlacement): unknown {
+    const obj: any = {};
+    if (message.volumeId !== "") {
+      obj.volumeId = message.volumeId;
+    }
+    if (message.nodeId !== "") {
+      obj.nodeId = message.nodeId;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<VolumePlacement>): VolumePlacement {
+    return VolumePlacement.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<VolumePlacement>): VolumePlacement {
+    const message = createBaseVolumePlacement() as any;
+    message.volumeId = object.volumeId ?? "";
+    message.nodeId = object.nodeId ?? "";
+    return message;
+  },
+};
+
+function createBaseVolumeState(): VolumeState {
+  return {
+    nodeId: "",
+    name: "",
+    volumeId: "",
+    state: VolumeState_State.made,
+    driver: "",
+    labels: {},
+    options: {},
+    createdAtMs: 0,
+    mountpoint: "",
+    error: "",
+    sequence: 0,
+    _unknownFields: {},
+  };
+}
+
+export const VolumeState: MessageFns<VolumeState> = {
+  encode(message: VolumeState, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== "") {
+      writer.uint32(10).string(message.nodeId);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.volumeId !== "") {
+      writer.uint32(26).string(message.volumeId);
+    }
+    if (message.state !== VolumeState_State.made) {
+      writer.uint32(32).int32(volumeState_StateToNumber(message.state));
+    }
+    if (message.driver !== "") {
+      writer.uint32(42).string(message.driver);
+    }
+    globalThis.Object.entries(message.labels).forEach(([key, value]: [string, string]) => {
+      VolumeState_LabelsEntry.encode({ key: key as any, value }, writer.uint32(50).fork()).join();
+    });
+    globalThis.Object.entries(message.options).forEach(([key, value]: [string, string]) => {
+      VolumeState_OptionsEntry.encode({ key: key as any, value }, writer.uint32(58).fork()).join();
+    });
+    if (message.createdAtMs !== 0) {
+      writer.uint32(64).int64(message.createdAtMs);
+    }
+    if (message.mountpoint !== "") {
+      writer.uint32(74).string(message.mountpoint);
+    }
+    if (message.error !== "") {
+      writer.uint32(82).string(message.error);
+    }
+    if (message.sequence !== 0) {
+      writer.uint32(88).uint64(message.sequence);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VolumeState {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVolumeState() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.volumeId = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.state = volumeState_StateFromJSON(reader.int32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.driver = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            const entry6 = VolumeState_LabelsEntry.decode(reader, reader.uint32());
+            if (entry6.value !== undefined) {
+              message.labels[entry6.key] = entry6.value;
+            }
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            const entry7 = VolumeState_OptionsEntry.decode(reader, reader.uint32());
+            if (entry7.value !== undefined) {
+              message.options[entry7.key] = entry7.value;
+            }
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.createdAtMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.mountpoint = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.error = reader.string();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.sequence = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): VolumeState {
+    return {
+      nodeId: isSet(object.nodeId)
+        ? globalThis.String(object.nodeId)
+        : isSet(object.node_id)
+        ? globalThis.String(object.node_id)
+        : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      volumeId: isSet(object.volumeId)
+        ? globalThis.String(object.volumeId)
+        : isSet(object.volume_id)
+        ? globalThis.String(object.volume_id)
+        : "",
+      state: isSet(object.state) ? volumeState_StateFromJSON(object.state) : VolumeState_State.made,
+      driver: isSet(object.driver) ? globalThis.String(object.driver) : "",
+      labels: isObject(object.labels)
+        ? (globalThis.Object.entries(object.labels) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+      options: isObject(object.options)
+        ? (globalThis.Object.entries(object.options) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+      createdAtMs: isSet(object.createdAtMs)
+        ? globalThis.Number(object.createdAtMs)
+        : isSet(object.created_at_ms)
+        ? globalThis.Number(object.created_at_ms)
+        : 0,
+      mountpoint: isSet(object.mountpoint) ? globalThis.String(object.mountpoint) : "",
+      error: isSet(object.error) ? globalThis.String(object.error) : "",
+      sequence: isSet(object.sequence) ? globalThis.Number(object.sequence) : 0,
+    };
+  },
+
+  toJSON(message: VolumeState): unknown {
+    const obj: any = {};
+    if (message.nodeId !== "") {
+      obj.nodeId = message.nodeId;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.volumeId !== "") {
+      obj.volumeId = message.volumeId;
+    }
+    if (message.state !== VolumeState_State.made) {
+      obj.state = volumeState_StateToJSON(message.state);
+    }
+    if (message.driver !== "") {
+      obj.driver = message.driver;
+    }
+    if (message.labels) {
+      const entries = globalThis.Object.entries(message.labels) as [string, string][];
+      if (entries.length > 0) {
+        obj.labels = {};
+        entries.forEach(([k, v]) => {
+          obj.labels[k] = v;
+        });
+      }
+    }
+    if (message.options) {
+      const entries = globalThis.Object.entries(message.options) as [string, string][];
+      if (entries.length > 0) {
+        obj.options = {};
+        entries.forEach(([k, v]) => {
+          obj.options[k] = v;
+        });
+      }
+    }
+    if (message.createdAtMs !== 0) {
+      obj.createdAtMs = Math.round(message.createdAtMs);
+    }
+    if (message.mountpoint !== "") {
+      obj.mountpoint = message.mountpoint;
+    }
+    if (message.error !== "") {
+      obj.error = message.error;
+    }
+    if (message.sequence !== 0) {
+      obj.sequence = Math.round(message.sequence);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<VolumeState>): VolumeState {
+    return VolumeState.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<VolumeState>): VolumeState {
+    const message = createBaseVolumeState() as any;
+    message.nodeId = object.nodeId ?? "";
+    message.name = object.name ?? "";
+    message.volumeId = object.volumeId ?? "";
+    message.state = object.state ?? VolumeState_State.made;
+    message.driver = object.driver ?? "";
+    message.labels = (globalThis.Object.entries(object.labels ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.options = (globalThis.Object.entries(object.options ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.createdAtMs = object.createdAtMs ?? 0;
+    message.mountpoint = object.mountpoint ?? "";
+    message.error = object.error ?? "";
+    message.sequence = object.sequence ?? 0;
+    return message;
+  },
+};
+
+function createBaseVolumeState_LabelsEntry(): VolumeState_LabelsEntry {
+  return { key: "", value: "", _unknownFields: {} };
+}
+
+export const VolumeState_LabelsEntry: MessageFns<VolumeState_LabelsEntry> = {
+  encode(message: VolumeState_LabelsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VolumeState_LabelsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVolumeState_LabelsEntry() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): VolumeState_LabelsEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: VolumeState_LabelsEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<VolumeState_LabelsEntry>): VolumeState_LabelsEntry {
+    return VolumeState_LabelsEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<VolumeState_LabelsEntry>): VolumeState_LabelsEntry {
+    const message = createBaseVolumeState_LabelsEntry() as any;
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseVolumeState_OptionsEntry(): VolumeState_OptionsEntry {
+  return { key: "", value: "", _unknownFields: {} };
+}
+
+export const VolumeState_OptionsEntry: MessageFns<VolumeState_OptionsEntry> = {
+  encode(message: VolumeState_OptionsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VolumeState_OptionsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVolumeState_OptionsEntry() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): VolumeState_OptionsEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: VolumeState_OptionsEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<VolumeState_OptionsEntry>): VolumeState_OptionsEntry {
+    return VolumeState_OptionsEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<VolumeState_OptionsEntry>): VolumeState_OptionsEntry {
+    const message = createBaseVolumeState_OptionsEntry() as any;
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
     return message;
   },
 };

@@ -1,0 +1,3 @@
+export * from './container-volumes.js';
+export * from './directory.js';
+export * from './volumes.js';

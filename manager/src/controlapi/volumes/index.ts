@@ -1,0 +1,3 @@
+export * from './lookup.js';
+export * from './usage.js';
+export * from './volumes.js';

@@ -1,0 +1,3 @@
+export * from './api-socket.js';
+export * from './local-options.js';
+export * from './volume-name.js';
