@@ -34,7 +34,7 @@ enum spec_occurs { SPEC_ONE, SPEC_MAYBE, SPEC_MANY };
   X(ID, 1, 0, 1, ONE)              /* container id */                                                       \
   X(DIRS, 2, 0, 2, ONE)            /* directory that outlives a boot, directory that does not */            \
   X(BOOT, 3, 0, 1, ONE)            /* boot id, for the run record */                                        \
-  X(LOG, 4, 2, 0, ONE)             /* bytes of a segment, segments kept */                                  \
+  X(LOG, 4, 2, 0, ONE)             /* bytes of a segment, segments kept; 0: no log */                       \
   X(NAMESPACES, 5, 1, 0, ONE)      /* CLONE_NEW* flags */                                                   \
   X(HOSTNAME, 6, 0, 1, MAYBE)      /* host name */                                                          \
   X(SHIM_GROUP, 7, 0, 1, MANY)     /* file that the shim writes "0" to, to join its own cgroup */           \

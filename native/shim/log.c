@@ -83,11 +83,11 @@ void log_init(struct log *log, int container_dir, uint64_t segment_size, uint64_
   log->container_dir = container_dir;
   log->dir = log->fd = -1;
   log->segment_size = segment_size;
-  log->segment_count = segment_count < 1 ? 1 : segment_count > LOG_SEGMENTS_MAX ? LOG_SEGMENTS_MAX : segment_count;
+  log->segment_count = segment_count > LOG_SEGMENTS_MAX ? LOG_SEGMENTS_MAX : segment_count;
   log->segments = 0;
   log->size = log->next = log->lost = log->staged_records = 0;
   log->staged = 0;
-  open_last(log); /* one that cannot be read is left behind: the next segment follows the ones that are known */
+  if (segment_count > 0) open_last(log); /* one that cannot be read is left behind: the next segment follows the ones that are known */
 }
 
 void log_position(const struct log *log, uint64_t position[3]) {
@@ -173,6 +173,7 @@ static void stage(struct log *log, uint8_t stream, uint8_t flags, const uint8_t 
 }
 
 void log_bytes(struct log *log, struct log_stream *stream, const uint8_t *bytes, uint32_t count, uint64_t time_ns) {
+  if (log->segment_count == 0) return;
   while (count > 0) {
     uint32_t room = LOG_PIECE - stream->used;
     /* A newline right behind a full piece still ends this line: one byte further is looked at. */

@@ -29,7 +29,7 @@ struct log {
   uint8_t *stage;                       /* LOG_STAGE bytes */
 };
 
-/* Goes on behind the segments that an earlier run of the container has left. */
+/* Goes on behind the segments that an earlier run of the container has left. With a count of 0 nothing is kept. */
 void log_init(struct log *log, int container_dir, uint64_t segment_size, uint64_t segment_count);
 /* First record of the segment being written, offset in it, number of the next record. */
 void log_position(const struct log *log, uint64_t position[3]);

@@ -27,7 +27,14 @@ const CAPABILITIES = new Set(
   ).split(' '),
 );
 const PROPAGATIONS = new Set(['', 'private', 'rprivate', 'slave', 'rslave', 'shared', 'rshared']);
-const LOG_OPTIONS = new Set(['max-size', 'max-file']);
+const LOG_DRIVERS = new Set(['json-file', 'local', 'none']);
+const LOG_OPTIONS: Readonly<Record<string, { readonly values: RegExp; readonly says: string }>> = {
+  'max-size': { values: /^[1-9]\d*[bkmg]?b?$/i, says: 'a size such as 10m' },
+  'max-file': { values: /^([1-9]|[1-5]\d|6[0-4])$/, says: 'from 1 to 64' },
+  // What dockerd does by default.
+  mode: { values: /^blocking$/, says: 'blocking: output is never dropped before it is in the log' },
+  compress: { values: /^false$/, says: 'false: rotated parts are not compressed' },
+};
 const SIGNAL_MAX = 64;
 
 /** @throws ClusterError `invalidArgument` that names the field and the mend */
@@ -136,21 +143,17 @@ function validateMount(mount: Mount, targets: Set<string>): void {
 /** @throws ClusterError `invalidArgument` */
 export function validateLogDriver(driver: LogDriver | undefined): void {
   if (!driver) return;
-  if (driver.name !== '' && driver.name !== 'json-file') {
-    throw invalid(`LogDriver.Name: '${driver.name}' is not supported yet; use json-file`);
-  }
+  const { name } = driver;
+  if (name !== '' && !LOG_DRIVERS.has(name))
+    throw invalid(`LogDriver.Name: '${name}' is not supported yet; there are ${[...LOG_DRIVERS].join(', ')}`);
   for (const [key, value] of Object.entries(driver.options)) {
-    if (!LOG_OPTIONS.has(key)) {
+    const rule = name === 'none' ? undefined : LOG_OPTIONS[key];
+    if (!rule)
       throw invalid(
-        `LogDriver.Options: '${key}' is not supported yet; there are ${[...LOG_OPTIONS].join(', ')}`,
+        name === 'none'
+          ? `LogDriver.Options: '${key}' means nothing to the driver none`
+          : `LogDriver.Options: '${key}' is not supported yet; there are ${Object.keys(LOG_OPTIONS).join(', ')}`,
       );
-    }
-    const isGood =
-      key === 'max-size' ? /^[1-9]\d*[bkmg]?b?$/i.test(value) : /^([1-9]|[1-5]\d|6[0-4])$/.test(value);
-    if (!isGood) {
-      throw invalid(
-        `LogDriver.Options.${key}: '${value}' must be ${key === 'max-size' ? 'a size such as 10m' : 'from 1 to 64'}`,
-      );
-    }
+    if (!rule.values.test(value)) throw invalid(`LogDriver.Options.${key}: '${value}' must be ${rule.says}`);
   }
 }

@@ -238,9 +238,19 @@ function absolute(path: string, field: string): string {
 
 const UNITS: Record<string, number> = { '': 1, b: 1, k: 1 << 10, m: 1 << 20, g: 1 << 30 };
 
-/** Bounds of the container's log: by default four segments of 8 MiB. */
+/** What a log driver keeps unless its options say otherwise. json-file's is unbounded in Docker, which fills disks. */
+const LOG_DEFAULTS: Readonly<Record<string, readonly [maxSize: string, maxFile: string]>> = {
+  'json-file': ['8m', '4'],
+  local: ['20m', '5'],
+};
+
+/** Bounds of the container's log; no segment at all for the driver `none`. */
 export function logBounds({ logDriver }: TaskSpec): LogBounds {
-  const { 'max-size': size = '8m', 'max-file': count = '4' } = logDriver?.options ?? {};
+  const name = logDriver?.name || 'json-file';
+  if (name === 'none') return { segmentBytes: 1, segmentCount: 0 };
+  const defaults = LOG_DEFAULTS[name];
+  if (!defaults) throw invalid(`log driver "${name}" is not supported: use json-file, local or none`);
+  const { 'max-size': size = defaults[0], 'max-file': count = defaults[1] } = logDriver?.options ?? {};
   const match = /^(\d+)([bkmg]?)b?$/i.exec(size);
   const segmentBytes = match ? Number(match[1]) * UNITS[match[2]!.toLowerCase()]! : 0;
   const segmentCount = Number(count);

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { delay, newHexId, systemClock, systemRandom } from '@tessera/shared/env';
 import { Container, ContainerPlacement } from '@tessera/shared/model';
@@ -79,6 +79,26 @@ describe('runs', () => {
     await container.remove();
     expect(container.life.kind).toBe('none');
     expect(existsSync(dataDirOf(container))).toBe(false);
+  });
+
+  test('nothing of what it says is kept by the log driver none; local keeps it in few, small parts', async () => {
+    const logOf = async (logDriver: object) => {
+      const { container, stdout } = await runOnce(
+        sh('i=0; while [ $((i=i+1)) -le 3000 ]; do echo line $i; done; printf last', { host: { logDriver } }),
+      );
+      const directory = join(dataDirOf(container), 'log');
+      const segments = existsSync(directory) ? readdirSync(directory).length : 0;
+      await container.remove();
+      return { lines: stdout.split('\n').filter(Boolean), segments };
+    };
+
+    expect(await logOf({ name: 'none' })).toEqual({ lines: [], segments: 0 });
+    const { lines, segments } = await logOf({
+      name: 'local',
+      options: { 'max-size': '16k', 'max-file': '2' },
+    });
+    expect(segments).toBe(2);
+    expect(lines.at(-1)).toBe('last');
   });
 
   test('a start that fails leaves it created, and it can be started when what was missing is there', async () => {
