@@ -1,5 +1,6 @@
 import type { Verb } from '../../cli.js';
 import { attach } from './attach.js';
+import { cp } from './cp.js';
 import { exec } from './exec.js';
 import { commit, diff, exportFiles } from './files.js';
 import { logs } from './logs.js';
@@ -36,6 +37,7 @@ export const topVerbs: readonly Verb[] = [
   wait,
   rename,
   top,
+  cp,
   diff,
   exportFiles,
   commit,
