@@ -7,6 +7,8 @@ const ssr = { resolve };
 
 export default defineConfig({
   test: {
+    // Scenarios wait more than they compute: two files at once, of whichever project, keep a small machine busy.
+    maxWorkers: 2,
     projects: [
       {
         resolve,
@@ -27,8 +29,6 @@ export default defineConfig({
           include: ['e2e/src/scenarios/**/*.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 120_000,
-          // Scenarios start whole labs; two cores carry one at a time.
-          fileParallelism: false,
         },
       },
       {
