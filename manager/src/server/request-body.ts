@@ -5,8 +5,12 @@ import { ClusterError, errorText, invalid } from '@tessera/shared/errors';
 /** The largest JSON body that is read: etcd refuses objects of 1.5 MiB. */
 export const BODY_BYTES_MAX = 1024 * 1024;
 const LINE_BYTES_MAX = 1024;
+const TRAILERS_MAX = 100;
+/** Digits, and perhaps an extension, which is not looked at. */
+const CHUNK_SIZE = /^([0-9a-f]{1,12})[ \t]*(?:;.*)?$/i;
 
 export const tooLarge = () => invalid(`the request's body is larger than ${BODY_BYTES_MAX} bytes`);
+const malformed = () => invalid("the request's chunks are malformed");
 
 /** @throws ClusterError `invalidArgument` for what is not JSON, or does not say that it is */
 export function parseJsonBody(bytes: Uint8Array, headers: IncomingHttpHeaders): unknown {
@@ -29,7 +33,9 @@ export function parseJsonBody(bytes: Uint8Array, headers: IncomingHttpHeaders): 
  * behind it stays on the stream.
  */
 export async function readBodyOf(stream: Duplex, headers: IncomingHttpHeaders): Promise<Uint8Array> {
-  if (headers['transfer-encoding']?.toLowerCase() === 'chunked') return readChunks(stream);
+  const coding = headers['transfer-encoding']?.toLowerCase();
+  if (coding === 'chunked') return readChunks(stream);
+  if (coding !== undefined) throw invalid(`the transfer coding '${coding}' is not supported; use chunked`);
   const length = Number(headers['content-length'] ?? 0);
   if (!Number.isSafeInteger(length) || length < 0) throw invalid('the Content-Length header is no number');
   if (length > BODY_BYTES_MAX) throw tooLarge();
@@ -40,34 +46,40 @@ async function readChunks(stream: Duplex): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let length = 0;
   for (;;) {
-    const size = Number.parseInt(await readLine(stream), 16);
-    if (!Number.isSafeInteger(size) || size < 0) throw invalid("the request's chunks are malformed");
-    length += size;
+    const size = CHUNK_SIZE.exec(await readLine(stream))?.[1];
+    if (size === undefined) throw malformed();
+    const bytes = Number.parseInt(size, 16);
+    length += bytes;
     if (length > BODY_BYTES_MAX) throw tooLarge();
-    if (size === 0) break;
-    chunks.push(await readExactly(stream, size));
-    await readLine(stream);
+    if (bytes === 0) break;
+    chunks.push(await readExactly(stream, bytes));
+    if ((await readLine(stream)) !== '') throw malformed();
   }
   // Trailers end with an empty line.
-  while ((await readLine(stream)) !== '');
+  for (let lines = 0; (await readLine(stream)) !== ''; lines++) if (lines === TRAILERS_MAX) throw malformed();
   return Buffer.concat(chunks);
 }
 
 async function readLine(stream: Duplex): Promise<string> {
   let line = '';
   while (!line.endsWith('\n')) {
-    if (line.length > LINE_BYTES_MAX) throw invalid("the request's chunks are malformed");
+    if (line.length > LINE_BYTES_MAX) throw malformed();
     line += Buffer.from(await readExactly(stream, 1)).toString('latin1');
   }
   return line.replace(/\r?\n$/, '');
 }
 
 async function readExactly(stream: Duplex, length: number): Promise<Uint8Array> {
-  if (length === 0) return new Uint8Array();
-  for (;;) {
-    const bytes = stream.read(length) as Buffer | null;
-    if (bytes && bytes.length === length) return bytes;
-    if (bytes || stream.readableEnded || stream.destroyed) throw invalid("the request's body is cut short");
+  const parts: Uint8Array[] = [];
+  for (let missing = length; missing > 0; ) {
+    // Whatever is there is taken: a stream that has some is readable at once, however much is waited for.
+    const bytes = stream.read(Math.min(missing, stream.readableLength) || undefined) as Buffer | null;
+    if (bytes) {
+      parts.push(bytes);
+      missing -= bytes.length;
+      continue;
+    }
+    if (stream.readableEnded || stream.destroyed) throw invalid("the request's body is cut short");
     await new Promise<void>((resolve) => {
       const done = () => {
         for (const name of ['readable', 'end', 'close']) stream.off(name, done);
@@ -76,4 +88,5 @@ async function readExactly(stream: Duplex, length: number): Promise<Uint8Array> 
       for (const name of ['readable', 'end', 'close']) stream.on(name, done);
     });
   }
+  return Buffer.concat(parts);
 }
