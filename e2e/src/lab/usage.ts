@@ -59,6 +59,34 @@ export async function settledUsage(lab: Lab): Promise<Usage> {
   );
 }
 
+/** Of what daemons hold for themselves, and not for a container. */
+const HELD_BY_DAEMONS = / (processes|descriptors)$/;
+
+/**
+ * What has grown since, once all that may still return has had its time; memory by more than a heap's play.
+ *
+ * @param play by how much processes and descriptors may differ: connections between daemons come and go
+ */
+export async function growthSince(lab: Lab, before: Usage, play = 0): Promise<string[]> {
+  let grown: string[] = [];
+  // The kernel takes network namespaces apart in its own time, and heaps shrink when they have been idle.
+  await waitFor('everything to return', async () => {
+    const after = await usageOf(lab);
+    grown = [
+      ...Object.entries(after.counts)
+        .filter(
+          ([what, count]) => count > (before.counts[what] ?? 0) + (HELD_BY_DAEMONS.test(what) ? play : 0),
+        )
+        .map(([what, count]) => `${what}: ${before.counts[what]} → ${count}`),
+      ...Object.entries(after.residentBytes)
+        .filter(([process, bytes]) => bytes > (before.residentBytes[process] ?? 0) * 1.25 + 24 * 2 ** 20)
+        .map(([process, bytes]) => `memory of ${process}: ${before.residentBytes[process]} → ${bytes}`),
+    ];
+    return grown.length === 0;
+  }).catch(() => {});
+  return grown;
+}
+
 const COUNTED_KINDS = [
   'tasks',
   'taskStatuses',
@@ -67,6 +95,9 @@ const COUNTED_KINDS = [
   'specs',
   'networks',
   'networkStatuses',
+  'containers',
+  'containerPlacements',
+  'containerStates',
   'claims',
 ];
 

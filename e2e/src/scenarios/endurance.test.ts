@@ -4,7 +4,7 @@ import { type ApiTask, LabCluster } from '../lab/cluster.js';
 import { run } from '../lab/command.js';
 import { Lab } from '../lab/lab.js';
 import { type ProcessKind, pidsOf, signalOne } from '../lab/processes.js';
-import { settledUsage, usageOf } from '../lab/usage.js';
+import { growthSince, settledUsage } from '../lab/usage.js';
 import { waitFor } from '../lab/wait.js';
 
 let lab: Lab;
@@ -123,20 +123,6 @@ test('200 tasks created and removed ten times over: everything returns to where 
   const before = await settledUsage(lab);
   for (let round = 0; round < 6; round++) await cycle();
 
-  // The kernel takes network namespaces apart in its own time, and heaps shrink when they have been idle.
-  let grown: string[] = [];
-  await waitFor('everything to return', async () => {
-    const after = await usageOf(lab);
-    grown = [
-      ...Object.entries(after.counts)
-        .filter(([what, count]) => count > (before.counts[what] ?? 0))
-        .map(([what, count]) => `${what}: ${before.counts[what]} → ${count}`),
-      ...Object.entries(after.residentBytes)
-        .filter(([process, bytes]) => bytes > (before.residentBytes[process] ?? 0) * 1.25 + 24 * 2 ** 20)
-        .map(([process, bytes]) => `memory of ${process}: ${before.residentBytes[process]} → ${bytes}`),
-    ];
-    return grown.length === 0;
-  }).catch(() => {});
-  expect(grown).toEqual([]);
+  expect(await growthSince(lab, before)).toEqual([]);
   await lab.hosts[0]!.tsctl('network', 'rm', 'soak');
 }, 600_000);

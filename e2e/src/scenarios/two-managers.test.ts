@@ -1,17 +1,14 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { spawn } from 'node:child_process';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { LabCluster } from '../lab/cluster.js';
+import type { LabCluster } from '../lab/cluster.js';
 import { type CommandOptions, must, run } from '../lab/command.js';
+import { upWithTwoManagers } from '../lab/external-etcd.js';
 import type { LabHost } from '../lab/host.js';
-import { Lab } from '../lab/lab.js';
+import type { Lab } from '../lab/lab.js';
 import { pidsOf, signalAll } from '../lab/processes.js';
-import { Switch } from '../lab/switch.js';
 import { waitFor } from '../lab/wait.js';
 
 // Two managers on one etcd that is none of theirs, and containers that outlive the host they were placed on.
-
-const ETCD = `http://${Switch.address(1)}:2379`;
 
 let lab: Lab;
 let cluster: LabCluster;
@@ -20,32 +17,11 @@ let second: LabHost;
 let worker: LabHost;
 
 beforeAll(async () => {
-  lab = await Lab.up({ name: `tm${process.pid}`, agentArgs: ['--etcd-endpoints', ETCD] });
+  cluster = await upWithTwoManagers(`tm${process.pid}`);
+  lab = cluster.lab;
   [first, second, worker] = lab.hosts as [LabHost, LabHost, LabHost];
-  startEtcd(first);
-  await first.tsctl('cluster', 'init', '--advertise-addr', first.address);
-  await second.tsctl('cluster', 'init', '--advertise-addr', second.address);
-  const token = (await first.tsctl('cluster', 'token', 'worker', '-q')).trim();
-  await worker.tsctl('cluster', 'join', '--token', token, `${first.address}:2377`);
-  cluster = await LabCluster.adopt(lab);
 });
 afterAll(() => lab?.down());
-
-/** It dies with the host. Managers wait for it. */
-function startEtcd(on: LabHost): ChildProcess {
-  const dir = `${on.dir}/external-etcd`;
-  mkdirSync(dir);
-  const urls = ['--listen-client-urls', ETCD, '--advertise-client-urls', ETCD];
-  const [file, ...args] = on.enterCommand([
-    'etcd',
-    '--data-dir',
-    dir,
-    ...urls,
-    '--listen-peer-urls',
-    'http://127.0.0.1:0',
-  ]) as [string, ...string[]];
-  return spawn(file, args, { stdio: 'ignore' });
-}
 
 const command = (via: LabHost, words: readonly string[]) => [
   'docker',
