@@ -208,8 +208,12 @@ static int make_hard_link(struct archive_entry *entry, const char *path) {
   if (directory < 0) return fail_errno("'%.200s': hard link to '%.200s'", path, raw);
   int result = place_enter(path, &base);
   if (result == 0) result = clear(path, base);
-  if (result == 0 && linkat(directory, from, AT_FDCWD, base, 0) < 0)
-    result = fail_errno("'%.200s': hard link to '%.200s'", path, raw);
+  if (result == 0 && linkat(directory, from, AT_FDCWD, base, 0) < 0) {
+    // To a directory, or into another file system: the archive's own fault.
+    bool is_bad = errno == EPERM || errno == EXDEV;
+    result = is_bad ? fail(KIND_INVALID, "'%.200s': hard link to '%.200s', which cannot have any", path, raw)
+                    : fail_errno("'%.200s': hard link to '%.200s'", path, raw);
+  }
   close(directory);
   return result;
 }

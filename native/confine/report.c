@@ -1,5 +1,6 @@
 #include "confine.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -15,8 +16,10 @@ static void keep(const char *kind, const char *format, va_list args, int error) 
   if (failure.kind) return;
   failure.kind = kind;
   int length = vsnprintf(failure.message, sizeof failure.message, format, args);
-  if (error && length >= 0 && (size_t)length < sizeof failure.message)
-    snprintf(failure.message + length, sizeof failure.message - (size_t)length, ": %s", strerror(error));
+  if (!error || length < 0 || (size_t)length >= sizeof failure.message) return;
+  // As Docker's own messages have it: "not a directory".
+  const char *text = strerror(error);
+  snprintf(failure.message + length, sizeof failure.message - (size_t)length, ": %c%s", tolower(*text), text + 1);
 }
 
 int fail(const char *kind, const char *format, ...) {

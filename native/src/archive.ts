@@ -6,6 +6,13 @@ import { layerReport, type UnpackReport } from './unpack.js';
 /** Address space of the helper: names of large directories, and libarchive. */
 const MEMORY_MAX_BYTES = 512 * 2 ** 20;
 
+/**
+ * Helpers at once, whosever files they work on: each is two processes, and a client that takes nothing keeps its own.
+ * One more is refused, since a queue behind such clients would stand still.
+ */
+const RUNNING_MAX = 64;
+let running = 0;
+
 /** Whose files: the spec says where they are and what is mounted; a running container's own mounts count. */
 export interface FilesOf {
   readonly spec: Uint8Array;
@@ -145,17 +152,27 @@ function start(
   const path = where
     ? [`--path=${where.path}`, `--name=${where.name}`, ...(where.follow ? ['--follow'] : [])]
     : [];
-  const running = processFd === undefined ? [] : ['--running'];
-  return new Helper(
+  if (running >= RUNNING_MAX)
+    throw new ClusterError(
+      'resourceExhausted',
+      `${RUNNING_MAX} clients are at containers' files on this node already: try again when one has done`,
+    );
+  const mounts = processFd === undefined ? [] : ['--running'];
+  const helper = new Helper(
     'ts-archive',
     {
-      arguments: [`--memory-max=${MEMORY_MAX_BYTES}`, ...path, ...running, ...words],
+      arguments: [`--memory-max=${MEMORY_MAX_BYTES}`, ...path, ...mounts, ...words],
       ...streams,
       spec,
       ...(processFd === undefined ? {} : { processFd }),
     },
     signal,
   );
+  running++;
+  void helper.exited.then(() => {
+    running--;
+  });
+  return helper;
 }
 
 /** A failure that comes instead is thrown, once the helper is gone. */

@@ -75,6 +75,11 @@ export class Helper {
     this.#feeding = typeof input === 'object' ? this.#feed(input, inputFd) : Promise.resolve();
   }
 
+  /** Resolves when it has ended, whether or not anybody waits for how. */
+  get exited(): Promise<void> {
+    return this.#exited;
+  }
+
   /** What it makes, piece by piece; reading slowly slows it. Whether that was all, `finish` tells. */
   get output(): AsyncIterable<Uint8Array> {
     return this.#output ?? Readable.from([]);

@@ -395,10 +395,68 @@ describe('someone hostile', () => {
   });
 });
 
-test('nothing is left of a helper whose work is done', () => {
-  const left = execFileSync('ps', ['-eo', 'pid,ppid,comm'])
+test('so many may be at files at once, and one more is refused until one has done', async () => {
+  const container = await started(`mkdir /taken; ${IDLE[2]}`);
+  const { live, asked } = container;
+  const stop = new AbortController();
+  let begun = 0;
+  const stalled = async function* () {
+    begun++;
+    yield Buffer.alloc(512);
+    await new Promise(() => {});
+  };
+  const putting = Array.from({ length: 64 }, () =>
+    live.useFiles(
+      asked,
+      (files, _, both) => putArchive(files, '/taken', { keepKind: false, user: '' }, stalled(), both),
+      stop.signal,
+    ),
+  );
+  const ends = Promise.allSettled(putting);
+  await vi.waitUntil(() => begun === putting.length, { timeout: 60_000 });
+
+  await expect(stat(container, '/taken')).rejects.toMatchObject({ kind: 'resourceExhausted' });
+  stop.abort(new Error('enough'));
+  await ends;
+
+  expect(await stat(container, '/taken')).toMatchObject({ link: '' });
+  await container.remove();
+});
+
+test('a helper that is killed is an error, and the next one does the same work', async () => {
+  const container = await started(`mkdir /taken; ${IDLE[2]}`);
+  const { live, asked } = container;
+  const archive = archiveOf({ whole: 'x'.repeat(100_000) });
+  const stalled = async function* () {
+    yield archive.subarray(0, 2_048);
+    await new Promise(() => {});
+  };
+  const putting = live.useFiles(
+    asked,
+    (files, _, both) => putArchive(files, '/taken', { keepKind: false, user: '' }, stalled(), both),
+    signal,
+  );
+  putting.catch(() => {});
+  await vi.waitUntil(() => helpers().length > 0, { timeout: 60_000 });
+  for (const pid of helpers()) process.kill(pid, 'SIGKILL');
+
+  await expect(putting).rejects.toThrow('ts-archive');
+
+  await put(container, '/taken', archive);
+  expect(await said(container, 'wc -c </taken/whole')).toBe('100000');
+  await container.remove();
+});
+
+/** Those that this process has started. */
+function helpers(): number[] {
+  return execFileSync('ps', ['-eo', 'pid,ppid,comm'])
     .toString()
     .split('\n')
-    .filter((line) => line.includes('ts-archive') && line.includes(` ${process.pid} `));
-  expect(left).toEqual([]);
+    .map((line) => line.trim().split(/\s+/))
+    .filter(([, parent, name]) => name === 'ts-archive' && Number(parent) === process.pid)
+    .map(([pid]) => Number(pid));
+}
+
+test('nothing is left of a helper whose work is done', () => {
+  expect(helpers()).toEqual([]);
 });
