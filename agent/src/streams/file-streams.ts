@@ -38,14 +38,15 @@ export type CommitImage = (
 
 /** docker cp and export: an archive of a container's files, either way. */
 export async function serveArchive(
-  { assignment, runtime }: ContainerLoop,
+  loop: ContainerLoop,
   request: ArchiveRequest,
   stream: FrameStream,
   stop: AbortController,
 ): Promise<void> {
+  const { assignment, runtime } = loop;
   const { verb, path, noOverwriteDirNonDir, copyUidGid } = request;
   if (verb === 'put') {
-    return runtime.useFiles(
+    await runtime.useFiles(
       assignment,
       (files, image, signal) => {
         const user = copyUidGid ? assignment.container?.spec?.user || image.config.user : '';
@@ -54,6 +55,7 @@ export async function serveArchive(
       },
       stop.signal,
     );
+    return loop.note('extract-to-dir');
   }
   // The reader's going ends the reading, also while nothing can be sent.
   const gone = () => stop.abort(new DOMException('the reader has gone', 'AbortError'));
@@ -61,9 +63,14 @@ export async function serveArchive(
   await runtime.useFiles(
     assignment,
     async (files, _, signal) => {
-      if (verb === 'export') return sendAll(readRoot(files, signal), stream);
+      if (verb === 'export') {
+        const content = readRoot(files, signal);
+        loop.note('export');
+        return sendAll(content, stream);
+      }
       const where = pathIn(path);
       const { facts, content } = await readPath(files, where, signal);
+      loop.note('archive-path');
       await stream.write({ $case: 'callResult', value: { result: statResult(where, facts) } });
       await sendAll(content, stream);
     },

@@ -1,7 +1,8 @@
 import { ClusterError } from '@tessera/shared/errors';
 import type { Image } from '@tessera/shared/model';
+import { tellOfContainer } from '../events/index.js';
 import { awaitCopies } from '../image-copies.js';
-import { normalizeName } from '../image-reference.js';
+import { familiarName, normalizeName } from '../image-reference.js';
 import { addNames } from '../images.js';
 import type { ControlContext } from '../ports.js';
 import type { ContainerCalls } from './calls.js';
@@ -39,6 +40,11 @@ export async function commitContainer(
   if (image.id === '') throw new ClusterError('internal', 'the node made an image without an id');
   const tagged = { ...image, lastTaggedAtMs: names.length > 0 ? context.clock.now() : 0 };
   await context.store.update((tx) => addNames(tx, tagged, names));
+  await tellOfContainer(context, container.container.id, 'commit', {
+    comment: wanted.comment,
+    imageID: image.configDigest,
+    imageRef: names[0] ? familiarName(names[0]) : '',
+  });
   await awaitCopies(context, image, (line) => context.logger.warn({ 'image.id': image.id }, line), signal);
   return image;
 }

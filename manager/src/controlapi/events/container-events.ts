@@ -140,11 +140,11 @@ function changesBetween(
 }
 
 /** Docker's, and the stand-alone Swarm's on the node (docker/swarm api/events.go). */
-function attributesOf(
+export function attributesOf(
   view: View,
   id: string,
   container: Container | undefined,
-  former: FormerPlaces,
+  former: FormerPlaces = NOWHERE,
 ): Record<string, string> {
   const placement = view.containerPlacements.get(id) ?? former.get(id);
   const node = view.nodes.get(placement?.nodeId ?? '');

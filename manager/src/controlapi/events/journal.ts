@@ -1,5 +1,6 @@
 import { Event, type Image, Journal } from '@tessera/shared/model';
 import type { ControlContext } from '../ports.js';
+import { attributesOf } from './container-events.js';
 
 /** Others read a journal change by change, so its end alone is kept. */
 const KEPT_MAX = 32;
@@ -22,6 +23,24 @@ export async function tell(
   } catch (error) {
     logger.warn({ error, action: happened.action }, 'an event could not be told');
   }
+}
+
+/** Of a container, beside what every event of it says. */
+export async function tellOfContainer(
+  context: Parameters<typeof tell>[0],
+  containerId: string,
+  action: 'commit',
+  attributes: Readonly<Record<string, string>>,
+): Promise<void> {
+  const view = await context.store.read();
+  const common = attributesOf(view, containerId, view.containers.get(containerId));
+  const happened = {
+    type: 'container',
+    action,
+    actorId: containerId,
+    attributes: { ...common, ...attributes },
+  };
+  return tell(context, happened);
 }
 
 /** As dockerd does where there is no reference: the image's id is its name. */

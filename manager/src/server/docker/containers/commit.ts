@@ -23,7 +23,9 @@ export function commitRoutes(
 ): Route[] {
   return [
     route('POST', '/commit', async ({ query, body, signal }) => {
-      const one = await containers.inspect(query.get('container') ?? '');
+      const name = query.get('container') ?? '';
+      if (name === '') throw invalid('invalid name or ID supplied: ""');
+      const one = await containers.inspect(name);
       const effective = effectiveConfig(one.view, one.container);
       const own = configToDocker(one, effective) as ImageRunConfigJson;
       const asked = isEmpty(body) ? own : configOf(body);
