@@ -13,6 +13,7 @@ const NAMES: Readonly<Record<string, string>> = {
   failover: 'a host killed to its tasks running elsewhere, beside Docker Swarm',
   docker: 'docker run, exec and ps through the cluster, beside dockerd',
   pull: 'an image of 500 MB and 20 layers pulled from a registry, beside dockerd',
+  cp: 'docker cp of 200 MB and of 5,000 files, both ways, beside dockerd',
   memory: 'memory per container and of the daemons, beside containerd-shim',
   overlay: 'TCP between containers on two hosts, beside a hand-made VXLAN and bridge',
   store: 'writes per second through the store, beside etcd alone',

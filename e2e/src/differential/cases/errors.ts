@@ -91,7 +91,6 @@ export const errors: readonly Case[] = [
   {
     name: 'files of containers that are not there',
     proves: 'the same for calls on files',
-    awaits: 'docker cp and export',
     steps: [
       http('GET /containers/nobody/export'),
       http('GET /containers/nobody/archive?path=/'),
