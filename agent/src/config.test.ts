@@ -29,6 +29,7 @@ test('without anything said, the defaults hold', () => {
     dataPathPort: 4789,
     cgroupParent: '/tessera',
     logLevel: 'info',
+    socketGroup: 'docker',
     etcdEndpoints: [],
   });
 });

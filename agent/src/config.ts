@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { invalid } from '@tessera/shared/errors';
+import { DEFAULT_SOCKET_GROUP } from '@tessera/shared/process';
 import { z } from 'zod';
 
 /** Every setting: its flag's text for `--help`, and its default. The environment's name is TESSERA_ and the flag in capitals. */
@@ -21,6 +22,10 @@ const SETTINGS = {
   'cgroup-parent': { help: 'cgroup under which agent, shims and containers live', default: '/tessera' },
   capacity: { help: 'cpus=N,memory=N[kmgt],pids=N offered (default: what the cgroup allows)', default: '' },
   hostname: { help: "the node's name (default: the host's)", default: '' },
+  'socket-group': {
+    help: "group that may open the API's socket, and so is root here (empty: root alone)",
+    default: DEFAULT_SOCKET_GROUP,
+  },
   'log-level': { help: 'error, warn, info or debug', default: 'info' },
   'insecure-registry': {
     help: 'HOST[:PORT] or CIDR of registries without verified TLS; may be repeated, or separated by commas',
@@ -64,6 +69,7 @@ const SCHEMA = z.object({
   'cgroup-parent': z.string().regex(/^\/[^.]/, 'must be an absolute path below the cgroup root'),
   capacity: z.string(),
   hostname: z.string().max(63),
+  'socket-group': z.string().max(64),
   'log-level': z.enum(['error', 'warn', 'info', 'debug']),
   'insecure-registry': z.string(),
   'registry-mirror': z.string(),
@@ -89,6 +95,8 @@ export interface Config {
   /** As `--capacity` has it; empty: what the cgroup allows. */
   readonly capacity: string;
   readonly hostname: string;
+  /** Whose members may open the API's socket, by name or number; empty: root's alone. */
+  readonly socketGroup: string;
   readonly logLevel: z.infer<typeof SCHEMA>['log-level'];
   readonly insecureRegistries: readonly string[];
   readonly registryMirrors: readonly string[];
@@ -161,6 +169,7 @@ function toConfig(data: z.infer<typeof SCHEMA>): Config {
     cgroupParent: data['cgroup-parent'].replace(/\/+$/, ''),
     capacity: data.capacity,
     hostname: data.hostname || hostname(),
+    socketGroup: data['socket-group'],
     logLevel: data['log-level'],
     insecureRegistries: list(data['insecure-registry']),
     registryMirrors: list(data['registry-mirror']),

@@ -265,6 +265,7 @@ export class Daemon implements NodeBackend {
       ...['--listen-addr', settings.listenAddr],
       ...['--advertise-addr', settings.advertiseAddr],
       ...['--hostname', config.hostname],
+      ...['--socket-group', config.socketGroup],
       ...['--log-level', config.logLevel],
       ...(config.etcdEndpoints.length > 0 ? ['--etcd-endpoints', config.etcdEndpoints.join(',')] : []),
       ...config.etcdTlsFlags,

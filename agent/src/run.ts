@@ -5,6 +5,7 @@ import { logVerbosity, setLogVerbosity } from '@grpc/grpc-js';
 import { API_HEADERS, ENGINE_VERSION } from '@tessera/shared/docker-api';
 import { createLogger, type Logger, systemClock, systemRandom } from '@tessera/shared/env';
 import { errorText } from '@tessera/shared/errors';
+import { socketGroupId } from '@tessera/shared/process';
 import { type Config, helpText, inheritedEnvironment, readCommandLine } from './config.js';
 import { Daemon } from './daemon.js';
 import { localApi, nodeApi, SocketServer } from './local-api/index.js';
@@ -139,6 +140,7 @@ function buildDaemon(config: Config, logger: Logger): Daemon {
   });
   const api = new SocketServer({
     path: apiSocket,
+    groupId: socketGroupId(config.socketGroup),
     handler: nodeApi(daemon),
     headers: API_HEADERS,
     logger: logger.child({ module: 'api' }),

@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util';
 import type { LogLevel } from '@tessera/shared/env';
 import { errorText, invalid } from '@tessera/shared/errors';
 import type { Node_Availability } from '@tessera/shared/model';
+import { DEFAULT_SOCKET_GROUP } from '@tessera/shared/process';
 import ipaddr from 'ipaddr.js';
 import type { EtcdTlsFiles } from './etcd/index.js';
 
@@ -26,6 +27,8 @@ export interface Config {
   readonly advertiseAddr: string;
   /** IP:PORT of the API over TLS; undefined: on the unix socket alone. */
   readonly apiListenAddr: string | undefined;
+  /** Whose members may open the API's socket, by name or number; empty: root's alone. */
+  readonly socketGroup: string;
   readonly hostname: string;
   /** Of an external etcd; empty: a child of this process. */
   readonly etcdEndpoints: readonly string[];
@@ -55,6 +58,7 @@ export function parseConfig(args: readonly string[]): Config {
     listenAddr,
     advertiseAddr: address('advertise-addr', flags['advertise-addr']),
     apiListenAddr: apiListenAddr(flags['api-listen-addr'], listenAddr),
+    socketGroup: flags['socket-group'],
     hostname: required('hostname', flags.hostname),
     etcdEndpoints: flags['etcd-endpoints']?.split(',').filter(Boolean) ?? [],
     etcdTls: etcdTls(flags),
@@ -76,6 +80,7 @@ function parse(args: readonly string[]) {
         'listen-addr': { type: 'string' },
         'advertise-addr': { type: 'string' },
         'api-listen-addr': { type: 'string' },
+        'socket-group': { type: 'string', default: DEFAULT_SOCKET_GROUP },
         hostname: { type: 'string' },
         'etcd-endpoints': { type: 'string' },
         'etcd-cacert': { type: 'string' },

@@ -44,7 +44,7 @@ async function main(): Promise<void> {
 }
 
 function claimPidFile(config: Config, path: string): void {
-  mkdirSync(config.runDir, { recursive: true, mode: 0o755 });
+  mkdirSync(config.runDir, { recursive: true, mode: 0o711 });
   const other = readLivePidFile(path);
   if (other && other.pid !== process.pid)
     throw new ClusterError('failedPrecondition', `a manager runs already, with pid ${other.pid} (${path})`);

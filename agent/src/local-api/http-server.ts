@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { dirname, join } from 'node:path';
 import type { Logger } from '@tessera/shared/env';
@@ -34,6 +34,8 @@ export class SocketServer {
     private readonly options: {
       readonly path: string;
       readonly handler: Handler;
+      /** Whose members may open it too; undefined: root's alone. */
+      readonly groupId?: number | undefined;
       /** On every reply. */
       readonly headers: Readonly<Record<string, string>>;
       readonly logger: Logger;
@@ -60,7 +62,9 @@ export class SocketServer {
       server.listen(temporary, () => resolve());
     });
     // Whoever reaches this socket is root on this host, as with Docker's.
-    chmodSync(temporary, 0o600);
+    const { groupId } = this.options;
+    if (groupId !== undefined) chownSync(temporary, 0, groupId);
+    chmodSync(temporary, groupId === undefined ? 0o600 : 0o660);
     renameSync(temporary, path);
   }
 

@@ -1,13 +1,17 @@
-import { chmodSync, linkSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync, linkSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
+import type { Socket } from 'node:net';
 import { join } from 'node:path';
+import type { TLSSocket } from 'node:tls';
 import type { Clock, Logger } from '@tessera/shared/env';
 import { ClusterError } from '@tessera/shared/errors';
+import { socketGroupId } from '@tessera/shared/process';
 import { API_DIRECTORY, API_SOCKET } from '@tessera/shared/volumes';
 import type { CertificateAuthority, IssuedCertificate } from '../ca/index.js';
 import type { Config } from '../config.js';
-import type { RequestHandler } from '../server/index.js';
+import { Newcomers } from '../newcomers/index.js';
+import { isUser, type RequestHandler } from '../server/index.js';
 import type { Teardown } from './teardown.js';
 
 const SOCKET_NAME = 'tessera.sock';
@@ -15,9 +19,11 @@ const SOCKET_MODE = 0o660;
 
 /**
  * Uploads, followed logs and terminals take as long as they take. An idle connection is left to its client, as
- * dockerd does: one that is closed as the client's next request is on its way is an error to that client.
+ * dockerd does: one that is closed as the client's next request is on its way is an error to that client. Heads, which
+ * come before anybody is asked for a certificate in words, have their time; Node gives them none without `requestTimeout`.
  */
-const SERVER_OPTIONS = { requestTimeout: 0, keepAliveTimeout: 0 } as const;
+const SERVER_OPTIONS = { requestTimeout: 0, keepAliveTimeout: 0, headersTimeout: 60_000 } as const;
+const HANDSHAKE_TIMEOUT_MS = 30_000;
 
 /** Long before the serving certificate ends, and within what a timer holds. */
 const REISSUE_EVERY_MS = 20 * 86_400_000;
@@ -43,7 +49,7 @@ export async function serveApi(options: ApiOptions): Promise<void> {
       logger.error({ error }, 'the API is not served over TLS');
     }
   }
-  const server = await listenOnSocket(config.runDir, api);
+  const server = await listenOnSocket(config, api);
   teardown.add('API socket', () => closeListener(server));
 }
 
@@ -54,7 +60,7 @@ async function serveOverTls(
   const advertised = config.advertiseAddr.slice(0, config.advertiseAddr.lastIndexOf(':'));
   const names = [advertised.replace(/^\[(.*)\]$/, '$1'), config.hostname, 'localhost', '127.0.0.1'];
   const issue = () => authority.issueServerCertificate(nodeId, names);
-  const server = await listenOverTls(listenAddr, await issue(), api);
+  const server = await listenOverTls(listenAddr, await issue(), api, clock);
   teardown.add('API over TLS', () => closeListener(server));
   let cancel = () => {};
   const reissueLater = () => {
@@ -73,13 +79,15 @@ async function serveOverTls(
  * Serves the API on `<run-dir>/tessera.sock`, taking the name over from whoever had it. libuv unlinks the
  * name it bound when a server closes, so another one is bound and renamed.
  */
-async function listenOnSocket(runDir: string, handle: RequestHandler): Promise<Server> {
+async function listenOnSocket({ runDir, socketGroup }: Config, handle: RequestHandler): Promise<Server> {
+  const groupId = socketGroupId(socketGroup);
   for (const name of readdirSync(runDir))
     if (/^\.manager\.\d+\.sock$/.test(name)) rmSync(join(runDir, name), { force: true });
   const server = createServer(SERVER_OPTIONS, handle);
   handle.prepare(server);
   const bound = join(runDir, `.manager.${process.pid}.sock`);
   await listen(server, { path: bound }, bound);
+  if (groupId !== undefined) chownSync(bound, 0, groupId);
   chmodSync(bound, SOCKET_MODE);
   offerToContainers(runDir, bound);
   renameSync(bound, join(runDir, SOCKET_NAME));
@@ -105,10 +113,12 @@ async function listenOverTls(
   listenAddr: string,
   certificate: IssuedCertificate,
   handle: RequestHandler,
+  clock: Clock,
 ): Promise<TlsServer> {
   // Unauthorized clients come as far as the handler, which refuses them in words.
   const options = {
     ...SERVER_OPTIONS,
+    handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
     // A client that has nothing more to say to a container still wants to hear it.
     allowHalfOpen: true,
     ...contextOf(certificate),
@@ -117,6 +127,12 @@ async function listenOverTls(
   };
   const server = createTlsServer(options, handle);
   handle.prepare(server);
+  const newcomers = new Newcomers(clock);
+  server.on('connection', (socket: Socket) => newcomers.watch(socket));
+  server.on('secureConnection', (socket: TLSSocket) => {
+    const { remoteAddress = '', remotePort = 0 } = socket;
+    if (isUser(socket)) newcomers.welcome(remoteAddress, remotePort);
+  });
   const [, host = '', port = ''] = /^(.+):(\d+)$/.exec(listenAddr) ?? [];
   await listen(server, { host: host.replace(/^\[(.*)\]$/, '$1'), port: Number(port) }, listenAddr);
   return server;

@@ -200,7 +200,9 @@ test('a new cluster’s spec is what init was told', async () => {
 });
 
 test('the API over TLS serves users with a certificate, and refuses nodes, strangers and the nameless', async () => {
-  await start('--init');
+  await start('--init', '--socket-group', '4711');
+  const { mode, uid, gid } = statSync(join(dir, 'run', 'tessera.sock'));
+  expect({ mode: mode & 0o777, uid, gid }).toEqual({ mode: 0o660, uid: 0, gid: 4711 });
   const caCertPem = nodeFile('ca.pem');
   const issued = await get('/tessera/v1/client-certificates', undefined, 'POST', { name: 'alice' });
   expect(issued.status).toBeLessThan(300);

@@ -100,7 +100,12 @@ async function serve(parts: Parts): Promise<void> {
 
   const tls = new IdentityWatch(files, clock, logger, (renewed) => server.replaceIdentity(renewed));
   teardown.add('certificate', () => tls.stop());
-  const server = new RpcServer({ store, identity: tls.current, logger: logger.child({ module: 'rpc' }) });
+  const server = new RpcServer({
+    store,
+    identity: tls.current,
+    clock,
+    logger: logger.child({ module: 'rpc' }),
+  });
   const dispatcher = new Dispatcher({
     ...common,
     halted,

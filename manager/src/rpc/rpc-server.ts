@@ -1,3 +1,4 @@
+import { type AddressInfo, createServer } from 'node:net';
 import {
   type MethodDefinition,
   Server,
@@ -5,8 +6,9 @@ import {
   type ServerUnaryCall,
   type sendUnaryData,
 } from '@grpc/grpc-js';
-import type { Logger } from '@tessera/shared/env';
+import type { Clock, Logger } from '@tessera/shared/env';
 import { ClusterError, isTemporary, toServiceError } from '@tessera/shared/errors';
+import { Newcomers } from '../newcomers/index.js';
 import type { Store } from '../store/view.js';
 import { authorize, type Caller } from './caller.js';
 import { METHOD_ROLES } from './roles.js';
@@ -19,6 +21,7 @@ const KEEPALIVE_TIMEOUT_MS = 20_000;
 export interface RpcServerOptions {
   readonly store: Store;
   readonly identity: TlsIdentity;
+  readonly clock: Clock;
   readonly logger: Logger;
 }
 
@@ -29,9 +32,13 @@ export class RpcServer {
     'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
   });
   readonly #credentials: NodeServerCredentials;
+  readonly #newcomers: Newcomers;
+  /** Ours and not the library's: its own takes any number of strangers in, for ever. */
+  readonly #listener = createServer();
 
   constructor(private readonly options: RpcServerOptions) {
     this.#credentials = new NodeServerCredentials(options.identity);
+    this.#newcomers = new Newcomers(options.clock);
   }
 
   /** Serves a method without streams. `caller` is undefined only for methods open to everyone. */
@@ -78,11 +85,17 @@ export class RpcServer {
 
   /** @param listenAddr IP:PORT; port 0 takes a free one. @returns the port */
   listen(listenAddr: string): Promise<number> {
+    const { host, port } = hostAndPort(listenAddr);
+    const injector = this.#server.createConnectionInjector(this.#credentials);
+    this.#listener.on('connection', (socket) => {
+      this.#newcomers.watch(socket);
+      injector.injectConnection(socket);
+    });
     return new Promise((resolve, reject) => {
-      this.#server.bindAsync(listenAddr, this.#credentials, (cause, port) => {
-        if (cause) reject(new ClusterError('unavailable', `cannot listen on ${listenAddr}`, { cause }));
-        else resolve(port);
-      });
+      this.#listener.once('error', (cause) =>
+        reject(new ClusterError('unavailable', `cannot listen on ${listenAddr}`, { cause })),
+      );
+      this.#listener.listen({ host, port }, () => resolve((this.#listener.address() as AddressInfo).port));
     });
   }
 
@@ -93,6 +106,8 @@ export class RpcServer {
 
   /** Ends every connection at once; agents dial again, here or elsewhere. */
   close(): void {
+    this.#listener.close();
+    this.#newcomers.close();
     this.#server.forceShutdown();
   }
 
@@ -106,11 +121,16 @@ export class RpcServer {
     this.#server.register(path, serve as never, responseSerialize, requestDeserialize, type);
   }
 
-  #authorize(
+  async #authorize(
     path: string,
-    call: { getAuthContext(): Parameters<typeof authorize>[1] },
+    call: { getAuthContext(): Parameters<typeof authorize>[1]; getPeer(): string },
   ): Promise<Caller | undefined> {
-    return authorize(path, call.getAuthContext(), this.options.store);
+    const caller = await authorize(path, call.getAuthContext(), this.options.store);
+    if (caller) {
+      const { host, port } = hostAndPort(call.getPeer());
+      this.#newcomers.welcome(host, port);
+    }
+    return caller;
   }
 
   #refusal(path: string, error: unknown) {
@@ -119,4 +139,10 @@ export class RpcServer {
     else if (!isTemporary(error)) this.options.logger.info({ method: path, error }, 'a call was refused');
     return toServiceError(error);
   }
+}
+
+/** Of `IP:PORT`; one of version 6 may stand in brackets, and does not where Node names a peer. */
+function hostAndPort(text: string): { readonly host: string; readonly port: number } {
+  const at = text.lastIndexOf(':');
+  return { host: text.slice(0, at).replace(/^\[(.*)\]$/, '$1'), port: Number(text.slice(at + 1)) };
 }

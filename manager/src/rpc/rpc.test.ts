@@ -1,9 +1,12 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import type { ServiceError } from '@grpc/grpc-js';
 import { systemClock, systemRandom } from '@tessera/shared/env';
 import { type ClusterError, fromServiceError } from '@tessera/shared/errors';
 import { verifyImageToken } from '@tessera/shared/image-token';
 import { Image, NodeDescription, NodeStatus } from '@tessera/shared/model';
-import { aTask, aTaskSpec } from '@tessera/shared/testing';
+import { aTask, aTaskSpec, FakeClock } from '@tessera/shared/testing';
 import {
   type AgentMessage,
   CertificateAuthorityClient,
@@ -185,6 +188,32 @@ describe('roles', () => {
     const kinds = await refusals(identity);
     expect(kinds[CertificateAuthorityService.renew.path]).toBe('permissionDenied');
   });
+});
+
+test('who does not say who it is, by a call that is its to make, is cut off; who has said so stays', async () => {
+  const clock = new FakeClock(systemClock.now());
+  manager = await aManager({ clock });
+  cleanup.push(() => manager.close());
+  const { identity } = await manager.addNode('worker');
+  const [, host = '', port = ''] = /^(.+):(\d+)$/.exec(manager.addr) ?? [];
+  const silent = connect({ host, port: Number(port) });
+  const half = connectTls({ host, port: Number(port), rejectUnauthorized: false, ALPNProtocols: ['h2'] });
+  await Promise.all([once(silent, 'connect'), once(half, 'secureConnect')]);
+  const { dispatcher } = clientsOf(identity);
+  const call = () => outcome((done) => dispatcher.locateImage({ imageId: 'sha256:none' }, done));
+  expect(await call()).toMatchObject({ kind: 'permissionDenied' });
+  const channel = dispatcher.getChannel();
+  let isBroken = false;
+  channel.watchConnectivityState(channel.getConnectivityState(false), Number.POSITIVE_INFINITY, () => {
+    isBroken = true;
+  });
+
+  const cut = [silent, half].map((socket) => once(socket.resume(), 'close'));
+  clock.advance(30_000);
+  await Promise.all(cut);
+
+  expect(await call()).toMatchObject({ kind: 'permissionDenied' });
+  expect(isBroken).toBe(false);
 });
 
 describe('sessions over TLS', () => {

@@ -32,3 +32,13 @@ export function authorize(socket: Socket): void {
     `certificates of unit '${String(unit ?? '')}' may not use the API; it takes one of unit '${UNITS.client}'`,
   );
 }
+
+/** Whether `authorize` lets this connection's requests pass. */
+export function isUser(socket: Socket): boolean {
+  try {
+    authorize(socket);
+    return true;
+  } catch {
+    return false;
+  }
+}

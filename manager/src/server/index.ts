@@ -4,6 +4,7 @@ import { dockerRoutes } from './docker/index.js';
 import type { Route } from './route.js';
 import { tesseraRoutes } from './tessera/index.js';
 
+export { isUser } from './access.js';
 export { type RequestHandler, serveRoutes } from './api-server.js';
 export { localNode } from './local-node.js';
 export type { Route } from './route.js';

@@ -60,7 +60,7 @@ export async function aManager(options: TestManagerOptions = {}): Promise<TestMa
   };
   const { nodeId, identity } = await addNode('manager', managerId);
 
-  const server = new RpcServer({ store, identity, logger });
+  const server = new RpcServer({ store, identity, clock, logger });
   const port = await server.listen('127.0.0.1:0');
   const addr = `127.0.0.1:${port}`;
   const common = { store, clock, random, logger, managerId: nodeId, managerAddr: addr };

@@ -1,0 +1,1 @@
+export { Newcomers } from './newcomers.js';
