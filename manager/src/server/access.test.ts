@@ -1,5 +1,6 @@
 import { Agent, createServer as createTlsServer, request } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { connect } from 'node:tls';
 import { systemClock, systemRandom } from '@tessera/shared/env';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createAuthority, Signer, UNITS } from '../ca/index.js';
@@ -61,9 +62,17 @@ beforeAll(async () => {
 });
 afterAll(() => close());
 
-const ask = (method: string, path: string, who: string): Promise<{ status: number; text: string }> =>
+const ask = (
+  method: string,
+  path: string,
+  who: string,
+  headers: object = {},
+  body?: Buffer,
+): Promise<{ status: number; text: string }> =>
   new Promise((resolve, reject) => {
-    const sent = request({ host: '127.0.0.1', port, method, path, agent: callers.get(who)! }, (response) => {
+    const agent = callers.get(who)!;
+    const options = { host: '127.0.0.1', port, method, path, agent, headers: { ...headers } };
+    const sent = request(options, (response) => {
       let text = '';
       response.on('data', (chunk: Buffer) => {
         text += chunk.toString();
@@ -71,17 +80,47 @@ const ask = (method: string, path: string, who: string): Promise<{ status: numbe
       response.on('end', () => resolve({ status: response.statusCode ?? 0, text }));
     });
     sent.on('error', reject);
-    sent.end();
+    sent.end(body);
   });
 
 const allRoutes = () =>
-  apiRoutes(fixture.deps).map(({ method, pattern }) => [method, pattern.replace(/:\w+/, 'x')] as const);
+  apiRoutes(fixture.deps).map(({ kind, method, pattern }) => ({
+    kind,
+    method,
+    path: pattern.replace(/:\w+/g, 'x'),
+  }));
+
+/** What is said to a request that asks for its connection, byte for byte: Node's client would look at the answer. */
+function askForUpgrade(method: string, path: string, who: string, protocol: string): Promise<string> {
+  const { key, cert } = (callers.get(who) as Agent).options;
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host: '127.0.0.1', port, ca: caCertPem, ...(key && cert && { key, cert }) });
+    let text = '';
+    socket.on('data', (chunk: Buffer) => {
+      text += chunk.toString();
+    });
+    socket.on('error', reject);
+    socket.on('close', () => resolve(text));
+    socket.write(
+      [
+        `${method} ${path} HTTP/1.1`,
+        'Host: docker',
+        'Connection: Upgrade',
+        `Upgrade: ${protocol}`,
+        'Sec-WebSocket-Version: 13',
+        'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+        'Content-Length: 0',
+        '\r\n',
+      ].join('\r\n'),
+    );
+  });
+}
 
 describe('over TLS', () => {
   test("no route at all answers a worker's or a manager's certificate", async () => {
     const answers = [];
     for (const unit of [UNITS.worker, UNITS.manager, UNITS.server]) {
-      for (const [method, path] of allRoutes()) {
+      for (const { method, path } of allRoutes()) {
         const { status, text } = await ask(method, path, unit);
         const isRefusal = status === 403 && (method === 'HEAD' || text.includes('may not use the API'));
         if (!isRefusal) answers.push(`${unit} ${method} ${path}: ${status} ${text}`);
@@ -94,10 +133,59 @@ describe('over TLS', () => {
 
   test('no route answers a stranger, with or without a certificate of another authority', async () => {
     for (const who of ['nobody', 'foreign']) {
-      for (const [method, path] of allRoutes()) {
+      for (const { method, path } of allRoutes()) {
         expect(await ask(method, path, who)).toMatchObject({ status: 401 });
       }
     }
+  });
+
+  test('no route that takes its connection over does so for anybody else', async () => {
+    const takers = allRoutes().filter(({ kind }) => kind === 'hijack' || kind === 'websocket');
+    const refusals = new Map([
+      ['nobody', 401],
+      ['foreign', 401],
+      [UNITS.worker, 403],
+      [UNITS.manager, 403],
+      [UNITS.server, 403],
+    ]);
+    for (const { kind, method, path } of takers) {
+      const protocol = kind === 'hijack' ? 'tcp' : 'websocket';
+      for (const [who, status] of refusals)
+        expect([path, who, await askForUpgrade(method, path, who, protocol)]).toEqual([
+          path,
+          who,
+          expect.stringMatching(new RegExp(`^HTTP/1.1 ${status} `)),
+        ]);
+    }
+
+    expect(takers.map(({ path }) => path)).toEqual(
+      expect.arrayContaining(['/containers/x/attach', '/containers/x/attach/ws', '/exec/x/start']),
+    );
+    const kinds = new Set(allRoutes().map(({ kind }) => kind));
+    expect(kinds).toEqual(new Set(['json', 'stream', 'upload', 'hijack', 'websocket']));
+  });
+
+  test('nobody else’s upload is read, nor does an empty, chunked or missing body change who may ask (CVE-2024-41110)', async () => {
+    const uploads = allRoutes().filter(({ kind }) => kind === 'upload');
+    const bodies: readonly [object, Buffer | undefined][] = [
+      [{ 'content-length': '0' }, undefined],
+      [{ 'transfer-encoding': 'chunked', 'content-type': 'application/json' }, Buffer.from('{}')],
+      [{ 'content-type': 'application/x-tar' }, Buffer.alloc(300_000)],
+    ];
+    for (const { method, path } of [...uploads, { method: 'POST', path: '/containers/create' }])
+      for (const [headers, body] of bodies)
+        for (const [who, status] of [
+          ['nobody', 401],
+          [UNITS.worker, 403],
+        ] as const)
+          expect([path, who, (await ask(method, path, who, headers, body)).status]).toEqual([
+            path,
+            who,
+            status,
+          ]);
+
+    expect(uploads.map(({ path }) => path)).toContain('/images/load');
+    expect(fixture.store.view().containers.size).toBe(0);
   });
 
   test('a client certificate may ask for anything', async () => {

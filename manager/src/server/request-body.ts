@@ -8,6 +8,8 @@ const LINE_BYTES_MAX = 1024;
 const TRAILERS_MAX = 100;
 /** Digits, and perhaps an extension, which is not looked at. */
 const CHUNK_SIZE = /^([0-9a-f]{1,12})[ \t]*(?:;.*)?$/i;
+/** No request of Docker's comes near it; what looks at a body may go into it by recursion. */
+const NESTING_MAX = 100;
 
 export const tooLarge = () => invalid(`the request's body is larger than ${BODY_BYTES_MAX} bytes`);
 const malformed = () => invalid("the request's chunks are malformed");
@@ -21,11 +23,28 @@ export function parseJsonBody(bytes: Uint8Array, headers: IncomingHttpHeaders): 
   if (!type?.toLowerCase().startsWith('application/json')) {
     throw invalid(`unsupported Content-Type header (${type ?? ''}): must be 'application/json'`);
   }
+  if (isNestedTooDeep(text)) throw invalid(`invalid JSON: nested more than ${NESTING_MAX} times`);
   try {
     return JSON.parse(text);
   } catch (error) {
     throw new ClusterError('invalidArgument', `invalid JSON: ${errorText(error)}`);
   }
+}
+
+/** Byte by byte, since an expression that knows strings would go over an unfinished one again and again. */
+function isNestedTooDeep(text: string): boolean {
+  let depth = 0;
+  let isInString = false;
+  for (let at = 0; at < text.length; at++) {
+    const character = text[at];
+    if (isInString && character === '\\') at++;
+    else if (character === '"') isInString = !isInString;
+    else if (isInString) continue;
+    else if (character === '[' || character === '{') depth++;
+    else if (character === ']' || character === '}') depth--;
+    if (depth > NESTING_MAX) return true;
+  }
+  return false;
 }
 
 /**

@@ -349,3 +349,8 @@ test.each([
 ])('the pattern %s and %s: %s', (pattern, path, fits) => {
   expect(matchesPath(pattern, path)).toBe(fits);
 });
+
+test('no pattern takes longer than its length says', () => {
+  // A thousand years in an engine that goes back and tries again.
+  expect(matchesPath(`${'*a'.repeat(40)}b`, 'a'.repeat(255))).toBe(false);
+});

@@ -1,16 +1,17 @@
 import { invalid } from '@tessera/shared/errors';
+import { RE2JS } from 're2js';
 
 /**
  * Whether a pattern fits the whole of a path: `*` and `?` stand for anything but a slash, `[a-z]` and `[^a]` for one
- * character. Source: Go's path.Match, by which Docker compares references.
+ * character. In linear time, whatever the pattern. Source: Go's path.Match, by which Docker compares references.
  *
  * @throws ClusterError `invalidArgument` for a pattern that is none
  */
 export function matchesPath(pattern: string, path: string): boolean {
-  return expressionOf(pattern).test(path);
+  return expressionOf(pattern).matches(path);
 }
 
-function expressionOf(pattern: string): RegExp {
+function expressionOf(pattern: string): RE2JS {
   const bad = () => invalid(`syntax error in pattern '${pattern}'`);
   const parts = pattern.replace(/\*+/g, '*').match(/\\[\s\S]|\[\^?[^\]]+\]|[\s\S]/g) ?? [];
   const expression = parts.map((part) => {
@@ -24,7 +25,7 @@ function expressionOf(pattern: string): RegExp {
     return `[${isNegated ? '^/' : ''}${inside}]`;
   });
   try {
-    return new RegExp(`^${expression.join('')}$`, 'u');
+    return RE2JS.compile(expression.join(''), RE2JS.DOTALL);
   } catch {
     throw bad();
   }

@@ -148,3 +148,11 @@ test('a status says since when, and how it ended', async () => {
   expect(say({ state: 'created' })).toBe('Created');
   expect(say({ state: 'exited' }, true)).toBe('Removal In Progress');
 });
+
+test('no expression takes longer than its length says', async () => {
+  await create('a'.repeat(60));
+  // A thousand years in an engine that goes back and tries again.
+  const filters = encodeURIComponent(JSON.stringify({ name: ['^/(a+)+!$', '(a|aa)+!', '(.*)*!'] }));
+  const { body } = await api.call('GET', `/containers/json?all=1&filters=${filters}`);
+  expect(body).toEqual([]);
+});
