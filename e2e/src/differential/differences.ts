@@ -1,6 +1,7 @@
 import type { Difference } from './case.js';
 
 const INSPECT = 'GET /containers/$c/json body';
+const HEADERS = 'headers stand on every answer: on errors and raw connections as well';
 const EMPTY = 'what was not given is shown as the docker client gives it, empty rather than null';
 const BRIDGE =
   "the bridge is each host's own: it has no id in the cluster, and a range of addresses of its own";
@@ -9,6 +10,8 @@ const BRIDGE =
 export const DIFFERENCES: readonly Difference[] = [
   { at: '* header server', why: 'names the engine' },
   { at: '* header api-version', why: 'the newest version that the engine speaks: ours is 1.50' },
+  { at: '* header docker-experimental', why: HEADERS },
+  { at: '* header ostype', why: HEADERS },
   { at: `${INSPECT}.Node*`, why: 'where the container is, as the stand-alone Swarm told it' },
   {
     at: `${INSPECT}.Driver`,
@@ -31,8 +34,8 @@ export const DIFFERENCES: readonly Difference[] = [
     at: `${INSPECT}.HostConfig.MaskedPaths*`,
     why: 'two more are masked: /proc/interrupts and the power meters, as dockerd does since 27',
   },
-  { at: `${INSPECT}.NetworkSettings.Networks.*.GwPriority`, why: 'a field of API 1.48' },
-  { at: `${INSPECT}.NetworkSettings.Networks.bridge.NetworkID`, why: BRIDGE },
-  { at: `${INSPECT}.NetworkSettings*IPPrefixLen`, why: BRIDGE },
+  { at: '* body*.GwPriority', why: 'a field of API 1.48' },
+  { at: '* body*.Networks.bridge.NetworkID', why: BRIDGE },
+  { at: '* body*IPPrefixLen', why: BRIDGE },
   { at: `${INSPECT}.NetworkSettings.Sandbox*`, why: "network namespaces are the host's own matter" },
 ];

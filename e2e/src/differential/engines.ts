@@ -109,7 +109,7 @@ export async function makeEngineRoot(root: string, say: (line: string) => void):
     'mmdebstrap',
     '--quiet',
     '--variant=minbase',
-    '--include=docker.io,docker-cli,iptables',
+    '--include=docker.io,docker-cli,iptables,procps',
     '--dpkgopt=path-exclude=/usr/share/doc/*',
     '--dpkgopt=path-exclude=/usr/share/man/*',
     'trixie',

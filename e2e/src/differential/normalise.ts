@@ -49,7 +49,18 @@ export const NORMALISATIONS: readonly Normalisation[] = [
     pattern: /\b(172\.(1[6-9]|2\d|3[01])|10\.\d+)\.\d+\.\d+\b/g,
     becomes: '<address>',
   },
+  {
+    why: 'the same, as the path of the image',
+    pattern: /(Pulling from )(ours|docker)\//g,
+    becomes: '$1',
+  },
+  { why: 'where the client is started', pattern: /\/tmp\/differential-[a-zA-Z0-9]+/g, becomes: '<here>' },
   { why: 'process ids', pattern: /^[1-9]\d*$/, becomes: '<pid>', at: /\.Pid$/i },
+  {
+    why: 'processors of the machine',
+    pattern: /to \d+\.00, as there are only \d+ CPUs/g,
+    becomes: 'to <n>, as there are only <n> CPUs',
+  },
   {
     why: 'ports given by chance',
     pattern: /^(3[2-9]|[45]\d|6[0-5])\d{3}$/,
@@ -58,8 +69,8 @@ export const NORMALISATIONS: readonly Normalisation[] = [
   },
   {
     why: 'ports given by chance, as the client prints them',
-    pattern: /:(3[2-9]|[45]\d|6[0-5])\d{3}\b/g,
-    becomes: ':<port>',
+    pattern: /(\]|\.\d+|<address>):(3[2-9]|[45]\d|6[0-4])\d{3}\b/g,
+    becomes: '$1:<port>',
   },
   {
     why: 'the registry keeps the engines apart by a path',

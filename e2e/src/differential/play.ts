@@ -19,7 +19,7 @@ export interface Engine {
 /** What an engine answered to each step of a case, in order, normalised. */
 export type Transcript = readonly { readonly step: string; readonly leaves: Leaves }[];
 
-const STEP_TIMEOUT_MS = 20_000;
+const STEP_TIMEOUT_MS = 30_000;
 const UNTIL_INTERVAL_MS = 50;
 
 /** Plays one case at one API version, and removes its containers. */

@@ -53,6 +53,9 @@ export function leavesOfAnswer(answer: Answer, step: Step): Leaves {
     const json = jsonOf(answer.body.toString());
     return { ...leaves, ...leavesOfJson(json === undefined ? answer.body.toString() : json, 'body', step) };
   }
+  // Statistics come without a type from dockerd.
+  const untyped = type === '' ? jsonOf(answer.body.toString()) : undefined;
+  if (typeof untyped === 'object') return { ...leaves, ...leavesOfJson(untyped, 'body', step) };
   const frames = MULTIPLEXED.test(type) || type === '' ? framesOf(answer.body) : undefined;
   if (frames) return { ...leaves, ...frames };
   if (type === 'application/x-tar')

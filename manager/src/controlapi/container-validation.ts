@@ -102,11 +102,14 @@ function validateKernelLimits(spec: ContainerSpec): void {
     }
   }
   for (const name of [...spec.capAdd, ...spec.capDrop]) {
-    if (!CAPABILITIES.has(name.toUpperCase().replace(/^CAP_/, ''))) {
+    if (!isCapability(name.toUpperCase().replace(/^CAP_/, ''))) {
       throw invalid(`ContainerSpec.CapabilityAdd: '${name}' is no capability; write it as CAP_NET_ADMIN`);
     }
   }
 }
+
+/** @param name in capitals, without `CAP_` */
+export const isCapability = (name: string): boolean => CAPABILITIES.has(name);
 
 function isSignal(text: string): boolean {
   if (text === '') return true;

@@ -87,7 +87,13 @@ export class RegistryImages {
     const names = namesToPush(view, name, tag);
     if (names.length === 0) {
       report({ status: `The push refers to repository [${parseReference(name).repository}]` });
-      throw new ClusterError('notFound', `An image does not exist locally with the tag: ${name}`);
+      const familiar = familiarName(parseReference(name).repository);
+      throw new ClusterError(
+        'notFound',
+        tag !== '' && namesToPush(view, name, '').length > 0
+          ? `tag does not exist: ${familiar}:${tag}`
+          : `An image does not exist locally with the tag: ${familiar}`,
+      );
     }
     for (const each of names) {
       await this.#pushOne(view, each, registryAuth, report, signal);

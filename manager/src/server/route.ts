@@ -68,6 +68,8 @@ export type Route =
       readonly method: string;
       readonly pattern: string;
       readonly handle: (request: ApiRequest) => Promise<Reply> | Reply;
+      /** Why it always answers 501. */
+      readonly refusal?: string;
     }
   | {
       readonly kind: 'stream';

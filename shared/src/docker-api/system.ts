@@ -118,6 +118,8 @@ export function infoDocument(
     CPUSet: false,
     PidsLimit: true,
     IPv4Forwarding: true,
+    IndexServerAddress: 'https://index.docker.io/v1/',
+    GenericResources: null,
     Debug: false,
     OomKillDisable: false,
     LoggingDriver: 'json-file',

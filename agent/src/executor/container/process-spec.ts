@@ -10,10 +10,12 @@ const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 export function commandOf(spec: ContainerSpec, image: ImageConfig): string[] {
   // As Docker: an entrypoint of one's own drops the image's arguments too.
   const own = spec.command.length > 0;
-  const entrypoint = own ? spec.command : image.entrypoint;
+  // One empty word takes the image's away, and leaves none.
+  const isNone = own && spec.command.every((word) => word === '');
+  const entrypoint = isNone ? [] : own ? spec.command : image.entrypoint;
   const args = spec.args.length > 0 ? spec.args : own ? [] : image.cmd;
   const command = [...entrypoint, ...args];
-  if (command.length === 0) throw invalid('no command specified: neither the service nor the image has one');
+  if (command.length === 0) throw invalid('no command specified');
   return command;
 }
 

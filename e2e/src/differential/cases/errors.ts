@@ -6,8 +6,6 @@ export const errors: readonly Case[] = [
     name: 'versions that are not spoken',
     proves: 'too new and too old are told apart, with the bounds',
     differs: [
-      { at: '* header docker-experimental', why: 'headers stand on every answer' },
-      { at: '* header ostype', why: 'headers stand on every answer' },
       { at: 'GET /v1.99/* body.message', why: 'names the newest version that the engine speaks' },
       { at: 'GET /_ping header swarm', why: 'a manager of a cluster, which speaks for all of it' },
       { at: 'GET /_ping header builder-version', why: 'nothing is built yet: the client is told not to try' },
@@ -23,10 +21,6 @@ export const errors: readonly Case[] = [
   {
     name: 'pages that are none',
     proves: 'a path or method that nobody serves is 404 "page not found"',
-    differs: [
-      { at: '* header docker-experimental', why: 'headers stand on every answer' },
-      { at: '* header ostype', why: 'headers stand on every answer' },
-    ],
     steps: [
       http('GET /nowhere'),
       http('PATCH /containers/json'),

@@ -190,7 +190,7 @@ export class Containers {
       if (host.autoRemove && change.restart && change.restart.name !== 'no')
         throw new ClusterError(
           'conflict',
-          'Restart policy cannot be updated because AutoRemove is enabled for the container',
+          `Cannot update container ${container.id}: Restart policy cannot be updated because AutoRemove is enabled for the container`,
         );
       return {
         ...container,

@@ -40,12 +40,36 @@ export function resolveContainer(
   owner: Omit<MountOwner, 'volumes'>,
 ): Container {
   const withImage = resolveImage(tx, wanted, platform);
+  assertCpus(tx, wanted);
   const volumes = Object.keys(imageFacts(tx, withImage).config?.Volumes ?? {});
-  const withMounts = resolveMounts(tx, withImage, { ...owner, volumes });
-  const resolved = resolveNetworks(tx, resolveJoined(tx, withMounts));
+  const resolved = wordedAsInvalid(() => {
+    const withMounts = resolveMounts(tx, withImage, { ...owner, volumes });
+    return resolveNetworks(tx, resolveJoined(tx, withMounts));
+  });
   validate(resolved);
   assertApiSocket(tx, resolved.spec);
   return resolved;
+}
+
+/** Of whatever else is missing, 404 would send the client off to pull the image that there is. */
+function wordedAsInvalid<T>(resolve: () => T): T {
+  try {
+    return resolve();
+  } catch (error) {
+    if (error instanceof ClusterError && error.kind === 'notFound') throw invalid(error.message);
+    throw error;
+  }
+}
+
+/** As dockerd refuses more processors than its host has: here, than any node. */
+function assertCpus(view: View, { host }: Container): void {
+  const nanoCpus = host?.resources?.nanoCpus ?? 0;
+  const capacities = [...view.nodeStatuses.all()].map(
+    ({ description }) => (description?.capacity?.nanoCpus ?? 0) / 1e9,
+  );
+  const most = Math.ceil(Math.max(0, ...capacities));
+  if (most > 0 && nanoCpus > most * 1e9)
+    throw invalid(`Range of CPUs is from 0.01 to ${most}.00, as there are only ${most} CPUs available`);
 }
 
 function resolveImage(tx: Transaction, container: Container, platform: string): Container {

@@ -2,7 +2,7 @@ import type { HealthcheckJson } from '@tessera/shared/docker-api';
 import { invalid } from '@tessera/shared/errors';
 import { Healthcheck } from '@tessera/shared/model';
 import type { z } from 'zod';
-import { count, duration, msFromNs, nsFromMs, strictObject, texts } from './json-edge.js';
+import { duration, integer, msFromNs, nsFromMs, strictObject, texts } from './json-edge.js';
 
 export const healthcheckBody = strictObject({
   Test: texts,
@@ -10,7 +10,7 @@ export const healthcheckBody = strictObject({
   Timeout: duration,
   StartPeriod: duration,
   StartInterval: duration,
-  Retries: count,
+  Retries: integer,
 });
 
 const MS_IN_NS = 1_000_000;

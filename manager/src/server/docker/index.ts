@@ -48,7 +48,7 @@ export function dockerRoutes(context: ControlContext, dataDir: string): Route[] 
     ...logRoutes(services, tasks, context),
     ...containerRoutes(containers, calls, context),
     ...containerLogRoutes(containers, context),
-    ...attachRoutes(containers, calls),
+    ...attachRoutes(containers, calls, context),
     ...callRoutes(containers, calls),
     ...fileRoutes(containers, new ContainerFiles(calls)),
     ...commitRoutes(containers, calls, context),

@@ -25,6 +25,38 @@ export function omitEmpty<T extends object>(object: { readonly [K in keyof T]: T
   return Object.fromEntries(Object.entries(object).filter(([, value]) => !isEmpty(value))) as T;
 }
 
+/** What is refused of an object, for whoever describes it. */
+const REFUSED = new WeakMap<object, Readonly<Record<string, string>>>();
+
+/** A field that a request may have: honoured, or refused with these words. */
+export interface FieldFact {
+  /** `HostConfig.Mounts[].Type`. */
+  readonly path: string;
+  readonly refusal?: string;
+}
+
+/** Every field of a schema made of `strictObject`s. */
+export function fieldsOf(schema: z.ZodType, path = ''): FieldFact[] {
+  const { def } = schema as z.ZodType & { def: SchemaDef };
+  if (def.type === 'array') return fieldsOf(def.element!, `${path}[]`);
+  if (def.innerType) return fieldsOf(def.innerType, path);
+  if (def.type !== 'object') return [];
+  const before = path === '' ? '' : `${path}.`;
+  const honoured = Object.entries(def.shape!).flatMap(([name, type]) => [
+    { path: `${before}${name}` },
+    ...fieldsOf(type, `${before}${name}`),
+  ]);
+  const refused = Object.entries(REFUSED.get(schema) ?? {});
+  return [...honoured, ...refused.map(([name, refusal]) => ({ path: `${before}${name}`, refusal }))];
+}
+
+interface SchemaDef {
+  readonly type: string;
+  readonly element?: z.ZodType;
+  readonly innerType?: z.ZodType;
+  readonly shape?: Readonly<Record<string, z.ZodType>>;
+}
+
 /**
  * An object whose every field is honoured or, unless it is empty, refused by name.
  *
@@ -33,8 +65,8 @@ export function omitEmpty<T extends object>(object: { readonly [K in keyof T]: T
 export const strictObject = <S extends z.ZodRawShape>(
   shape: S,
   refused: Readonly<Record<string, string>> = {},
-) =>
-  z.looseObject(shape).superRefine((value, context) => {
+) => {
+  const schema = z.looseObject(shape).superRefine((value, context) => {
     for (const [key, content] of Object.entries(value)) {
       if (Object.hasOwn(shape, key) || isEmpty(content)) continue;
       context.addIssue({
@@ -45,6 +77,9 @@ export const strictObject = <S extends z.ZodRawShape>(
       });
     }
   });
+  REFUSED.set(schema, refused);
+  return schema;
+};
 
 export const text = z.string().nullish();
 export const flag = z.boolean().nullish();

@@ -1,5 +1,5 @@
 import { ClusterError } from '@tessera/shared/errors';
-import { type Route, route } from '../route.js';
+import type { Route } from '../route.js';
 
 /** Docker's words that are not served yet, and what to do instead. They answer 501 rather than "page not found". */
 const NOT_YET: Readonly<Record<string, string>> = {
@@ -19,13 +19,16 @@ const NOT_YET_VERBS: Readonly<Record<string, string>> = {
 };
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE'];
 
+function refused(method: string, pattern: string, refusal: string): Route {
+  const handle = () => {
+    throw new ClusterError('unimplemented', refusal);
+  };
+  return { kind: 'json', method, pattern, handle, refusal };
+}
+
 export function notYetRoutes(): Route[] {
   const refuse = (pattern: string, message: string, methods = METHODS) =>
-    methods.map((method) =>
-      route(method, pattern, () => {
-        throw new ClusterError('unimplemented', message);
-      }),
-    );
+    methods.map((method) => refused(method, pattern, message));
   return [
     ...Object.entries(NOT_YET).flatMap(([path, message]) =>
       // `DELETE /images/create` removes the image of that name.

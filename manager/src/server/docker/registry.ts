@@ -78,7 +78,9 @@ export function registryRoutes(registry: RegistryImages, context: ControlContext
       if (!parsed.success) throw invalid(`${parsed.error.issues[0]?.path.join('.')}: must be a text`);
       const { serveraddress, ...auth } = parsed.data;
       const header = Buffer.from(JSON.stringify(auth)).toString('base64url');
-      const IdentityToken = await registry.login(registryHost(serveraddress), header, signal);
+      const IdentityToken = await registry
+        .login(registryHost(serveraddress), header, signal)
+        .catch(refuseAbsence);
       return json(200, { Status: 'Login Succeeded', IdentityToken });
     }),
 
@@ -165,6 +167,13 @@ async function progressReply(work: (report: ProgressReport) => Promise<unknown>)
     chunks: lines((line) => work((message) => line(encode(message))).catch(refuse)),
     onError: (message) => encode({ errorDetail: { message }, error: message }),
   };
+}
+
+/** Credentials that are refused are told as such here: 401 is what was asked. */
+function refuseAbsence(error: unknown): never {
+  if (error instanceof ClusterError && error.kind === 'unavailable')
+    throw new ClusterError('internal', error.message);
+  throw error;
 }
 
 /**

@@ -1,12 +1,31 @@
 import { ClusterError, invalid } from '@tessera/shared/errors';
 import type { ContainerCalls, Containers, KnownContainer } from '../../../controlapi/containers/index.js';
+import type { ControlContext } from '../../../controlapi/index.js';
 import type { ApiRequest, Hijack, Route } from '../../route.js';
 import { isTrue } from '../json-edge.js';
+import { logOptions } from '../logs.js';
+import { streamType } from '../multiplexed.js';
 import { parseDetachKeys } from './detach-keys.js';
+import { logLines } from './logs.js';
 import { joined } from './streams.js';
 
 /** `/containers/:id/attach`, and the same over a WebSocket. */
-export function attachRoutes(containers: Containers, calls: ContainerCalls): Route[] {
+export function attachRoutes(
+  containers: Containers,
+  calls: ContainerCalls,
+  { logBroker }: ControlContext,
+): Route[] {
+  /** What has been written up to now, and no more. */
+  const history = ({ container }: KnownContainer, request: ApiRequest, isRaw: boolean): Hijack => ({
+    contentType: streamType(request.version, isRaw),
+    serve: async (connection) => {
+      const selector = { kind: 'container', containerId: container.id } as const;
+      const entries = logBroker.logs(selector, { ...logOptions(request), follow: false }, request.signal);
+      const style = { timestamps: false, details: false };
+      for await (const chunk of logLines(entries, style, isRaw, false)) await connection.write(chunk);
+    },
+  });
+
   const attach = async (request: ApiRequest, isWebSocket: boolean): Promise<Hijack> => {
     const { params, query, signal, version } = request;
     const one = await containers.find(params.id!, assertAttachable, signal);
@@ -21,6 +40,7 @@ export function attachRoutes(containers: Containers, calls: ContainerCalls): Rou
     };
     if (!asked.logs && !asked.stream)
       throw invalid('Bad parameters: you must choose at least one of logs and stream');
+    if (!asked.stream) return history(one, request, tty || isWebSocket);
     const style = {
       version,
       // Over a WebSocket the two streams are one.

@@ -22,6 +22,7 @@ export function callRoutes(containers: Containers, calls: ContainerCalls): Route
     route('POST', '/containers/:id/resize', async ({ params, query, signal }) => {
       const one = await containers.inspect(params.id!);
       const value = ResizeCall.fromPartial(sizeOf(query));
+      assertRunning(one);
       await calls.call(one, { $case: 'resize', value }, 'done', signal);
       return empty(200);
     }),

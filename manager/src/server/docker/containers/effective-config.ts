@@ -40,7 +40,10 @@ export function effectiveConfig(view: View, container: Container): EffectiveConf
   return {
     image: spec.image,
     imageId: image?.configDigest ?? spec.imageDigest,
-    entrypoint: spec.command.length > 0 ? spec.command : (defaults.Entrypoint ?? []),
+    // One empty word takes the image's away, and leaves none.
+    entrypoint: (spec.command.length > 0 ? spec.command : (defaults.Entrypoint ?? [])).filter(
+      (word, index) => index > 0 || word !== '',
+    ),
     command: hasCommand ? spec.args : (defaults.Cmd ?? []),
     env: mergeEnv(defaults.Env ?? [], spec.env),
     dir: spec.dir || (defaults.WorkingDir ?? ''),

@@ -97,7 +97,7 @@ export function execRoutes(execs: ExecCalls): Route[] {
         OpenStdin: spec?.attachStdin ?? false,
         OpenStderr: spec?.attachStderr ?? false,
         OpenStdout: spec?.attachStdout ?? false,
-        CanRemove: !state.running && state.exitCode !== undefined,
+        CanRemove: false,
         ContainerID: container.id,
         DetachKeys: spec?.detachKeys ?? '',
         Pid: state.pid,

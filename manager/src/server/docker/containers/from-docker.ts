@@ -1,3 +1,4 @@
+import { posix } from 'node:path';
 import { ClusterError, invalid } from '@tessera/shared/errors';
 import {
   type BlkioLimit,
@@ -11,6 +12,7 @@ import {
 import { parseReference } from '../../../controlapi/image-reference.js';
 import { healthcheckFromDocker } from '../healthcheck-json.js';
 import { isEmpty, parseBody, sortedMap } from '../json-edge.js';
+import { assertRestartPolicy, assertSettings } from './host-config-rules.js';
 import { assertHostOptions, hostWarnings } from './host-options.js';
 import { mountsFromDocker } from './mounts-from-docker.js';
 import { placingFromDocker } from './placement-from-docker.js';
@@ -38,6 +40,7 @@ export function containerFromDocker(body: unknown, version: number): Container {
   if (isEmpty(body) && !Array.isArray(body))
     throw invalid('config cannot be empty in order to create a container');
   const json = parseBody('container', createBody, body);
+  assertSettings(json);
   const host = json.HostConfig ?? {};
   assertHostOptions(json, host);
   const placing = placingFromDocker(json.Env ?? [], sortedMap(json.Labels));
@@ -68,7 +71,8 @@ function specFromDocker(json: CreateBody, host: HostConfigBody): ContainerSpec {
     ...imageFromDocker(json.Image),
     command: json.Entrypoint ?? [],
     args: json.Cmd ?? [],
-    dir: json.WorkingDir ?? '',
+    // An absolute path as it is meant: `/a/../b/` is `/b`.
+    dir: json.WorkingDir?.startsWith('/') ? posix.resolve(json.WorkingDir) : (json.WorkingDir ?? ''),
     user: json.User ?? '',
     groups: host.GroupAdd ?? [],
     hostname: json.Hostname ?? '',
@@ -196,12 +200,9 @@ function blkioFromDocker(json: ResourcesBody): BlkioLimit[] {
 
 /** @throws ClusterError `invalidArgument` in Docker's words */
 export function restartFromDocker(json: RestartPolicyBody | null | undefined): ContainerRestartPolicy {
-  const name = json?.Name || 'no';
+  assertRestartPolicy(json);
+  const name = (json?.Name || 'no') as 'no' | 'always' | 'unless-stopped' | 'on-failure';
   const maxRetries = json?.MaximumRetryCount ?? 0;
-  if (maxRetries > 0 && name !== 'on-failure')
-    throw invalid(
-      `invalid restart policy: maximum retry count can only be used with 'on-failure', not with '${name}'`,
-    );
   return ContainerRestartPolicy.fromPartial({
     name: name === 'unless-stopped' ? 'unless_stopped' : name === 'on-failure' ? 'on_failure' : name,
     maxRetries,

@@ -117,8 +117,8 @@ function resourcesToDocker(
 
 /** What is hidden from it and what it cannot change: what the user said, or what nobody needs to say. */
 function protectedPaths({ securityOptions, maskedPaths, readonlyPaths }: HostConfig, isPrivileged: boolean) {
-  if (isPrivileged || securityOptions.includes('systempaths=unconfined'))
-    return { MaskedPaths: null, ReadonlyPaths: null };
+  if (isPrivileged) return { MaskedPaths: null, ReadonlyPaths: null };
+  if (securityOptions.includes('systempaths=unconfined')) return { MaskedPaths: [], ReadonlyPaths: [] };
   return {
     MaskedPaths: maskedPaths.length > 0 ? maskedPaths : MASKED_PATHS_DEFAULT,
     ReadonlyPaths: readonlyPaths.length > 0 ? readonlyPaths : READONLY_PATHS_DEFAULT,

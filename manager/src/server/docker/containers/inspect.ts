@@ -3,7 +3,7 @@ import { isRunning, type KnownContainer } from '../../../controlapi/containers/i
 import { nodeName } from '../../../controlapi/index.js';
 import type { View } from '../../../store/view.js';
 import { healthcheckToDocker } from '../healthcheck-json.js';
-import { timeJson } from '../json-edge.js';
+import { omitEmpty, timeJson } from '../json-edge.js';
 import { commandOf, type EffectiveConfig, effectiveConfig } from './effective-config.js';
 import { hostConfigToDocker } from './host-config-to-docker.js';
 import { mountPoints } from './mount-points.js';
@@ -114,7 +114,7 @@ export function configToDocker({ container }: KnownContainer, config: EffectiveC
     StdinOnce: container.stdinOnce,
     Env: config.env,
     Cmd: config.command.length > 0 ? config.command : null,
-    ...(healthcheck ? { Healthcheck: healthcheckToDocker(healthcheck) } : {}),
+    ...(healthcheck ? { Healthcheck: omitEmpty(healthcheckToDocker(healthcheck)) } : {}),
     Image: config.image,
     Volumes: config.volumes.length > 0 ? Object.fromEntries(config.volumes.map((path) => [path, {}])) : null,
     WorkingDir: config.dir,

@@ -31,7 +31,7 @@ export function containerLogRoutes(containers: Containers, context: ControlConte
         return {
           contentType: streamType(request.version, isTty),
           early: follow,
-          chunks: lines(entries, style, isTty, follow),
+          chunks: logLines(entries, style, isTty, follow),
           onError: (message) => (isTty ? `${message}\n` : frame(SYSTEM_ERROR, Buffer.from(message))),
         };
       },
@@ -39,7 +39,7 @@ export function containerLogRoutes(containers: Containers, context: ControlConte
   ];
 }
 
-async function* lines(
+export async function* logLines(
   entries: AsyncIterable<LogEntry>,
   style: LineStyle,
   isTty: boolean,

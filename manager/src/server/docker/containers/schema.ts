@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { healthcheckBody } from '../healthcheck-json.js';
-import { count, flag, integer, oneOf, strictObject, text, textMap, texts } from '../json-edge.js';
+import { count, flag, integer, strictObject, text, textMap, texts } from '../json-edge.js';
 import { mountSchema } from '../mount-json.js';
 
 // What `POST /containers/create` and `/containers/:id/update` accept. Source: moby api/swagger.yaml, v1.50.
@@ -91,8 +91,8 @@ const RESOURCES_OF_CREATE_REFUSED = Object.fromEntries(
 );
 
 const restartPolicy = strictObject({
-  Name: oneOf('no', 'always', 'unless-stopped', 'on-failure'),
-  MaximumRetryCount: count,
+  Name: text,
+  MaximumRetryCount: integer,
 });
 
 const hostConfig = strictObject(
@@ -127,7 +127,7 @@ const hostConfig = strictObject(
     VolumeDriver: text,
     VolumesFrom: texts,
     UTSMode: text,
-    ShmSize: count,
+    ShmSize: integer,
     Sysctls: textMap,
     Init: flag,
     MaskedPaths: texts,

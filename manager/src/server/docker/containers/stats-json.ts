@@ -99,13 +99,13 @@ function blkioToDocker({ blkio }: ContainerStats): object {
       value: measure(entry),
     }));
   return {
-    io_service_bytes_recursive: blkio.length > 0 ? entries(({ bytes }) => bytes) : null,
-    io_serviced_recursive: blkio.length > 0 ? entries(({ operations }) => operations) : null,
-    io_queue_recursive: null,
-    io_service_time_recursive: null,
-    io_wait_time_recursive: null,
-    io_merged_recursive: null,
-    io_time_recursive: null,
-    sectors_recursive: null,
+    io_service_bytes_recursive: entries(({ bytes }) => bytes),
+    io_serviced_recursive: entries(({ operations }) => operations),
+    io_queue_recursive: [],
+    io_service_time_recursive: [],
+    io_wait_time_recursive: [],
+    io_merged_recursive: [],
+    io_time_recursive: [],
+    sectors_recursive: [],
   };
 }

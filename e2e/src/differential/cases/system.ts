@@ -1,0 +1,204 @@
+import { type Case, created, docker, filters, http, running } from '../case.js';
+
+/** The engine itself. */
+export const system: readonly Case[] = [
+  {
+    name: 'ping',
+    proves: 'clients learn versions from its headers, by GET and by HEAD',
+    steps: [http('GET /_ping'), http('HEAD /_ping'), http('HEAD /_ping', { bare: true })],
+    differs: [
+      { at: '* /_ping header swarm', why: 'a manager of a cluster, which speaks for all of it' },
+      { at: '* /_ping header builder-version', why: 'nothing is built yet: the client is told not to try' },
+    ],
+  },
+  {
+    name: 'version',
+    proves: 'the keys of a version',
+    versions: ['1.24', '1.41'],
+    steps: [http('GET /version', { shape: true })],
+    differs: [
+      { at: 'GET /version body.BuildTime', why: 'an engine of its own, with a version of its own' },
+      { at: 'GET /version body.Components*', why: 'an engine of its own, with a version of its own' },
+    ],
+  },
+  {
+    name: 'info',
+    proves: 'the keys of what an engine is',
+    differs: [
+      { at: 'GET /info body.Swarm.*', why: 'an engine that is a cluster' },
+      { at: 'GET /info body.Runtimes.*', why: "containers are run by Tessera's own runtime" },
+      { at: 'GET /info body.DriverStatus*', why: 'there is no driver with a state of its own' },
+      { at: 'GET /info body.Plugins.Volume*', why: 'awaits volumes' },
+      { at: 'GET /info body.*Commit.Expected', why: 'there is no containerd and no runc' },
+      { at: 'GET /info body.KernelMemory*', why: 'is gone from kernels and from newer dockerd' },
+      { at: 'GET /info body.BridgeNf*', why: 'concerns each host, and not the cluster' },
+      { at: 'GET /info body.N*', why: 'counts inside of a dockerd' },
+      { at: 'GET /info body.SystemTime', why: 'hosts have a clock each' },
+      { at: 'GET /info body.RegistryConfig.*', why: 'each host has a configuration of its own' },
+    ],
+    steps: [http('GET /info', { shape: true })],
+  },
+  {
+    name: 'disk usage',
+    proves: 'the keys of what takes room',
+    alone: true,
+    differs: [
+      { at: 'GET /system/df body.Images[0].VirtualSize', why: 'is gone from API 1.44' },
+      { at: 'GET /system/df body.Containers[0].SizeRw', why: 'is told also where it is nought' },
+      { at: 'GET /system/df body.Volumes*', why: 'awaits volumes' },
+    ],
+    steps: [...running(), http('GET /system/df', { shape: true }), docker("system df --format '{{.Type}}'")],
+  },
+  {
+    name: 'events of a container',
+    proves: 'each thing that happens is told, once and in order',
+    steps: [
+      http(
+        `GET /events?${filters({ container: ['$c'], event: ['create', 'start', 'die', 'destroy', 'rename', 'pause', 'unpause'] })}`,
+        {
+          lines: 7,
+          during: [
+            created({ Labels: { mine: 'yes' } }),
+            http('POST /containers/$c/start'),
+            http('POST /containers/$c/pause'),
+            http('POST /containers/$c/unpause'),
+            http('POST /containers/$c/stop?t=0'),
+            http('DELETE /containers/$c'),
+          ],
+          only: [
+            '[*].Type',
+            '[*].Action',
+            '[*].status',
+            '[*].scope',
+            '[*].from',
+            '[*].Actor.Attributes.name',
+            '[*].Actor.Attributes.mine',
+            '[*].Actor.Attributes.image',
+          ],
+        },
+      ),
+    ],
+  },
+  {
+    name: 'events of the past',
+    proves: 'since and until bound what is told, and end it',
+    differs: [{ at: 'GET /events?since=x *', why: 'a fault of the request is 400' }],
+    steps: [
+      http('GET /events?since=1&until=2'),
+      http('GET /events?until=1'),
+      http('GET /events?since=x'),
+      docker('events --since 1 --until 2'),
+    ],
+  },
+  {
+    name: 'container prune',
+    proves: 'those that do not run and fit the filter go',
+    steps: [
+      created({ Labels: { prune: '$c' } }),
+      http(`POST /containers/prune?${filters({ label: ['prune=$c'], until: ['24h'] })}`),
+      http(`POST /containers/prune?${filters({ nosuch: ['x'] })}`),
+      http(`POST /containers/prune?${filters({ until: ['x'] })}`),
+      http(`POST /containers/prune?${filters({ label: ['prune=$c'] })}`),
+      http(`POST /containers/prune?${filters({ label: ['prune=$c'] })}`),
+      http('GET /containers/$c/json'),
+    ],
+  },
+  {
+    name: 'update',
+    proves: 'limits and the restart policy change, also of one that runs',
+    differs: [{ at: 'POST /containers/$c/update body.message', why: 'says where the JSON breaks off' }],
+    steps: [
+      ...running({ HostConfig: { Memory: 64 * 2 ** 20 } }),
+      http('POST /containers/$c/update', { body: { Memory: 32 * 2 ** 20, CpuShares: 512, PidsLimit: 50 } }),
+      http('POST /containers/$c/update', {
+        body: { RestartPolicy: { Name: 'on-failure', MaximumRetryCount: 2 } },
+      }),
+      http('GET /containers/$c/json', {
+        only: [
+          'HostConfig.Memory',
+          'HostConfig.CpuShares',
+          'HostConfig.PidsLimit',
+          'HostConfig.RestartPolicy',
+        ],
+      }),
+      http('POST /containers/$c/update', { body: { Memory: 1024 } }),
+      http('POST /containers/$c/update', { body: {} }),
+      docker('update --cpus 0.5 $c'),
+      docker('update --restart nonsense $c'),
+      docker('update -m 1k $c'),
+      http('POST /containers/$c/update', { body: '{' }),
+    ],
+  },
+  {
+    name: 'update of the policy of one that goes by itself',
+    proves: 'is a conflict',
+    steps: [
+      ...running({ HostConfig: { AutoRemove: true } }),
+      http('POST /containers/$c/update', { body: { RestartPolicy: { Name: 'always' } } }),
+    ],
+  },
+  {
+    name: 'a health check',
+    proves: 'its state and its last results are shown',
+    steps: [
+      ...running({ Healthcheck: { Test: ['CMD-SHELL', 'echo fine'], Interval: 100_000_000, Retries: 1 } }),
+      http('GET /containers/$c/json', {
+        until: ['State.Health.Status', 'healthy'],
+        only: [
+          'State.Health.Status',
+          'State.Health.FailingStreak',
+          'State.Health.Log[0].ExitCode',
+          'State.Health.Log[0].Output',
+        ],
+      }),
+      docker("ps --filter name=^$c$ --filter health=healthy --format '{{.Names}} {{.Status}}'"),
+    ],
+  },
+  {
+    name: 'a restart policy',
+    proves: 'one that fails is started again so many times, and no more',
+    steps: [
+      created({
+        Cmd: ['false'],
+        HostConfig: { RestartPolicy: { Name: 'on-failure', MaximumRetryCount: 2 } },
+      }),
+      http('POST /containers/$c/start'),
+      http('GET /containers/$c/json', {
+        until: ['RestartCount', 2],
+        only: ['RestartCount'],
+      }),
+      http('GET /containers/$c/json', {
+        until: ['State.Status', 'exited'],
+        only: ['State.Status', 'State.ExitCode', 'State.Restarting', 'RestartCount'],
+      }),
+    ],
+  },
+  {
+    name: 'one killed for memory',
+    proves: 'tells that it was',
+    steps: [
+      created({
+        Cmd: ['sh', '-c', 'tail /dev/zero'],
+        HostConfig: { Memory: 16 * 2 ** 20, MemorySwap: 16 * 2 ** 20 },
+      }),
+      http('POST /containers/$c/start'),
+      http('POST /containers/$c/wait'),
+      http('GET /containers/$c/json', { only: ['State.Status', 'State.OOMKilled', 'State.ExitCode'] }),
+    ],
+  },
+  {
+    name: 'volumes',
+    proves: 'are made, listed, inspected and removed',
+    awaits: 'volumes',
+    steps: [
+      docker('volume create --label a=b v-$c'),
+      http('GET /volumes/v-$c'),
+      http(`GET /volumes?${filters({ name: ['v-$c'] })}`),
+      docker('run --rm --name $c -v v-$c:/data busybox sh -c "echo kept > /data/f"'),
+      docker('run --rm --name $c -v v-$c:/data:ro busybox cat /data/f'),
+      docker('volume rm v-$c'),
+      docker('volume rm v-$c'),
+      docker('volume inspect v-$c'),
+    ],
+  },
+];
