@@ -103,7 +103,7 @@ const FIELDS: readonly Field[] = [
   host('CpuPeriod', 1),
   host('CpuQuota', 50_000, { with: { HostConfig: { NanoCpus: 1e9 } } }),
   host('CpusetCpus', '0'),
-  host('CpusetCpus', 'x'),
+  host('CpusetCpus', 'x', worded(FIELD)),
   host('CpusetCpus', '0-1000', refused('which processors there are, its node knows: refused at the start')),
   host('CpusetMems', '0'),
   host('PidsLimit', 100),

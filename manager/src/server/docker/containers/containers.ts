@@ -112,7 +112,7 @@ export function containerRoutes(
 
     route('POST', '/containers/:id/update', async ({ params, body, signal }) => {
       const warnings = await containers.update(params.id!, updateFromDocker(body), signal);
-      return json(200, { Warnings: warnings });
+      return json(200, { Warnings: warnings.length > 0 ? warnings : null });
     }),
 
     route('POST', '/containers/prune', async ({ query, signal }) =>
