@@ -9,7 +9,7 @@ import { parseArgs } from 'node:util';
 import { describeDeviation } from './compare.js';
 import { Bench, DOCKER_20, DOCKER_26, makeEngineRoot } from './engines.js';
 import { readRecording, writeRecording } from './recording.js';
-import { judge, playAll, playsOf } from './run.js';
+import { judge, playAll, playsOf, unmetDifferences } from './run.js';
 import { TABLE } from './table.js';
 
 const { values } = parseArgs({
@@ -50,6 +50,10 @@ try {
     const kept = new Map(playsOf(TABLE).flatMap(({ key }) => (all.has(key) ? [[key, all.get(key)!]] : [])));
     console.log(`recorded in ${writeRecording(engine.name, kept)}`);
   }
+  const verdicts = plays.map(
+    (one) => [one, judge(one, ours, { [engine.name]: docker, ...recorded })] as const,
+  );
+  if (values.case === '') for (const at of unmetDifferences(verdicts)) console.log(`no longer there: ${at}`);
   console.log(`${plays.length} cases, ${faults} differ`);
 } finally {
   await bench.down();

@@ -75,8 +75,10 @@ export function judge(
 /** Differences that are written down and were not met in any case: the reason has gone, so should they. */
 export function unmetDifferences(verdicts: readonly (readonly [Play, Verdict])[]): string[] {
   const met = new Set(verdicts.flatMap(([, { intended }]) => intended.map(({ difference }) => difference)));
-  const own = verdicts.flatMap(([{ row }]) => (row.awaits ? [] : (row.differs ?? [])));
-  return [...new Set([...own, ...DIFFERENCES])]
-    .filter((difference) => !met.has(difference))
-    .map(({ at }) => at);
+  const own = verdicts.flatMap(([{ row }]) =>
+    row.awaits ? [] : (row.differs ?? []).map((difference) => ({ difference, in: row.name })),
+  );
+  const everywhere = DIFFERENCES.map((difference) => ({ difference, in: 'every case' }));
+  const unmet = [...own, ...everywhere].filter(({ difference }) => !met.has(difference));
+  return [...new Set(unmet.map((one) => `${one.in}: ${one.difference.at}`))];
 }
