@@ -54,7 +54,9 @@ describe('a /dev that somebody else has filled', () => {
     const { dir, victim } = aTrap();
     plant(join(dir, 'null'), victim);
 
-    await expect(rig.said(['cat', '/proc/kcore'], over(dir, '/dev'))).rejects.toMatchObject({
+    await expect(
+      rig.said(['cat', '/proc/kcore'], { openStdin: true, ...over(dir, '/dev') }),
+    ).rejects.toMatchObject({
       exitCode: 125,
     });
     untouched(victim);
