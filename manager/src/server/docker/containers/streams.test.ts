@@ -1,5 +1,6 @@
 import { ClusterError } from '@tessera/shared/errors';
-import type { Frame } from '@tessera/shared/wire';
+import { Task } from '@tessera/shared/model';
+import { type Frame, LogRecord } from '@tessera/shared/wire';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import type { StreamKind } from '../../../streams/index.js';
@@ -179,6 +180,29 @@ describe('attach', () => {
 
     expect((await client.rest()).toString()).toBe('');
     expect(seen).toEqual(['data', 'data']);
+  });
+
+  test('the log alone ends where the log does, though the container runs on', async () => {
+    const id = await start('web');
+    let asked: unknown;
+    const line = (part: Partial<LogRecord>) => ({
+      kind: 'record' as const,
+      task: Task.fromPartial({ id }),
+      record: LogRecord.fromPartial({ taskId: id, ...part }),
+    });
+    api.logEntries = async function* (_selector, options) {
+      asked = options;
+      yield line({ line: Buffer.from('before') });
+      yield line({ line: Buffer.from('oh\n'), stderr: true });
+    };
+
+    client.ask('POST', '/containers/web/attach?logs=1&stream=0&stdout=1&stderr=1');
+
+    expect((await client.head()).split('\r\n')[0]).toBe('HTTP/1.1 101 UPGRADED');
+    expect(await client.rest()).toEqual(
+      Buffer.concat([frame(1, Buffer.from('before\n')), frame(2, Buffer.from('oh\n'))]),
+    );
+    expect(asked).toMatchObject({ follow: false, tail: -1, stdout: true, stderr: true });
   });
 
   test('what an agent refuses is answered in JSON; so is a container that there is not, or that is paused', async () => {
