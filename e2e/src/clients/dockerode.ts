@@ -158,7 +158,7 @@ try {
   await ticking.start();
   await execs(ticking);
   await watches(ticking);
-  if (process.argv.includes('--archives')) await archives(ticking);
+  await archives(ticking);
   const waiting = ticking.wait();
   await ticking.kill();
   assert.equal((await waiting).StatusCode, 137);

@@ -1,10 +1,11 @@
-import { mkdirSync } from 'node:fs';
+import { copyFileSync, mkdirSync, realpathSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { LabCluster } from '../lab/cluster.js';
-import type { CommandResult } from '../lab/command.js';
+import { type CommandResult, must } from '../lab/command.js';
 import type { LabHost } from '../lab/host.js';
 import { Lab } from '../lab/lab.js';
 import { ROOT } from '../lab/paths.js';
+import { waitFor } from '../lab/wait.js';
 
 // Programs and libraries that were written for dockerd, unchanged, on hosts of a lab. Each checks what it is answered.
 
@@ -31,13 +32,28 @@ const as = (
 const program = (name: string) => [process.execPath, `${ROOT}e2e/dist/clients/${name}.js`];
 const OK = { code: 0, stdout: 'ok\n', stderr: '' };
 
+const REAPER = 'testcontainers/ryuk:lab';
+
+/** An image of Node, what it is linked to, and the reaper. */
+async function importReaper(): Promise<void> {
+  const directory = `${lab.dir}/reaper`;
+  mkdirSync(directory);
+  copyFileSync(`${ROOT}e2e/dist/clients/reaper.js`, `${directory}/reaper.mjs`);
+  const node = realpathSync(process.execPath);
+  const libraries = (await must(['ldd', node])).match(/\/\S+(?= \()/g) ?? [];
+  const archive = `${directory}/image.tar`;
+  await must(['tar', '-chf', archive, ...libraries, node, '-C', directory, 'reaper.mjs']);
+  const change = `ENTRYPOINT ["${node}", "/reaper.mjs"]`;
+  await cluster.manager.must(['docker', '-H', API, 'import', '--change', change, archive, REAPER]);
+}
+
 /** No client leaves anything behind. */
 const containers = () => cluster.get<unknown[]>('/containers/json?all=1');
 
 test('python3-docker runs, follows, executes in, attaches to, waits for and watches containers, and moves images', async () => {
   // Debian's own Python: another one would not find Debian's packages.
   const argv = ['/usr/bin/python3', `${ROOT}e2e/clients/docker_py.py`];
-  const steps = ['runs', 'life', 'attaches', 'attach_stream', 'events', 'images'];
+  const steps = ['runs', 'life', 'attaches', 'attach_stream', 'events', 'images', 'archives'];
 
   expect(await as(cluster.manager, [...argv, ...steps])).toEqual(OK);
   expect(await containers()).toEqual([]);
@@ -62,15 +78,21 @@ test('and over TLS from another host, half-closed streams included', async () =>
   expect(await containers()).toEqual([]);
 });
 
-test('testcontainers waits for ports, logs and commands of containers', async () => {
+test('testcontainers waits for ports, logs and commands of containers, and its reaper removes what a killed test leaves', async () => {
+  await importReaper();
   const env = {
     NODE_NAME: cluster.manager.name,
     TESTCONTAINERS_HOST_OVERRIDE: '127.0.0.1',
-    TESTCONTAINERS_RYUK_DISABLED: 'true',
+    RYUK_CONTAINER_IMAGE: REAPER,
+    TESTCONTAINERS_RYUK_RECONNECTION_TIMEOUT: '1s',
   };
 
   expect(await as(cluster.manager, program('testcontainers'), env)).toEqual(OK);
-  expect(await containers()).toEqual([]);
+  await waitFor('the reaper to be gone', async () => (await containers()).length === 0);
+
+  const killed = await as(cluster.manager, [...program('testcontainers'), '--leave'], env);
+  expect(killed.stdout).toMatch(/^[0-9a-f]{64}\n$/);
+  await waitFor('what it left to be reaped', async () => (await containers()).length === 0);
 });
 
 test('docker-compose brings up, scales, shows and takes down a project without a network of its own', async () => {

@@ -165,6 +165,8 @@ const endpoint = strictObject(
 export const createBody = strictObject(
   {
     ...CONFIG,
+    // The query has it; dockerode says it here as well.
+    name: text,
     HostConfig: hostConfig.nullish(),
     NetworkingConfig: strictObject({
       EndpointsConfig: z.record(z.string(), endpoint.nullish()).nullish(),
