@@ -185,6 +185,7 @@ export class Containers {
     },
     signal: AbortSignal,
   ): Promise<readonly string[]> {
+    let before: HostConfig | undefined;
     const applied = (container: Container): Container => {
       const host = container.host ?? HostConfig.fromPartial({});
       if (host.autoRemove && change.restart && change.restart.name !== 'no')
@@ -192,6 +193,7 @@ export class Containers {
           'conflict',
           `Cannot update container ${container.id}: Restart policy cannot be updated because AutoRemove is enabled for the container`,
         );
+      before = host;
       return {
         ...container,
         host: {
@@ -201,7 +203,30 @@ export class Containers {
         },
       };
     };
-    return (await this.ask(reference, { verb: 'update', change: applied }, signal)).warnings;
+    try {
+      return (await this.ask(reference, { verb: 'update', change: applied }, signal)).warnings;
+    } catch (error) {
+      if (before) await this.#takeBack(reference, before);
+      throw error;
+    }
+  }
+
+  /** An update that its agent has refused leaves the container as it was; one that it has not answered may yet be done. */
+  async #takeBack(reference: string, before: HostConfig): Promise<void> {
+    const { store } = this.#context;
+    const { id } = getContainer(await store.read(), reference);
+    await store.update((tx) => {
+      const container = tx.containers.get(id);
+      const state = tx.containerStates.get(id);
+      const { verb, generation } = container?.target ?? {};
+      if (!container || verb !== 'update' || state?.generation !== generation) return;
+      if (state?.generationErrorKind === '' && state.generationError === '') return;
+      const host = { ...HostConfig.fromPartial({}), ...container.host };
+      tx.put('containers', {
+        ...container,
+        host: { ...host, resources: before.resources, restart: before.restart },
+      });
+    });
   }
 
   /** @throws ClusterError `alreadyExists` when the name is taken */

@@ -28,6 +28,8 @@ export class FakeContainers {
   readonly startErrors = new Map<string, ClusterError>();
   /** Why creates fail, by container name. */
   readonly createErrors = new Map<string, ClusterError>();
+  /** Why updates fail, by container name. */
+  readonly updateErrors = new Map<string, ClusterError>();
   /** Plays attach, exec and stats; kill is played here. */
   onStream: (kind: StreamKind, received: Received, nodeId: string) => AsyncIterable<Frame> = () => {
     throw new ClusterError('unavailable', 'nobody plays this stream');
@@ -175,6 +177,8 @@ export class FakeContainers {
           : refusal(new ClusterError('conflict', `Container ${container.id} is not running`));
       case 'unpause':
         return { ...refusal(undefined), state: 'running' };
+      case 'update':
+        return refusal(this.updateErrors.get(container.name));
       default:
         return refusal(undefined);
     }

@@ -392,6 +392,20 @@ describe('verbs', () => {
     });
   });
 
+  test('an update that its agent refuses leaves it as it was', async () => {
+    await create('web', { HostConfig: { Memory: 2 ** 26 } });
+    agents.updateErrors.set('web', new ClusterError('conflict', 'less than it uses'));
+    const before = (await inspect('web')).HostConfig;
+
+    const body = { Memory: 2 ** 23, RestartPolicy: { Name: 'always' } };
+    expect(await api.call('POST', '/containers/web/update', body)).toMatchObject({
+      status: 409,
+      body: { message: 'less than it uses' },
+    });
+
+    expect((await inspect('web')).HostConfig).toEqual(before);
+  });
+
   test('a container takes a new name, which frees the old one', async () => {
     const id = await create('web');
     await create('db');
