@@ -126,7 +126,9 @@ export const streams: readonly Case[] = [
     name: 'logs that are followed',
     proves: 'what comes later comes, until the end',
     steps: [
-      ...running({ Cmd: ['sh', '-c', 'echo one; until [ -e /go ]; do sleep 0.02; done; sleep 0.5; echo two'] }),
+      ...running({
+        Cmd: ['sh', '-c', 'echo one; until [ -e /go ]; do sleep 0.02; done; sleep 0.5; echo two'],
+      }),
       http('GET /containers/$c/logs?stdout=1&follow=1', { during: [docker('exec $c touch /go')] }),
     ],
   },
