@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 // Workspace packages resolve to their TypeScript sources, so unit tests need no build.
@@ -8,7 +9,7 @@ const ssr = { resolve };
 export default defineConfig({
   test: {
     // Scenarios wait more than they compute: two files at once, of whichever project, keep a small machine busy.
-    maxWorkers: 2,
+    maxWorkers: Math.min(2, availableParallelism()),
     projects: [
       {
         resolve,

@@ -6,10 +6,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "../include/open_how.h"
 
 /* As the kernel's own bound, and Docker's. */
 #define LINKS_MAX 255
@@ -23,7 +24,7 @@ int find_begin(void) {
 
 static int open_below(int directory, const char *path, uint64_t flags, uint64_t resolve) {
   struct open_how how = {.flags = flags | O_CLOEXEC, .resolve = resolve | RESOLVE_NO_MAGICLINKS};
-  return (int)syscall(SYS_openat2, directory, path, &how, sizeof how);
+  return open_how(directory, path, how);
 }
 
 int find_open(const char *path, bool follow) {

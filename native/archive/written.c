@@ -8,12 +8,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "../include/open_how.h"
 
 static struct {
   const struct spec *spec;
@@ -44,7 +45,7 @@ static int mount_point(const char *path) {
 static int open_image(int directory, const char *name, uint64_t flags) {
   struct open_how how = {.flags = flags | O_PATH | O_NOFOLLOW | O_CLOEXEC,
                          .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
-  return directory < 0 ? -1 : (int)syscall(SYS_openat2, directory, name, &how, sizeof how);
+  return directory < 0 ? -1 : open_how(directory, name, how);
 }
 
 static bool in_image(int directory, const char *name, struct stat *st) {

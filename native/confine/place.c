@@ -3,13 +3,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "../include/open_how.h"
 
 static int root = -1;
 static uint64_t root_resolve;
@@ -43,7 +44,7 @@ int place_normalise(const char *what, const char *raw, char path[PATH_MAX]) {
 
 static int open_below(const char *path, uint64_t flags) {
   struct open_how how = {.flags = flags | O_CLOEXEC, .resolve = root_resolve};
-  return (int)syscall(SYS_openat2, root, *path ? path : ".", &how, sizeof how);
+  return open_how(root, *path ? path : ".", how);
 }
 
 /* Splits off the last part. `directory` is empty for the root. */

@@ -2,7 +2,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -12,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "../include/open_how.h"
 #include "../confine/confine.h"
 #include "fill.h"
 
@@ -67,7 +67,7 @@ static int copy_image(int stage, int root, const char *target) {
   while (*target == '/') target++;
   struct open_how how = {.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
                          .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
-  int source = (int)syscall(SYS_openat2, root, *target ? target : ".", &how, sizeof how);
+  int source = open_how(root, *target ? target : ".", how);
   if (source < 0 && errno == ENOENT) return 0;
   if (source < 0 && errno == ENOTDIR)
     return fail(KIND_INTERNAL, "cannot mount volume over existing file, file exists /%s", target);

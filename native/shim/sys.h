@@ -4,11 +4,12 @@
 
 #include <fcntl.h>
 #include <linux/mount.h>
-#include <linux/openat2.h>
 #include <linux/sched.h>
 #include <stdint.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "../include/open_how.h"
 
 #ifndef MNT_DETACH
 #define MNT_DETACH 2
@@ -43,8 +44,7 @@ static inline int sys_mount_setattr(int fd, unsigned flags, const struct mount_a
   return (int)syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH | flags, attributes, sizeof *attributes);
 }
 static inline int sys_openat2(int dirfd, const char *path, uint64_t flags, uint64_t resolve) {
-  struct open_how how = {.flags = flags | O_CLOEXEC, .resolve = resolve};
-  return (int)syscall(SYS_openat2, dirfd, path, &how, sizeof how);
+  return open_how(dirfd, path, (struct open_how){.flags = flags | O_CLOEXEC, .resolve = resolve});
 }
 static inline int sys_pidfd_send_signal(int pidfd, int signal) {
   return (int)syscall(SYS_pidfd_send_signal, pidfd, signal, 0, 0);

@@ -67,6 +67,8 @@ export class FrameSocket {
     try {
       write(this.fd);
     } catch {
+      // What it said before it went counts: why a start failed, for one.
+      while (this.#read());
       this.close();
     }
   }

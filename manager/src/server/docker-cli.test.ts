@@ -93,9 +93,7 @@ describe('docker', () => {
   test.each([
     [['--publish', '80:80'], 'EndpointSpec.Ports: published ports are not supported yet'],
     [['--tty'], 'TTY: terminals for services are not supported yet'],
-    [['--health-cmd', 'true'], 'health checks are not supported yet'],
     [['--mode', 'global-job'], 'Mode.GlobalJob: jobs are not supported yet'],
-    [['--mount', 'type=volume,target=/x'], 'volumes are not supported yet'],
     [['--credential-spec', 'file://x'], 'CredentialSpec'],
   ])('service create %s is refused by name', async (flags, message) => {
     await api.addImage();

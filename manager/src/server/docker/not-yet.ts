@@ -8,7 +8,6 @@ const NOT_YET: Readonly<Record<string, string>> = {
   '/plugins': 'plugins are not supported',
   '/build': 'building images is not supported yet: load one with "image load"',
   '/session': 'sessions of the builder are not supported yet',
-  '/images/prune': 'pruning images is not supported yet: remove them with "image rm"',
   '/images/search': 'searching registries is not supported',
 };
 /** The same below a name: `/images/busybox/push`. */

@@ -334,9 +334,9 @@ describe('the cluster', () => {
       status: 404,
       body: { message: 'page not found' },
     });
-    expect(await api.call('GET', '/volumes')).toMatchObject({
+    expect(await api.call('GET', '/secrets')).toMatchObject({
       status: 501,
-      body: { message: expect.stringContaining('use a bind or tmpfs mount') },
+      body: { message: 'secrets are not supported yet' },
     });
   });
 });
