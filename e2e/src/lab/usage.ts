@@ -1,4 +1,5 @@
 import { api } from './api.js';
+import type { LabHost } from './host.js';
 import type { Lab } from './lab.js';
 import { pidsOf } from './processes.js';
 import { waitFor } from './wait.js';
@@ -24,7 +25,8 @@ export async function usageOf(lab: Lab): Promise<Usage> {
       'cgroups',
       `find /sys/fs/cgroup/*${host.cgroupParent} /sys/fs/cgroup${host.cgroupParent} -type d 2>/dev/null | wc -l`,
     );
-    await count('processes', 'ls -d /proc/[0-9]* | wc -l');
+    for (const [name, processes] of await processNames(host))
+      counts[`${host.name} processes ${name}`] = processes;
     for (const kind of ['agent', 'manager'] as const) {
       for (const pid of await pidsOf(host, kind)) {
         const key = `${host.name} ${kind}`;
@@ -41,6 +43,14 @@ export async function usageOf(lab: Lab): Promise<Usage> {
   }
   counts['etcd keys'] = await etcdKeys(lab);
   return { counts, residentBytes };
+}
+
+/** How many processes of each name a host has, so that what has grown says which. */
+async function processNames(host: LabHost): Promise<Map<string, number>> {
+  const { stdout } = await host.exec(['sh', '-c', 'cat /proc/[0-9]*/comm 2>/dev/null']);
+  const names = new Map<string, number>();
+  for (const name of stdout.split('\n').filter(Boolean)) names.set(name, (names.get(name) ?? 0) + 1);
+  return names;
 }
 
 /** The same, once two looks in a row agree: what is being taken apart is gone by then. */
@@ -60,7 +70,7 @@ export async function settledUsage(lab: Lab): Promise<Usage> {
 }
 
 /** Of what daemons hold for themselves, and not for a container. */
-const HELD_BY_DAEMONS = / (processes|descriptors)$/;
+const HELD_BY_DAEMONS = / (processes .*|descriptors)$/;
 
 /**
  * What has grown since, once all that may still return has had its time; memory by more than a heap's play.

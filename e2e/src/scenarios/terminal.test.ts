@@ -103,6 +103,8 @@ test('programs that fill the screen: vi writes a file, less pages, top counts an
   await terminal.sees(/^~$/m);
   await terminal.type('iwritten in vi');
   await terminal.press('Escape');
+  // What follows an escape at once is read as part of it: its status line says when vi has taken it.
+  await terminal.sees(/^- \/tmp\/note/m);
   await terminal.enter(':wq');
   await terminal.sees(/^in-it>/m);
   await terminal.enter('cat /tmp/note');
