@@ -8,7 +8,7 @@ const ssr = { resolve };
 
 export default defineConfig({
   test: {
-    // Scenarios wait more than they compute: two files at once, of whichever project, keep a small machine busy.
+    // Vitest leaves a core idle by default; with one processor there is one worker.
     maxWorkers: Math.min(2, availableParallelism()),
     projects: [
       {
@@ -30,6 +30,8 @@ export default defineConfig({
           include: ['e2e/src/scenarios/**/*.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 120_000,
+          // Scenarios start whole labs, and clients have patience of their own: two cores carry one at a time.
+          fileParallelism: false,
         },
       },
       {
