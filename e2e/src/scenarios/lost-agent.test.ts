@@ -83,7 +83,8 @@ test('the exit code of an exec is known to the next agent', async () => {
 
   await killAndRestart();
 
-  expect(await inspect()).toMatchObject({ Running: true, ExitCode: null });
+  // Its node counts as ready all the while; it is asked again until its agent has a session.
+  expect(await waitFor('the next agent', inspect)).toMatchObject({ Running: true, ExitCode: null });
   await docker('exec', 'execs', 'touch', '/go');
   await waitFor('its end', async () => !(await inspect()).Running);
   expect((await inspect()).ExitCode).toBe(6);
@@ -97,7 +98,7 @@ test('docker run in the foreground says so, and the container it began is found,
   await killAndRestart();
   expect(await docker('inspect', '-f', '{{.State.Status}}', 'work')).toBe('running');
   // Not waited for: the container it ends is removed before anybody could ask how it ended.
-  await docker('exec', '-d', 'work', 'touch', '/go');
+  await waitFor('the next agent', () => docker('exec', '-d', 'work', 'touch', '/go'));
 
   // What it waits for is the exit, which is still told, with the code; only the output was cut short.
   const { stdout, stderr } = await running;
