@@ -34,8 +34,12 @@ function aSupervisor(onChange: (up: boolean) => void = () => undefined): Manager
     spawn: async (args, outputFd) => {
       const pid = spawnDaemon({ path: '/bin/sh', args: ['-c', script, ...args], env: process.env, outputFd });
       started.push(pid);
-      // As the manager does it: one that has ended already has nothing to write.
-      if (processIdentity(pid)) writePidFile(join(dir, 'manager.pid'), pid);
+      // As the manager does it: one that has ended, perhaps this very moment, has nothing to write.
+      try {
+        writePidFile(join(dir, 'manager.pid'), pid);
+      } catch (error) {
+        if (processIdentity(pid)) throw error;
+      }
       return pid;
     },
     isReady: async () => existsSync(join(dir, 'ready')),
