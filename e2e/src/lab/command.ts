@@ -11,6 +11,8 @@ export interface CommandOptions {
   readonly env?: NodeJS.ProcessEnv;
   readonly input?: string | Buffer;
   readonly timeoutMs?: number;
+  /** Hears of its standard output while it comes. */
+  readonly onStdout?: (text: string) => void;
 }
 
 /** Runs a command to its end and gives what it printed, whatever its exit code. 128+n when a signal ended it. */
@@ -26,7 +28,10 @@ export function run(argv: readonly string[], options: CommandOptions = {}): Prom
     });
     const stdout: Buffer[] = [];
     const stderr: Buffer[] = [];
-    child.stdout.on('data', (chunk: Buffer) => stdout.push(chunk));
+    child.stdout.on('data', (chunk: Buffer) => {
+      stdout.push(chunk);
+      options.onStdout?.(chunk.toString());
+    });
     child.stderr.on('data', (chunk: Buffer) => stderr.push(chunk));
     // A command that ends before it has read its input is no failure of ours.
     child.stdin.on('error', () => {});

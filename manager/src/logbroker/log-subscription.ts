@@ -8,8 +8,9 @@ import type { SideStream, SideStreams } from '../streams/index.js';
 import type { LogEntry, LogOptions, LogSelector } from './log-broker.js';
 import { RecordMerge } from './merge.js';
 
-/** Between two attempts to take up what broke while following. */
-const RETRY_MS = 2_000;
+/** Before what broke while following is taken up again; twice as long after each attempt that showed nothing. */
+const RETRY_MIN_MS = 100;
+const RETRY_MAX_MS = 2_000;
 /** Reading history, a stream that shows nothing for so long is given up. */
 const STALL_MAX_MS = 20_000;
 const NS_PER_SECOND = 1_000_000_000n;
@@ -36,6 +37,8 @@ export class LogSubscription {
   readonly #retries = new Set<() => void>();
   /** Nodes of which it has been said that they cannot be read: once is enough until they can again. */
   readonly #unreadable = new Set<string>();
+  /** How long the next attempt to read of a node waits, when its last one broke. */
+  readonly #retryMs = new Map<string, number>();
 
   constructor(private readonly env: SubscriptionOptions) {
     this.#merge = new RecordMerge(!env.options.follow);
@@ -122,8 +125,10 @@ export class LogSubscription {
       const value = this.#request(taskIds);
       stream = await this.env.streams.requestStream(nodeId, { $case: 'logs', value }, this.#signal);
       this.#unreadable.delete(nodeId);
-      for await (const { body } of this.#patiently(stream))
+      for await (const { body } of this.#patiently(stream)) {
+        this.#retryMs.delete(nodeId);
         if (body?.$case === 'logs') yield body.value.records;
+      }
     } catch (error) {
       if (!this.#signal.aborted) this.#interrupted(nodeId, taskIds, error);
     } finally {
@@ -174,7 +179,9 @@ export class LogSubscription {
       this.#unreadable.add(nodeId);
     }
     if (!this.env.options.follow) return;
-    const cancel = this.env.clock.after(RETRY_MS, () => {
+    const delayMs = this.#retryMs.get(nodeId) ?? RETRY_MIN_MS;
+    this.#retryMs.set(nodeId, Math.min(2 * delayMs, RETRY_MAX_MS));
+    const cancel = this.env.clock.after(delayMs, () => {
       this.#retries.delete(cancel);
       for (const id of taskIds) this.#covered.delete(id);
       this.#cover(this.env.store.view());
