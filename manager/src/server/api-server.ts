@@ -209,8 +209,9 @@ async function sendStream(response: ServerResponse, reply: StreamReply, signal: 
 }
 
 function fail(request: IncomingMessage, response: ServerResponse, error: unknown, logger: Logger): void {
-  // What is left of the body is read and dropped: a client that is still sending would not see the answer.
-  request.resume();
+  // What is left of the body is read and dropped: a client that is still sending would not see the answer. Some handler
+  // may still wait for a piece of it, and while it does, nothing flows but to a listener.
+  request.on('data', () => undefined).resume();
   if (response.destroyed || response.writableEnded) return;
   const { http } = wireCodes(error);
   if (!(error instanceof ClusterError) && !isCancelled(error)) {

@@ -19,8 +19,11 @@ export async function exchange(
     () => undefined,
     (error: unknown) => error ?? new Error('refused'),
   );
+  const sent = send(stream, content);
+  sent.catch(() => undefined);
   try {
-    await send(stream, content);
+    // The user's next piece may never come: a refusal, or the loss of the agent, is not kept until it does.
+    await Promise.race([sent, received.then(() => sent)]);
   } catch (error) {
     // The stream broke while writing, or the client went away while reading: the agent's word comes first.
     stream.close(error);
