@@ -2,17 +2,15 @@ import { type FilesOf, withProcess } from '@tessera/native';
 import { ClusterError } from '@tessera/shared/errors';
 import type { CgroupDriver } from './cgroups/index.js';
 import type { Container } from './container.js';
-import { readHold, removeHold, writeHold } from './container-record.js';
 import { FilesLock } from './files-lock.js';
+import type { Freezer } from './freezer.js';
 
 export interface ContainerFilesOptions {
   readonly id: string;
-  readonly runDir: string;
   readonly cgroups: CgroupDriver;
+  readonly freezer: Freezer;
   /** The run under way. */
   readonly running: () => Container | undefined;
-  /** Whether its user has frozen it. */
-  readonly isPaused: () => boolean;
 }
 
 /**
@@ -58,32 +56,21 @@ export class ContainerFiles {
     (await this.#lock.acquire('exclusive', new AbortController().signal))();
   }
 
-  /** Does something while nothing of it runs. Where the agent dies meanwhile, the next one lets it go on (`thaw`). */
+  /** Does something while nothing of it runs. */
   async whileFrozen<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
-    const { id, runDir, cgroups, running, isPaused } = this.options;
+    const { freezer, running } = this.options;
     const release = await this.#freezing.acquire('exclusive', signal);
     try {
-      if (!running() || isPaused()) return await work();
-      await writeHold(runDir);
+      if (!running()) return await work();
+      await freezer.freeze('look');
       try {
-        await cgroups.freeze(id);
         return await work();
       } finally {
-        // Its user may have frozen it meanwhile.
-        if (running() && !isPaused()) await cgroups.thaw(id);
-        await removeHold(runDir);
+        await freezer.thaw('look');
       }
     } finally {
       release();
     }
-  }
-
-  /** Lets go on what an agent that has died was looking at. */
-  async thaw(): Promise<void> {
-    const { id, runDir, cgroups } = this.options;
-    if (!(await readHold(runDir))) return;
-    await cgroups.thaw(id);
-    await removeHold(runDir);
   }
 
   #useRunning<T>(

@@ -118,7 +118,13 @@ export async function readStart(dataDir: string): Promise<StartRecord | undefine
  */
 export async function forgetRun(dataDir: string, runDir: string): Promise<void> {
   mkdirSync(runDir, { recursive: true, mode: 0o700 });
-  for (const path of [`${dataDir}/start.json`, `${dataDir}/exit`, `${runDir}/run`, `${runDir}/shim.sock`])
+  for (const path of [
+    `${dataDir}/start.json`,
+    `${dataDir}/exit`,
+    `${runDir}/run`,
+    `${runDir}/shim.sock`,
+    `${runDir}/${HOLD}`,
+  ])
     unlinkIfAny(path);
   for (const id of execsAmong(readdirSync(runDir))) await removeExec(runDir, id);
 }
@@ -238,11 +244,13 @@ export async function removeExec(runDir: string, id: string): Promise<void> {
   );
 }
 
+const HOLD = 'frozen';
+
 export const writeHold = (runDir: string): Promise<void> =>
-  writeFile(`${runDir}/frozen`, '', { mode: 0o600 });
-export const removeHold = (runDir: string): Promise<void> => rm(`${runDir}/frozen`, { force: true });
+  writeFile(`${runDir}/${HOLD}`, '', { mode: 0o600 });
+export const removeHold = (runDir: string): Promise<void> => rm(`${runDir}/${HOLD}`, { force: true });
 export const readHold = async (runDir: string): Promise<boolean> =>
-  (await readOptional(`${runDir}/frozen`)) !== undefined;
+  (await readOptional(`${runDir}/${HOLD}`)) !== undefined;
 
 const execSchema = z.object({
   args: z.array(z.string()),

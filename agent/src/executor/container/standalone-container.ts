@@ -24,6 +24,7 @@ import {
   writeStart,
 } from './container-record.js';
 import { imageTree } from './container-spec.js';
+import { Freezer } from './freezer.js';
 import { assertJoinable, type Lender, lendingFailed } from './joined-containers.js';
 import type { LogSource } from './logs/segment-task-logs.js';
 import { checkSources, prepareSources } from './mount-sources.js';
@@ -49,7 +50,7 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
   /** The run under way, or the last one. */
   #run: Container | undefined;
   #start: StartRecord | undefined;
-  #isPaused = false;
+  readonly #freezer: Freezer;
   readonly #files: ContainerFiles;
 
   constructor(
@@ -57,13 +58,11 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
     private readonly parts: ExecutorParts,
   ) {
     super(parts.host);
-    this.#files = new ContainerFiles({
-      id,
-      runDir: parts.runDir(id),
-      cgroups: parts.host.cgroups,
-      running: () => this.#running(),
-      isPaused: () => this.#isPaused,
-    });
+    const { cgroups } = parts.host;
+    const running = () => this.#running();
+    const runDir = parts.runDir(id);
+    this.#freezer = new Freezer({ id, runDir, cgroups, isRunning: () => running() !== undefined });
+    this.#files = new ContainerFiles({ id, cgroups, freezer: this.#freezer, running });
   }
 
   protected get record(): ContainerRecord | undefined {
@@ -80,7 +79,7 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
     switch (life?.kind) {
       case 'running':
         return {
-          kind: this.#isPaused ? 'paused' : 'running',
+          kind: this.#freezer.isPaused ? 'paused' : 'running',
           pid: life.pid,
           startedAtMs: Math.round(life.startedAtMs),
         };
@@ -133,8 +132,7 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
     this.#run = run;
     this.#start = start;
     if (run.life.kind !== 'running') return undefined;
-    await this.#files.thaw();
-    this.#isPaused = await this.parts.host.cgroups.isFrozen(this.id);
+    await this.#freezer.adopt();
     this.#followEnd(run, start);
     return run;
   }
@@ -210,7 +208,7 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
       const start: StartRecord = { bootId, network, ownPids, ports, local: { addr: '', mac: '' } };
       writeStart(dataDir, start);
       this.#start = start;
-      this.#isPaused = false;
+      this.#freezer.forget();
       this.#run = run;
       await this.parts.volumes.hold(record.volumes, this.id);
       await this.tellNextRun(run);
@@ -233,8 +231,7 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
     if (!run) return;
     const { stopSignal, stopGraceMs } = run.record;
     await run.signal(name === '' ? stopSignal : parseSignal(name));
-    // A frozen process takes no signal.
-    await this.#thaw();
+    await this.#freezer.release();
     const graceOver = new AbortController();
     const both = AbortSignal.any([signal, graceOver.signal]);
     const grace = delay(this.parts.host.clock, timeoutMs < 0 ? stopGraceMs : timeoutMs, both).then(
@@ -253,16 +250,15 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
     const run = this.#running();
     if (!run) throw new ClusterError('conflict', `container ${this.id} is not running`);
     await run.signal(signal);
-    if (signal === 9) await this.#thaw();
+    if (signal === 9) await this.#freezer.release();
   }
 
-  async pause(): Promise<void> {
-    await this.parts.host.cgroups.freeze(this.id);
-    this.#isPaused = true;
+  pause(): Promise<void> {
+    return this.#freezer.freeze('pause');
   }
 
   unpause(): Promise<void> {
-    return this.#thaw();
+    return this.#freezer.thaw('pause');
   }
 
   async update(assignment: ContainerAssignment): Promise<void> {
@@ -310,7 +306,7 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
   }
 
   async remove(): Promise<void> {
-    if (this.#isPaused) await this.#thaw();
+    await this.#freezer.release();
     await this.#files.close();
     const [dataDir, runDir] = this.#dirs();
     const run = this.#run ?? (this.#record && new Container(this.parts.host, this.#record, dataDir, runDir));
@@ -328,12 +324,6 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
 
   #running(): Container | undefined {
     return this.#run?.life.kind === 'running' ? this.#run : undefined;
-  }
-
-  async #thaw(): Promise<void> {
-    if (!this.#isPaused) return;
-    await this.parts.host.cgroups.thaw(this.id);
-    this.#isPaused = false;
   }
 
   #settings(container: ContainerObject) {
@@ -391,7 +381,7 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
   /** Its names, addresses and links must not outlive it until it is started again. */
   #followEnd(run: Container, { ownPids }: StartRecord): void {
     void run.ended.then(async () => {
-      this.#isPaused = false;
+      this.#freezer.forget();
       await this.parts.detach(run);
       if (!ownPids) await this.parts.host.cgroups.kill(this.id);
     });
