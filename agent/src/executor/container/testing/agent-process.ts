@@ -45,3 +45,5 @@ for await (const line of createInterface({ input: process.stdin })) {
   container = executor.live(controller.status()!.containerId);
   process.stdout.write(`${JSON.stringify(controller.status())}\n`);
 }
+// The test's process has gone: what runs is removed by the next one.
+process.exit();

@@ -3,14 +3,12 @@ import {
   copyFileSync,
   existsSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { delay, silentLogger, systemClock, systemRandom } from '@tessera/shared/env';
 import type { ContainerSpec, Task, TaskSpec } from '@tessera/shared/model';
@@ -20,6 +18,7 @@ import type { ImageConfig, ImageStore, LocalImage } from '../../../image/image-s
 import type { Controller } from '../../executor.js';
 import type { ExecRequest } from '../../live-container.js';
 import { ContainerExecutor, type ContainerExecutorOptions } from '../container-executor.js';
+import { removeDeadRigsOnce, rigPlace } from './dead-rigs.js';
 import { anAssignment, PersonContainer, type PersonOptions } from './person.js';
 
 // What tests with real containers need: a root file system made of busybox, an image store that has it as one
@@ -144,19 +143,18 @@ export interface Rig {
   close(): Promise<void>;
 }
 
-let count = 0;
-
 /** @param layer an existing root file system, made by makeBusyboxRoot if absent */
 export async function openRig(
   part: Partial<ContainerExecutorOptions> = {},
   layers: (layer: string) => string[] = (layer) => [layer],
 ): Promise<Rig> {
-  const dir = mkdtempSync(join(tmpdir(), 'ts-core-'));
+  await removeDeadRigsOnce(directoryImages([]));
+  const { dir, cgroupParent } = rigPlace();
   const layer = makeBusyboxRoot(join(dir, 'layer'));
   const options: ContainerExecutorOptions = {
     dataDir: join(dir, 'data'),
     runDir: join(dir, 'run'),
-    cgroupParent: `/ts-core-${process.pid}-${count++}`,
+    cgroupParent,
     images: directoryImages(layers(layer)),
     clock: systemClock,
     random: systemRandom,
