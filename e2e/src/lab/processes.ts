@@ -6,6 +6,7 @@ const PATTERNS = {
   manager: 'manager/dist/main.js',
   etcd: '^(/usr/bin/)?etcd ',
   shim: '^([^ ]*/)?ts-shim',
+  archive: '^ts-archive ',
 } as const;
 
 export type ProcessKind = keyof typeof PATTERNS;

@@ -1,5 +1,5 @@
-import { spawn } from 'node:child_process';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { startClient } from '../lab/client.js';
 import type { LabCluster } from '../lab/cluster.js';
 import { type CommandOptions, must, run } from '../lab/command.js';
 import { upWithTwoManagers } from '../lab/external-etcd.js';
@@ -34,18 +34,7 @@ const tryDocker = (via: LabHost, words: readonly string[], options: CommandOptio
 const docker = async (via: LabHost, ...words: string[]) =>
   (await must(command(via, words), { timeoutMs: 60_000 })).trimEnd();
 
-/** A client that goes on until its stream ends. */
-function client(via: LabHost, ...words: string[]) {
-  const [file, ...args] = command(via, words) as [string, ...string[]];
-  const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'] });
-  let output = '';
-  for (const stream of [child.stdout, child.stderr])
-    stream.on('data', (chunk: Buffer) => {
-      output += chunk.toString();
-    });
-  const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
-  return { ended, output: () => output, saw: (text: string) => waitFor(text, () => output.includes(text)) };
-}
+const client = (via: LabHost, ...words: string[]) => startClient(command(via, words));
 
 test('what one manager makes the other shows, and a name is given once whichever is asked', async () => {
   const id = await docker(first, 'create', '--name', 'made', 'busybox', 'true');
