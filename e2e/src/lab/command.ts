@@ -11,6 +11,8 @@ export interface CommandOptions {
   readonly env?: NodeJS.ProcessEnv;
   readonly input?: string | Buffer;
   readonly timeoutMs?: number;
+  /** Ends the command, by SIGTERM. */
+  readonly signal?: AbortSignal;
   /** Hears of its standard output while it comes. */
   readonly onStdout?: (text: string) => void;
 }
@@ -22,6 +24,7 @@ export function run(argv: readonly string[], options: CommandOptions = {}): Prom
     const child = spawn(file, args, {
       stdio: ['pipe', 'pipe', 'pipe'],
       env: options.env ?? process.env,
+      ...(options.signal ? { signal: options.signal } : {}),
       ...(options.timeoutMs === undefined
         ? {}
         : { timeout: options.timeoutMs, killSignal: 'SIGKILL' as const }),
@@ -36,7 +39,9 @@ export function run(argv: readonly string[], options: CommandOptions = {}): Prom
     // A command that ends before it has read its input is no failure of ours.
     child.stdin.on('error', () => {});
     child.stdin.end(options.input);
-    child.on('error', reject);
+    child.on('error', (error) => {
+      if (error.name !== 'AbortError') reject(error);
+    });
     child.on('close', (code, signal) =>
       resolve({
         code: code ?? (signal === 'SIGKILL' ? 137 : 143),
