@@ -7,14 +7,18 @@
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <net/if.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+extern char **environ;
 
 double now_ms(void) {
   struct timespec at;
@@ -145,4 +149,16 @@ static int remove_one(const char *path, const struct stat *found, int type, stru
 
 void remove_overlay(const char *dir) {
   if (nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS)) die(dir);
+}
+
+void run_command(char **command) {
+  posix_spawn_file_actions_t actions;
+  pid_t pid;
+  int status;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR, 0);
+  posix_spawn_file_actions_adddup2(&actions, 0, 1);
+  if (posix_spawnp(&pid, command[0], &actions, 0, command, environ)) die(command[0]);
+  if (waitpid(pid, &status, 0) != pid || status) die("the command failed");
+  posix_spawn_file_actions_destroy(&actions);
 }

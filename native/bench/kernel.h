@@ -1,4 +1,4 @@
-/* What floor and runtime share: time, rtnetlink in a few lines, an overlay mount, small files. */
+/* What the benchmarks share: time, commands, rtnetlink in a few lines, an overlay mount, small files. */
 #ifndef TESSERA_BENCH_KERNEL_H
 #define TESSERA_BENCH_KERNEL_H
 
@@ -6,6 +6,8 @@
 
 double now_ms(void);
 _Noreturn void die(const char *what);
+/* Runs a command to its end, without input and output. */
+void run_command(char **command);
 void put(const char *path, const char *text);
 /* An rtnetlink socket of the namespace one is in. */
 int route_socket(void);

@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <net/if.h>
 #include <sched.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +18,6 @@
 
 #include "kernel.h"
 
-extern char **environ;
 enum { WARM_UP = 5 };
 
 /* A process of its own makes the namespace and sets it up from inside, so that ours is never left. */
@@ -41,18 +39,6 @@ static void make_namespace(const char *at, const char *link, int route, int brid
   make_veth(route, link, bridge, pid);
   if (write(go[1], "g", 1) != 1 || waitpid(pid, &status, 0) != pid || status) die("network");
   close(ready[0]), close(go[1]);
-}
-
-static void run_command(char **command) {
-  posix_spawn_file_actions_t actions;
-  pid_t pid;
-  int status;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR, 0);
-  posix_spawn_file_actions_adddup2(&actions, 0, 1);
-  if (posix_spawnp(&pid, command[0], &actions, 0, command, environ)) die(command[0]);
-  if (waitpid(pid, &status, 0) != pid || status) die("the runtime failed");
-  posix_spawn_file_actions_destroy(&actions);
 }
 
 int main(int argc, char **argv) {
