@@ -279,19 +279,20 @@ export class ContainerLoop {
     await delay(this.options.clock, waitMs, signal).catch(() => undefined);
   }
 
-  #noteStart(answers: boolean): void {
+  async #noteStart(answers: boolean): Promise<void> {
     const { life, facts } = this.runtime;
     if (life.kind === 'none' || life.kind === 'created') return;
     const pid = life.kind === 'exited' ? 0 : life.pid;
     const { state, memory } = progress.started(this.#stored, pid, Math.round(life.startedAtMs));
-    const byUser = state.restartCount === 0;
+    // What a policy is to bring back after a power cut must be there then: first the container, then what is known of it.
+    const restart = this.#stored.assignment.container?.host?.restart?.name ?? 'no';
+    const isToLast = state.restartCount === 0 && restart !== 'no';
+    if (isToLast) await this.runtime.persist();
     const { healthcheck } = this.#stored.assignment.container?.spec ?? {};
     const health = healthPlan(healthcheck) ? STARTING : undefined;
     const noted = { state: { ...progress.placed(state, facts), health }, memory };
     this.#advance(answers ? progress.answered({ ...this.#stored, ...noted }) : noted);
-    // What a policy is to bring back after a power cut must be known then.
-    if (byUser && (this.#stored.assignment.container?.host?.restart?.name ?? 'no') !== 'no')
-      this.options.storage.sync();
+    if (isToLast) this.options.storage.sync();
   }
 
   #noteExit(): void {

@@ -115,6 +115,8 @@ export interface RuntimeContainer
   ): Promise<T>;
   /** Does something while none of its processes moves. */
   whileFrozen<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T>;
+  /** What this host remembers of it is on the disk once this resolves: a power cut leaves it to be started again. */
+  persist(): Promise<void>;
   /** Bytes of the files in its own layer. */
   writtenBytes(signal: AbortSignal): Promise<number>;
   /** Takes everything of it off this host, running or not. */

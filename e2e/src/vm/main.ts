@@ -1,6 +1,6 @@
 // npm run test:vm: what needs a stock kernel with pure cgroup v2, or a host that can be booted, in small virtual machines.
-//   main.js                   the kernel-facing tests, in two machines
-//   main.js --reboot          instead: containers over restarts of the unit, a reboot and a power cut, in one
+//   main.js                   the kernel-facing tests in two machines, and what --reboot does beside them
+//   main.js --reboot          containers over restarts of the unit, a reboot and a power cut, in one machine
 //   main.js FILE…             only the tests of these files, in one machine
 //   main.js --command CMD     run another command instead of the tests, in one machine
 import { parseArgs } from 'node:util';
@@ -54,7 +54,7 @@ try {
   const runs = Array.from({ length: machines }, (_, i) =>
     timed(`vm${i + 1}`, runShare(image, repository, i + 1)),
   );
-  if (values.reboot)
+  if (values.reboot || !isPart)
     runs.push(
       timed(
         'reboots',

@@ -190,6 +190,13 @@ export class FakeRuntimeContainer implements RuntimeContainer {
     return work();
   }
 
+  /** How often it was to be on the disk. */
+  persists = 0;
+
+  async persist(): Promise<void> {
+    this.persists++;
+  }
+
   async writtenBytes(): Promise<number> {
     return 4_096;
   }

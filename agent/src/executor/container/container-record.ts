@@ -1,5 +1,6 @@
 import { mkdirSync, readdirSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
-import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { makeContainer } from '@tessera/native';
 import { Healthcheck, type NetworkAttachment, type PortBinding } from '@tessera/shared/model';
 import { z } from 'zod';
@@ -141,6 +142,18 @@ function unlinkIfAny(path: string): void {
 export async function writeRecord(dataDir: string, runDir: string, record: ContainerRecord): Promise<void> {
   const content = Buffer.from(JSON.stringify({ version: 1, ...record }));
   await makeContainer(dataDir, runDir, 'container.json', content);
+}
+
+/** The record is on the disk, under its name, once this resolves. */
+export async function syncRecord(dataDir: string): Promise<void> {
+  for (const path of [`${dataDir}/container.json`, dataDir, dirname(dataDir)]) {
+    const file = await open(path, 'r');
+    try {
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  }
 }
 
 /** Undefined when there is none, or when a crash left half of one. */

@@ -20,6 +20,7 @@ import {
   forgetRun,
   readStart,
   type StartRecord,
+  syncRecord,
   writeRecord,
   writeStart,
 } from './container-record.js';
@@ -299,6 +300,10 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
 
   whileFrozen<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
     return this.#files.whileFrozen(work, signal);
+  }
+
+  persist(): Promise<void> {
+    return syncRecord(this.parts.dataDir(this.id));
   }
 
   writtenBytes(signal: AbortSignal): Promise<number> {

@@ -2,7 +2,7 @@ import { api, apiRequest } from '../../lab/api.js';
 import { waitFor } from '../../lab/wait.js';
 
 /** A booted machine that is emulated, and has everything to start at once, takes its time. */
-const PATIENCE = { timeoutMs: 300_000, intervalMs: 200 };
+const PATIENCE = { timeoutMs: 900_000, intervalMs: 200 };
 const SOCKET = '/run/tessera/tessera.sock';
 
 export interface Inspected {
