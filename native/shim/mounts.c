@@ -46,6 +46,21 @@ static int open_source(const struct child *child, const struct spec_record *reco
   return tree;
 }
 
+/* Names what could not be mounted; of a volume, the part of it. */
+_Noreturn static void fail_source(const struct child *child, const struct spec_record *record) {
+  int error = errno;
+  char path[sizeof((struct failure *)0)->detail];
+  struct text text;
+  text_init(&text, path, sizeof path);
+  if (record->string_count >= 2) text_add(&text, spec_string(record, 1));
+  if (record->string_count >= 3) {
+    text_add(&text, "/");
+    text_add(&text, spec_string(record, 2));
+  }
+  errno = error;
+  child_fail(child, STAGE_MOUNT, path);
+}
+
 /* Those that are to stay peers of the host's mounts are copied while this namespace's mounts still are. */
 void child_open_shared(struct child *child) {
   uint32_t offset = 0;
@@ -54,7 +69,7 @@ void child_open_shared(struct child *child) {
     if (!is_shared(&record)) continue;
     errno = E2BIG;
     int tree = record.string_count < 2 || child->shared_count == SHARED_MAX ? -1 : open_source(child, &record);
-    if (tree < 0) child_fail(child, STAGE_MOUNT, record.string_count < 2 ? "" : spec_string(&record, 1));
+    if (tree < 0) fail_source(child, &record);
     child->shared[child->shared_count++] = tree;
   }
 }
@@ -156,13 +171,11 @@ static void do_bind(struct child *child, const struct spec_record *record) {
     errno = EINVAL;
     child_fail(child, STAGE_MOUNT, "");
   }
-  const char *source = spec_string(record, 1);
   int tree = is_shared(record) ? child->shared[child->shared_taken++] : open_source(child, record);
-  if (tree < 0) child_fail(child, STAGE_MOUNT, source);
   struct stat found;
-  if (fstat(tree, &found)) child_fail(child, STAGE_MOUNT, source);
+  if (tree < 0 || fstat(tree, &found)) fail_source(child, record);
   flags = S_ISDIR(found.st_mode) ? flags & ~(uint64_t)SPEC_MOUNT_FILE : flags | SPEC_MOUNT_FILE;
-  if (set_attributes(tree, record)) child_fail(child, STAGE_MOUNT, source);
+  if (set_attributes(tree, record)) fail_source(child, record);
   int target = target_of(child, target_path, flags);
   if (sys_move_mount(tree, target)) child_fail(child, STAGE_MOUNT, target_path);
   close(target);

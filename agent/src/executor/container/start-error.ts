@@ -51,7 +51,7 @@ export function startError(failure: ShimFailure): StartError | LendingError {
     case 'SPEC':
       return new StartError(125, `the shim refused the container's specification: ${detail}`);
     case 'MOUNT':
-      return new StartError(125, `mount ${detail}: ${sentence(errno)}`);
+      return new StartError(125, `mount ${detail}: ${ofNoCommand(errno)}`);
     case 'LOAN':
       return new LendingError(detail, errnoName(errno));
     case 'APPARMOR':
@@ -64,7 +64,24 @@ export function startError(failure: ShimFailure): StartError | LendingError {
     default:
       return new StartError(
         125,
-        `container setup failed (${stage.toLowerCase()} ${detail}): ${sentence(errno)}`,
+        `container setup failed (${stage.toLowerCase()} ${detail}): ${ofNoCommand(errno)}`,
       );
+  }
+}
+
+/**
+ * The docker CLI tells by the words of the error that the command could not be run, and ends with 126 or 127; what else
+ * is missing or closed is put in other ones. Source: docker/cli, cli/command/container/run.go.
+ */
+function ofNoCommand(errno: number): string {
+  switch (errnoName(errno)) {
+    case 'ENOENT':
+      return 'it does not exist';
+    case 'EACCES':
+      return 'access to it is denied';
+    case 'EISDIR':
+      return 'a folder is in its place';
+    default:
+      return sentence(errno);
   }
 }
