@@ -12,6 +12,7 @@ export interface Client {
   saw(text: string): Promise<void>;
   /** More of its input. */
   write(bytes: Uint8Array): void;
+  kill(): void;
 }
 
 export function startClient(argv: readonly string[]): Client {
@@ -28,6 +29,7 @@ export function startClient(argv: readonly string[]): Client {
       await waitFor(`'${text}' of ${argv.join(' ')}`, () => output.includes(text));
     },
     write: (bytes) => void child.stdin.write(bytes),
+    kill: () => void child.kill(),
   };
 }
 

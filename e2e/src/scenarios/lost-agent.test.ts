@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { makeLayer } from '@tessera/agent/image/testing';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startClient, startStalledClient } from '../lab/client.js';
 import { LabCluster } from '../lab/cluster.js';
 import { type CommandOptions, must, run } from '../lab/command.js';
@@ -8,6 +8,7 @@ import type { LabHost } from '../lab/host.js';
 import { Lab } from '../lab/lab.js';
 import { pidsOf } from '../lab/processes.js';
 import { waitFor } from '../lab/wait.js';
+import { volumeScenarios } from './volumes-suite.js';
 
 // kill -9 of a host's agent under whatever a client is doing: the client hears of it, the container does not.
 
@@ -190,3 +191,5 @@ test('docker cp either way, export and commit end with an error and leave nothin
   await docker('rmi', 'of-frozen');
   await waitFor('nothing to be left', async () => (await tracesOfFileWork()) === before);
 });
+
+describe('volumes', () => volumeScenarios(() => cluster));
