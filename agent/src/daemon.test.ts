@@ -181,7 +181,7 @@ describe('a new cluster', () => {
     session.request({
       streamId: 'stream-1',
       managerAddr: advertised,
-      kind: { $case: 'imageLoad', value: { quiet: true } },
+      kind: { $case: 'imageLoad', value: { quiet: true, lends: false } },
     });
     await until(() => expect(manager.streams).toHaveLength(1));
   });

@@ -1,7 +1,8 @@
 /*
  * ts-archive: one look into, or one change of, a container's files, and nothing else.
  *
- * What it is given (docs/runtime.md, "Files"): 0 the archive to take in; 1 where it reports; 3 what it makes;
+ * What it is given (docs/runtime.md, "Files"): 0 the archive to take in; 1 where it reports; 3 what it makes, or the
+ * connection that carries either;
  * 4 the container's spec; 5 a pidfd of the container's, while it runs. The monitor makes the view and goes into it; the
  * confined process finds the container's root as its own, whoever changes it meanwhile.
  */

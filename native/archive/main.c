@@ -31,6 +31,7 @@ static int parse(int argc, char **argv, struct options *options) {
       {"follow", no_argument, NULL, 'f'},       {"keep-kind", no_argument, NULL, 'k'},
       {"user", required_argument, NULL, 'u'},   {"running", no_argument, NULL, 'r'},
       {"parent", required_argument, NULL, 'P'}, {"memory-max", required_argument, NULL, 'm'},
+      {"connection", no_argument, NULL, 'c'},   {"body-bytes", required_argument, NULL, 'b'},
       {NULL, 0, NULL, 0},
   };
   int option, index;
@@ -44,6 +45,8 @@ static int parse(int argc, char **argv, struct options *options) {
       case 'k': options->keep_kind = true; break;
       case 'u': options->user = optarg; break;
       case 'r': options->running = true; break;
+      case 'c': connection_begin(); break;
+      case 'b': connection_body_bytes(helper_number("body-bytes", optarg)); break;
       case 'P': options->parent = (int)helper_number("parent", optarg); break;
       case 'm': options->memory_max = helper_number("memory-max", optarg); break;
       default: return fail(KIND_INVALID, "ts-archive: unknown option");

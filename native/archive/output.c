@@ -43,6 +43,11 @@ void output_digest(char text[72]) {
 /* ---- where the bytes go */
 
 static int flush(void) {
+  if (connection_given()) {
+    size_t length = o.used;
+    o.used = 0;
+    return connection_write(o.out, length);
+  }
   for (size_t at = 0; at < o.used;) {
     ssize_t written = write(DATA, o.out + at, o.used - at);
     if (written < 0 && errno == EINTR) continue;

@@ -91,11 +91,11 @@ static const int ALLOWED[] = {
     SYS_readlinkat, SYS_chdir, SYS_fchdir, SYS_mkdirat, SYS_mknodat, SYS_linkat, SYS_symlinkat, SYS_unlinkat,
     SYS_fchown, SYS_fchownat, SYS_fchmod, SYS_fchmodat, SYS_utimensat, SYS_ftruncate, SYS_lsetxattr, SYS_fsetxattr,
     SYS_fgetxattr, SYS_flistxattr, SYS_fstatfs, SYS_fadvise64, SYS_sendmsg, SYS_recvmsg, SYS_brk, SYS_mmap, SYS_munmap, SYS_mremap, SYS_mprotect, SYS_madvise, SYS_futex, SYS_getrandom,
-    SYS_clock_gettime, SYS_getpid, SYS_gettid, SYS_tgkill, SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigreturn,
+    SYS_clock_gettime, SYS_ppoll, SYS_getpid, SYS_gettid, SYS_tgkill, SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigreturn,
     SYS_exit, SYS_exit_group,
 #if defined(__x86_64__)
     // The calls without a directory, which the C library prefers where they exist.
-    SYS_open, SYS_stat, SYS_lstat, SYS_access, SYS_mkdir, SYS_mknod, SYS_link, SYS_symlink, SYS_unlink, SYS_rmdir,
+    SYS_open, SYS_poll, SYS_stat, SYS_lstat, SYS_access, SYS_mkdir, SYS_mknod, SYS_link, SYS_symlink, SYS_unlink, SYS_rmdir,
     SYS_chown, SYS_lchown, SYS_chmod, SYS_readlink,
 #endif
 };

@@ -78,7 +78,21 @@ int opaque_query(int socket, int fd);
 /* The monitor's end: answers requests until the child closes its end. */
 void opaque_serve(int socket);
 
-/* ---- input.c: stdin, decompressed, counted */
+/* ---- connection.c: a client's connection that has been lent */
+
+enum { CONNECTION = 3 };
+
+/* There is one. The body of its request comes in chunks; what of it had been read already is on stdin. */
+void connection_begin(void);
+/* It comes as it is, and is so long. */
+void connection_body_bytes(uint64_t length);
+bool connection_given(void);
+/* Some of the request's body; 0 at its end, -1 after fail(), also when it is cut short. */
+long connection_read(void *to, size_t room);
+/* A chunk of the answer; the first one waits for a byte on stdin. */
+int connection_write(const void *bytes, size_t length);
+
+/* ---- input.c: stdin, or the request's body; decompressed, counted */
 
 struct input_bounds {
   /* Uncompressed bytes. */

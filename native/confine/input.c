@@ -30,7 +30,15 @@ static struct {
   unsigned char out[256 * 1024];
 } in;
 
-/* Reads more of stdin behind what is unread. The bytes added, 0 at the end, -1 after fail(). */
+static long read_some(void *to, size_t room) {
+  if (connection_given()) return connection_read(to, room);
+  ssize_t got;
+  do got = read(0, to, room);
+  while (got < 0 && errno == EINTR);
+  return got < 0 ? fail_errno("reading the archive") : got;
+}
+
+/* Reads more behind what is unread. The bytes added, 0 at the end, -1 after fail(). */
 static long fill(void) {
   if (in.ended) return 0;
   if (in.at > 0) {
@@ -38,10 +46,8 @@ static long fill(void) {
     in.length -= in.at;
     in.at = 0;
   }
-  ssize_t got;
-  do got = read(0, in.raw + in.length, sizeof in.raw - in.length);
-  while (got < 0 && errno == EINTR);
-  if (got < 0) return fail_errno("reading the archive");
+  long got = read_some(in.raw + in.length, sizeof in.raw - in.length);
+  if (got < 0) return -1;
   if (got == 0) in.ended = true;
   in.length += (size_t)got;
   in.compressed += (uint64_t)got;

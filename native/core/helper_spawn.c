@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -137,6 +138,19 @@ int rt_helper_reap(int pidfd, rt_error *err) {
 int rt_pidfd_open(int pid, rt_error *err) {
   int fd = (int)syscall(SYS_pidfd_open, pid, 0);
   return fd < 0 ? rt_fail(err, errno, "process %d", pid) : fd;
+}
+
+int rt_connection_take(int pid, int fd, uint64_t inode, rt_error *err) {
+  struct stat st;
+  int process = (int)syscall(SYS_pidfd_open, pid, 0);
+  if (process < 0) return rt_fail(err, errno, "process %d", pid);
+  int taken = (int)syscall(SYS_pidfd_getfd, process, fd, 0);
+  int status = taken < 0 ? errno : 0;
+  close(process);
+  if (status) return rt_fail(err, status, "taking descriptor %d of process %d", fd, pid);
+  if (fstat(taken, &st) == 0 && S_ISSOCK(st.st_mode) && st.st_ino == inode) return taken;
+  close(taken);
+  return rt_fail(err, ESTALE, "descriptor %d of process %d is another one by now", fd, pid);
 }
 
 int rt_syncfs(const char *path, rt_error *err) {

@@ -140,6 +140,11 @@ RT_API int rt_helper_kill(int pidfd, rt_error *err);
 RT_API int rt_helper_reap(int pidfd, rt_error *err);
 /* A pidfd of a process, which may be another one's by now: whoever asks must know better. ESRCH: there is none. */
 RT_API int rt_pidfd_open(int pid, rt_error *err);
+/*
+ * A duplicate of the socket that process `pid` has as `fd`, if its inode is `inode`: by now the number may be another
+ * one's. ESTALE: it is. Source: pidfd_getfd(2).
+ */
+RT_API int rt_connection_take(int pid, int fd, uint64_t inode, rt_error *err);
 /* Writes all of the file system that holds `path` to disk. May take long. Source: syncfs(2). */
 RT_API int rt_syncfs(const char *path, rt_error *err);
 

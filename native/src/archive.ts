@@ -1,5 +1,6 @@
 import { closeSync } from 'node:fs';
 import { ClusterError } from '@tessera/shared/errors';
+import { type AnswerBody, giveBack, type HelperInput, readingFrom, writingTo } from './connection.js';
 import { Helper, type HelperOptions, openPidfd, type ReportLine } from './helper.js';
 import { layerReport, type UnpackReport } from './unpack.js';
 
@@ -59,9 +60,35 @@ export async function readPath(
   return { facts, content: whole(helper) };
 }
 
+/**
+ * The same, written on a client's connection by the helper itself.
+ *
+ * @param onFacts what is at the path; the body begins when `body` says so
+ */
+export async function sendPath(
+  files: FilesOf,
+  where: PathIn,
+  body: AnswerBody,
+  onFacts: (facts: PathFacts) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  const helper = start(files, ['get'], { where, ...writingTo(body) }, signal);
+  await onFacts(factsOf(await firstReport(helper))).catch(async (error: unknown) => {
+    helper.kill();
+    await helper.finish().catch(() => {});
+    throw error;
+  });
+  await helper.finish();
+}
+
 /** An archive of the whole root, without what is mounted in it. */
 export function readRoot(files: FilesOf, signal: AbortSignal): AsyncIterable<Uint8Array> {
   return whole(start(files, ['export'], { output: 'pipe' }, signal));
+}
+
+/** The same, written on a client's connection by the helper itself. */
+export async function sendRoot(files: FilesOf, body: AnswerBody, signal: AbortSignal): Promise<void> {
+  await start(files, ['export'], writingTo(body), signal).finish();
 }
 
 export interface PutOptions {
@@ -76,12 +103,16 @@ export async function putArchive(
   files: FilesOf,
   path: string,
   { keepKind, user }: PutOptions,
-  input: AsyncIterable<Uint8Array>,
+  input: HelperInput,
   signal: AbortSignal,
 ): Promise<void> {
   const where = { path, follow: true, name: '/' };
   const flags = [...(keepKind ? ['--keep-kind'] : []), ...(user === '' ? [] : [`--user=${user}`])];
-  await start(files, [...flags, 'put'], { where, input }, signal).finish();
+  try {
+    await start(files, [...flags, 'put'], { where, ...readingFrom(input) }, signal).finish();
+  } finally {
+    giveBack(input);
+  }
 }
 
 export interface WrittenPath {
@@ -146,7 +177,7 @@ export async function withProcess<T>(
 function start(
   { spec, processFd }: FilesOf,
   words: readonly string[],
-  { where, ...streams }: { readonly where?: PathIn } & Pick<HelperOptions, 'input' | 'output'>,
+  { where, arguments: more = [], ...streams }: { readonly where?: PathIn } & Partial<HelperOptions>,
   signal: AbortSignal,
 ): Helper {
   const path = where
@@ -161,7 +192,7 @@ function start(
   const helper = new Helper(
     'ts-archive',
     {
-      arguments: [`--memory-max=${MEMORY_MAX_BYTES}`, ...path, ...mounts, ...words],
+      arguments: [`--memory-max=${MEMORY_MAX_BYTES}`, ...path, ...mounts, ...more, ...words],
       ...streams,
       spec,
       ...(processFd === undefined ? {} : { processFd }),

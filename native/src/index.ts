@@ -1,6 +1,13 @@
 export * from './addresses.js';
 export * from './archive.js';
 export * from './attachment.js';
+export {
+  type AnswerBody,
+  type ConnectionPlace,
+  type HelperInput,
+  type RequestBody,
+  takeConnection,
+} from './connection.js';
 export { clear, discardContainer, killGroup, makeContainer } from './container-calls.js';
 export * from './daemon.js';
 export * from './errno-sentence.js';

@@ -1,4 +1,5 @@
 import { ClusterError } from '@tessera/shared/errors';
+import { giveBack, type HelperInput, readingFrom } from './connection.js';
 import { Helper, type ReportLine } from './helper.js';
 import { callAsync, declare, type NativeFunction } from './library.js';
 
@@ -31,8 +32,8 @@ export interface UnpackRequest {
   readonly mode: 'layer' | 'archive';
   /** An empty directory. Nothing is made outside it; what was made before a failure stays in it. */
   readonly root: string;
-  /** A descriptor that is read from where it stands, or what is piped in. Plain, gzip or zstd. */
-  readonly input: number | AsyncIterable<Uint8Array>;
+  /** A descriptor that is read from where it stands, or what comes. Plain, gzip or zstd. */
+  readonly input: number | HelperInput;
   readonly bounds?: UnpackBounds;
 }
 
@@ -52,6 +53,8 @@ export interface UnpackReport {
  */
 export async function unpackArchive(request: UnpackRequest, signal: AbortSignal): Promise<UnpackReport> {
   const { mode, root, input, bounds = DEFAULT_UNPACK_BOUNDS } = request;
+  const { arguments: more, ...streams } =
+    typeof input === 'number' ? { arguments: [], input } : readingFrom(input);
   const unpacker = new Helper(
     'ts-unpack',
     {
@@ -62,13 +65,18 @@ export async function unpackArchive(request: UnpackRequest, signal: AbortSignal)
         `--ratio-max=${bounds.ratioMax}`,
         `--ratio-floor=${bounds.ratioFloorBytes}`,
         `--memory-max=${bounds.memoryMaxBytes}`,
+        ...more,
         mode,
       ],
-      input,
+      ...streams,
     },
     signal,
   );
-  return layerReport(await unpacker.finish());
+  try {
+    return layerReport(await unpacker.finish());
+  } finally {
+    giveBack(input);
+  }
 }
 
 /** @throws ClusterError `internal` for what cannot be the report of a layer */

@@ -9,7 +9,8 @@ static int parse(int argc, char **argv, struct unpack_options *options) {
       {"root", required_argument, NULL, 'r'},      {"bytes-max", required_argument, NULL, 'b'},
       {"entries-max", required_argument, NULL, 'e'}, {"ratio-max", required_argument, NULL, 'x'},
       {"ratio-floor", required_argument, NULL, 'f'}, {"memory-max", required_argument, NULL, 'm'},
-      {"parent", required_argument, NULL, 'p'},    {NULL, 0, NULL, 0},
+      {"parent", required_argument, NULL, 'p'},    {"connection", no_argument, NULL, 'c'},
+      {"body-bytes", required_argument, NULL, 'B'}, {NULL, 0, NULL, 0},
   };
   int option, index;
   opterr = 0;
@@ -23,6 +24,8 @@ static int parse(int argc, char **argv, struct unpack_options *options) {
       case 'x': options->input.ratio_max = helper_number(name, optarg); break;
       case 'f': options->input.ratio_floor = helper_number(name, optarg); break;
       case 'm': options->memory_max = helper_number(name, optarg); break;
+      case 'c': connection_begin(); break;
+      case 'B': connection_body_bytes(helper_number(name, optarg)); break;
       case 'p': options->parent = (int)helper_number(name, optarg); break;
     }
   }
@@ -51,7 +54,8 @@ int main(int argc, char **argv) {
       .input = {.bytes_max = 64ull << 30, .ratio_max = 200, .ratio_floor = 1ull << 30},
       .entries_max = 5000000,
   };
-  if (helper_settle(3) < 0 || parse(argc, argv, &options) < 0) goto refused;
+  bool parsed = parse(argc, argv, &options) == 0;
+  if (helper_settle(connection_given() ? CONNECTION + 1 : CONNECTION) < 0 || !parsed) goto refused;
   if (helper_follow(options.parent) < 0) return 1;
   if (confine_namespaces() < 0 || confine_to_directory(options.root) < 0) goto refused;
   struct confinement confinement = {.memory_max = options.memory_max, .file_max = options.input.bytes_max};

@@ -1,4 +1,4 @@
-import { type UnpackBounds, unpackArchive } from '@tessera/native';
+import { type HelperInput, type UnpackBounds, unpackArchive } from '@tessera/native';
 import { chainIds } from '@tessera/shared/digest';
 import type { Clock } from '@tessera/shared/env';
 import type { Image } from '@tessera/shared/model';
@@ -25,7 +25,7 @@ export class ArchiveLoader {
   ) {}
 
   /** @throws ClusterError `invalidArgument` for a bad archive, `resourceExhausted` beyond the bounds */
-  load(archive: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<Image[]> {
+  load(archive: HelperInput, signal: AbortSignal): Promise<Image[]> {
     const { scratch, bounds } = this.parts;
     return scratch.withDirectory('load', async (root) => {
       await unpackArchive({ mode: 'archive', root, input: archive, bounds }, signal);

@@ -1,3 +1,4 @@
+import type { HelperInput } from '@tessera/native';
 import type { ImageHealthcheck } from '@tessera/shared/healthcheck';
 import type { Image } from '@tessera/shared/model';
 
@@ -54,11 +55,7 @@ export interface ImageStore {
   ensure(imageId: string, owner: string, signal: AbortSignal): Promise<LocalImage>;
   release(owner: string): Promise<void>;
   /** Reads an archive (docker-archive or OCI layout; plain, gzip or zstd); keeps all its images or none. */
-  load(
-    archive: AsyncIterable<Uint8Array>,
-    progress: (line: string) => void,
-    signal: AbortSignal,
-  ): Promise<Image[]>;
+  load(archive: HelperInput, progress: (line: string) => void, signal: AbortSignal): Promise<Image[]>;
   /** Removes the image's content here, unless a task uses it: then once it is released. */
   remove(imageId: string): Promise<void>;
   /** Manifest digests held whole. */

@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DEFAULT_UNPACK_BOUNDS, syncFileSystem, type UnpackBounds } from '@tessera/native';
+import { DEFAULT_UNPACK_BOUNDS, type HelperInput, syncFileSystem, type UnpackBounds } from '@tessera/native';
 import { chainIds } from '@tessera/shared/digest';
 import type { Clock, Logger, Random } from '@tessera/shared/env';
 import { ClusterError } from '@tessera/shared/errors';
@@ -141,11 +141,7 @@ export class LocalImageStore implements ImageStore {
     if ([...(imageIds ?? [])].some((imageId) => this.#records.get(imageId)?.removing)) await this.#collect();
   }
 
-  async load(
-    archive: AsyncIterable<Uint8Array>,
-    progress: (line: string) => void,
-    signal: AbortSignal,
-  ): Promise<Image[]> {
+  async load(archive: HelperInput, progress: (line: string) => void, signal: AbortSignal): Promise<Image[]> {
     const images = await this.#whileBusy(async () =>
       this.#record(await this.#loader.load(archive, signal)),
     ).catch(async (error: unknown) => {

@@ -1,9 +1,13 @@
 import {
+  type AnswerBody,
+  type FilesOf,
   type PathFacts,
   type PathIn,
   putArchive,
   readPath,
   readRoot,
+  sendPath,
+  sendRoot,
   statPath,
   writeLayer,
   writtenPaths,
@@ -23,6 +27,7 @@ import { pathIn } from '../executor/container/path-in.js';
 import type { CommitRequest, WriteLayer } from '../image/index.js';
 import { frameSized } from './frame-sized.js';
 import type { FrameStream } from './frame-stream.js';
+import { withAnswerBody, withRequestBody } from './lent-connection.js';
 
 type Result = NonNullable<ContainerCallResult['result']>;
 
@@ -44,38 +49,60 @@ export async function serveArchive(
   stop: AbortController,
 ): Promise<void> {
   const { assignment, runtime } = loop;
-  const { verb, path, noOverwriteDirNonDir, copyUidGid } = request;
+  const { verb, path, noOverwriteDirNonDir, copyUidGid, lends } = request;
   if (verb === 'put') {
-    await runtime.useFiles(
+    await withRequestBody(stream, lends, stop, (input) => {
+      return runtime.useFiles(
+        assignment,
+        (files, image, signal) => {
+          const user = copyUidGid ? assignment.container?.spec?.user || image.config.user : '';
+          const options = { keepKind: noOverwriteDirNonDir, user };
+          return putArchive(files, pathIn(path).path, options, input, signal);
+        },
+        stop.signal,
+      );
+    });
+    return loop.note('extract-to-dir');
+  }
+  await withAnswerBody(stream, lends, stop, (answer) => {
+    return runtime.useFiles(
       assignment,
-      (files, image, signal) => {
-        const user = copyUidGid ? assignment.container?.spec?.user || image.config.user : '';
-        const options = { keepKind: noOverwriteDirNonDir, user };
-        return putArchive(files, pathIn(path).path, options, stream.data(), signal);
+      (files, _, signal) => {
+        if (verb === 'get') return sendArchive(files, pathIn(path), loop, answer, stream, signal);
+        loop.note('export');
+        return sendExport(files, answer, stream, signal);
       },
       stop.signal,
     );
-    return loop.note('extract-to-dir');
-  }
-  // The reader's going ends the reading, also while nothing can be sent.
-  const gone = () => stop.abort(new DOMException('the reader has gone', 'AbortError'));
-  stream.ended().then(gone, gone);
-  await runtime.useFiles(
-    assignment,
-    async (files, _, signal) => {
-      if (verb === 'export') {
-        const content = readRoot(files, signal);
-        loop.note('export');
-        return sendAll(content, stream);
-      }
-      const where = pathIn(path);
-      const { facts, content } = await readPath(files, where, signal);
-      loop.note('archive-path');
-      await stream.write({ $case: 'callResult', value: { result: statResult(where, facts) } });
-      await sendAll(content, stream);
-    },
-    stop.signal,
-  );
+  });
+}
+
+async function sendExport(
+  files: FilesOf,
+  answer: AnswerBody | undefined,
+  stream: FrameStream,
+  signal: AbortSignal,
+): Promise<void> {
+  if (answer) await sendRoot(files, answer, signal);
+  else await sendAll(readRoot(files, signal), stream);
+}
+
+async function sendArchive(
+  files: FilesOf,
+  where: PathIn,
+  loop: ContainerLoop,
+  answer: AnswerBody | undefined,
+  stream: FrameStream,
+  signal: AbortSignal,
+): Promise<void> {
+  const tell = (facts: PathFacts) => {
+    loop.note('archive-path');
+    return stream.write({ $case: 'callResult', value: { result: statResult(where, facts) } });
+  };
+  if (answer) return sendPath(files, where, answer, tell, signal);
+  const { facts, content } = await readPath(files, where, signal);
+  await tell(facts);
+  await sendAll(content, stream);
 }
 
 async function sendAll(content: AsyncIterable<Uint8Array>, stream: FrameStream): Promise<void> {

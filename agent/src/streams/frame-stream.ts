@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { type StatusObject, status } from '@grpc/grpc-js';
 import { ClusterError, errorKindOf, errorText, fromServiceError, isErrorKind } from '@tessera/shared/errors';
+import { FrameSocket } from '@tessera/shared/frames';
 import type { Frame } from '@tessera/shared/wire';
 
 type Body = NonNullable<Frame['body']>;
@@ -64,6 +65,17 @@ export class FrameStream {
       this.#stream.once('close', onClose);
       this.#stream.once('error', onClose);
     });
+  }
+
+  /** Whether the manager is this host's own. */
+  get isLocal(): boolean {
+    return this.#stream instanceof FrameSocket;
+  }
+
+  /** The next thing the manager sends. @throws ClusterError `unavailable` when it sends nothing more */
+  async next(): Promise<Body> {
+    for await (const body of this.frames()) return body;
+    throw new ClusterError('unavailable', 'the manager has ended the stream');
   }
 
   /** Resolves when the manager has ended the stream, whatever else it had sent. */

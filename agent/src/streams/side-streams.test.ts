@@ -163,14 +163,14 @@ describe('logs', () => {
 });
 
 describe('images', () => {
-  const loadKind: StreamRequest['kind'] = { $case: 'imageLoad', value: { quiet: false } };
+  const loadKind: StreamRequest['kind'] = { $case: 'imageLoad', value: { quiet: false, lends: false } };
 
   test('an archive is loaded from the stream, and each image answered', async () => {
     const got: Buffer[] = [];
     open(loadKind, {
       images: {
         async load(archive, progress) {
-          for await (const piece of archive) got.push(Buffer.from(piece));
+          for await (const piece of archive as AsyncIterable<Uint8Array>) got.push(Buffer.from(piece));
           progress('Loaded image: busybox:latest');
           return [Image.fromPartial({ id: 'sha256:1' }), Image.fromPartial({ id: 'sha256:2' })];
         },
@@ -194,7 +194,7 @@ describe('images', () => {
       images: {
         async load(archive) {
           try {
-            for await (const _ of archive);
+            for await (const _ of archive as AsyncIterable<Uint8Array>);
           } catch (error) {
             failure = error;
             throw error;
@@ -332,7 +332,7 @@ test('streams end with the agent', async () => {
 });
 
 test('an agent that stops does not wait for a manager that leaves a finished stream open', async () => {
-  open({ $case: 'imageLoad', value: { quiet: false } }, {});
+  open({ $case: 'imageLoad', value: { quiet: false, lends: false } }, {});
   // As by a manager that hangs: it reads, and never ends its own side.
   await until(() => expect(manager.streams).toHaveLength(1));
   const frames: Frame['body'][] = [];

@@ -1,3 +1,4 @@
+import type { HelperInput } from '@tessera/native';
 import type { Clock, Logger } from '@tessera/shared/env';
 import { ClusterError, errorText } from '@tessera/shared/errors';
 import type { Image } from '@tessera/shared/model';
@@ -11,6 +12,7 @@ import type { ContainerStreams } from './container-streams.js';
 import type { CommitImage } from './file-streams.js';
 import { frameSized } from './frame-sized.js';
 import { type FrameCall, FrameStream } from './frame-stream.js';
+import { watchEnd, withRequestBody } from './lent-connection.js';
 import { connectLocally } from './local-manager.js';
 import { logBatches } from './log-batches.js';
 import { ManagerConnections } from './manager-connections.js';
@@ -121,16 +123,15 @@ export class SideStreams {
     switch (kind?.$case) {
       case 'logs': {
         // The reader's going ends the reading, also while no line comes.
-        stream.ended().then(
-          () => stop.abort(new DOMException('the reader has gone', 'AbortError')),
-          () => stop.abort(new DOMException('the reader has gone', 'AbortError')),
-        );
+        watchEnd(stream, stop);
         for await (const records of logBatches(this.options.logs.read(kind.value, stop.signal)))
           await stream.write({ $case: 'logs', value: { records } });
         return;
       }
       case 'imageLoad':
-        return this.#loadImages(stream, kind.value.quiet, stop.signal);
+        return withRequestBody(stream, kind.value.lends, stop, (input) =>
+          this.#loadImages(input, stream, kind.value.quiet, stop.signal),
+        );
       case 'imageImport': {
         const image = await this.options.images.import?.(kind.value, stream.data(), stop.signal);
         return stream.write({ $case: 'imageLoaded', value: { image } });
@@ -171,7 +172,12 @@ export class SideStreams {
     throw new ClusterError('unimplemented', 'this node has no way to registries');
   }
 
-  async #loadImages(stream: FrameStream, quiet: boolean, signal: AbortSignal): Promise<void> {
+  async #loadImages(
+    input: HelperInput,
+    stream: FrameStream,
+    quiet: boolean,
+    signal: AbortSignal,
+  ): Promise<void> {
     let waiting = 0;
     let sent = Promise.resolve();
     const progress = (line: string) => {
@@ -181,7 +187,7 @@ export class SideStreams {
       // Whether the reader is still there shows when the result is written.
       sent.catch(() => undefined);
     };
-    const images = await this.options.images.load(stream.data(), progress, signal);
+    const images = await this.options.images.load(input, progress, signal);
     await sent;
     for (const image of images) await stream.write({ $case: 'imageLoaded', value: { image } });
   }

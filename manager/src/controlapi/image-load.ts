@@ -1,5 +1,6 @@
 import { invalid } from '@tessera/shared/errors';
 import type { Image } from '@tessera/shared/model';
+import type { Upload } from '../streams/index.js';
 import { tellOfImage } from './events/index.js';
 import { awaitCopies } from './image-copies.js';
 import { familiarName, normalizeName } from './image-reference.js';
@@ -16,12 +17,13 @@ import type { ControlContext } from './ports.js';
  */
 export async function loadImages(
   context: ControlContext,
-  archive: AsyncIterable<Uint8Array>,
+  archive: Upload,
   progress: (line: string) => void,
   signal: AbortSignal,
 ): Promise<readonly Image[]> {
-  const kind = { $case: 'imageLoad', value: { quiet: false } } as const;
-  const images = await uploadImages(context, kind, archive, progress, signal);
+  const { connection } = archive;
+  const kind = { $case: 'imageLoad', value: { quiet: false, lends: connection !== undefined } } as const;
+  const images = await uploadImages(context, kind, archive, progress, signal, connection);
   if (images.length === 0) throw invalid('the archive holds no image');
   for (const image of images) {
     const names = image.names.map(normalizeName);

@@ -59,6 +59,7 @@ class FakeNodes implements SideStreams {
 }
 
 class FakeStream implements SideStream {
+  readonly isLocal = false;
   readonly frames: AsyncIterable<Frame>;
   isClosed = false;
   readonly #queue: (Frame | Error | 'end')[] = [];

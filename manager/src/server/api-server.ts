@@ -5,8 +5,9 @@ import { API_HEADERS, API_VERSION_MAX, API_VERSION_MIN } from '@tessera/shared/d
 import type { Clock, Logger } from '@tessera/shared/env';
 import { ClusterError, errorText, invalid, isCancelled, wireCodes } from '@tessera/shared/errors';
 import { authorize } from './access.js';
+import { isLendable, lendableForAnswer, uploadOf } from './client-connection.js';
 import { serveRaw, serveWebSocket } from './hijacked.js';
-import { BODY_BYTES_MAX, parseJsonBody, readBodyOf, tooLarge } from './request-body.js';
+import { BODY_BYTES_MAX, hasBody, parseJsonBody, readBodyOf, tooLarge } from './request-body.js';
 import type { ApiRequest, Reply, Route, StreamReply } from './route.js';
 import { decoded, type Match, Router } from './router.js';
 import { takeOver } from './take-over.js';
@@ -24,8 +25,9 @@ export interface RequestHandler {
 export function serveRoutes(routes: readonly Route[], clock: Clock, logger: Logger): RequestHandler {
   const router = new Router(routes);
   const takesOver = (request: IncomingMessage): boolean => {
-    const kind = router.find(request.method ?? 'GET', pathOf(request)).route?.kind;
-    return kind === 'hijack' || (kind === 'websocket' && request.headers.upgrade !== undefined);
+    const { route } = router.find(request.method ?? 'GET', pathOf(request));
+    if (route?.kind === 'upload') return route.lends === true && canBeLent(request);
+    return route?.kind === 'hijack' || (route?.kind === 'websocket' && request.headers.upgrade !== undefined);
   };
   const handle = (request: IncomingMessage, response: ServerResponse): void => {
     serve(router, request, response).catch((error: unknown) => fail(request, response, error, logger));
@@ -37,8 +39,7 @@ export function serveRoutes(routes: readonly Route[], clock: Clock, logger: Logg
     const response = new ServerResponse(request);
     response.shouldKeepAlive = false;
     serveTakenOver(router, request, response, socket, { clock, logger }).catch((error: unknown) => {
-      response.once('finish', () => socket.end());
-      response.assignSocket(socket);
+      answerLast(response, socket);
       fail(request, response, error, logger);
       socket.resume();
     });
@@ -46,6 +47,17 @@ export function serveRoutes(routes: readonly Route[], clock: Clock, logger: Logg
   return Object.assign(handle, {
     prepare: (server: Server | TlsServer) => takeOver(server, takesOver, upgrade),
   });
+}
+
+/** A request whose body others may read in place of Node's parser. */
+const canBeLent = ({ socket, headers }: IncomingMessage): boolean =>
+  isLendable(socket) && hasBody(headers) && headers.expect === undefined;
+
+/** Gives a connection that has been taken over an answer, with which it ends. May be repeated. */
+function answerLast(response: ServerResponse, socket: Socket): void {
+  if (response.socket) return;
+  response.once('finish', () => socket.end());
+  response.assignSocket(socket);
 }
 
 /** Without query and version, whatever else is wrong with it. */
@@ -82,17 +94,20 @@ async function serve(router: Router, request: IncomingMessage, response: ServerR
   if (route.kind === 'upload') {
     // A handler that stops reading must not tear the connection down: its answer is still to go out.
     const content = request.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>;
-    const answer = await route.handle({ ...common, signal, content });
-    if ('status' in answer) send(response, common.method, answer);
-    else await sendStream(response, answer, signal);
+    await reply(response, common.method, await route.handle({ ...common, signal, content }), signal);
     request.resume();
     return;
   }
   if (route.kind === 'hijack' || route.kind === 'websocket')
     throw invalid(`${common.path} takes the connection over: ask for an upgrade of it`);
   const parsed: ApiRequest = { ...common, signal, body: await readJson(request) };
-  if (route.kind === 'stream') await sendStream(response, await route.handle(parsed), signal);
-  else send(response, common.method, await route.handle(parsed));
+  if (route.kind === 'stream') {
+    // Behind another answer on the same connection it would have to wait; HTTP/1.0 knows no chunks.
+    const { socket } = response;
+    const isFree = isLendable(socket) && request.httpVersionMinor > 0;
+    const connection = isFree ? lendableForAnswer(socket) : undefined;
+    await sendStream(response, await route.handle({ ...parsed, connection }), signal);
+  } else send(response, common.method, await route.handle(parsed));
 }
 
 async function serveTakenOver(
@@ -104,15 +119,25 @@ async function serveTakenOver(
 ): Promise<void> {
   const { found, common } = admit(router, request, response);
   const { route } = found;
-  if (route.kind !== 'hijack' && route.kind !== 'websocket')
+  if (route.kind !== 'hijack' && route.kind !== 'websocket' && route.kind !== 'upload')
     throw invalid('this connection is not taken over');
   const controller = new AbortController();
   socket.once('close', () => controller.abort(goneAway()));
+  if (route.kind === 'upload') {
+    const { signal } = controller;
+    // As with any other request, who ends the connection before the answer does not want it.
+    socket.once('end', () => controller.abort(goneAway()));
+    const content = uploadOf(socket, request.headers);
+    const answer = await route.handle({ ...common, signal, content });
+    answerLast(response, socket);
+    await reply(response, common.method, answer, signal);
+    socket.resume();
+    return;
+  }
   const body = parseJsonBody(await readBodyOf(socket, request.headers), request.headers);
   const answer = await route.handle({ ...common, body, signal: controller.signal });
   if ('status' in answer) {
-    response.once('finish', () => socket.end());
-    response.assignSocket(socket);
+    answerLast(response, socket);
     send(response, common.method, answer);
     socket.resume();
   } else if (route.kind === 'websocket') await serveWebSocket(request, socket, answer, logger);
@@ -158,6 +183,16 @@ async function readJson(request: IncomingMessage): Promise<unknown> {
   return parseJsonBody(Buffer.concat(chunks), request.headers);
 }
 
+async function reply(
+  response: ServerResponse,
+  method: string,
+  answer: Reply | StreamReply,
+  signal: AbortSignal,
+): Promise<void> {
+  if ('status' in answer) send(response, method, answer);
+  else await sendStream(response, answer, signal);
+}
+
 function send(response: ServerResponse, method: string, reply: Reply): void {
   for (const [name, value] of Object.entries(reply.headers ?? {})) response.setHeader(name, value);
   response.statusCode = reply.status;
@@ -196,6 +231,14 @@ async function sendStream(response: ServerResponse, reply: StreamReply, signal: 
   };
   if (reply.early) begin();
   try {
+    if (typeof reply.chunks === 'function') {
+      begin();
+      // The head is on its way before anybody else writes.
+      await new Promise<void>((resolve) => response.socket?.write('', () => resolve()) ?? resolve());
+      await reply.chunks();
+      response.end();
+      return;
+    }
     for await (const chunk of reply.chunks) {
       if (signal.aborted) return;
       await write(chunk);

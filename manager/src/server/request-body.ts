@@ -61,42 +61,83 @@ export async function readBodyOf(stream: Duplex, headers: IncomingHttpHeaders): 
   return readExactly(stream, length);
 }
 
+/** The body of such a request as it arrives, whatever its length; reading slowly slows the client. */
+export async function* bodyPieces(stream: Duplex, headers: IncomingHttpHeaders): AsyncGenerator<Uint8Array> {
+  const coding = headers['transfer-encoding']?.toLowerCase();
+  if (coding === undefined) return yield* exactly(stream, Number(headers['content-length'] ?? 0));
+  for (let bytes = await readChunkSize(stream); bytes > 0; bytes = await readChunkSize(stream)) {
+    yield* exactly(stream, bytes);
+    if ((await readLine(stream)) !== '') throw malformed();
+  }
+  await readTrailers(stream);
+}
+
+/** Whether the body comes in one of the ways that are read here; if not, there is none. */
+export const hasBody = (headers: IncomingHttpHeaders): boolean =>
+  headers['transfer-encoding']?.toLowerCase() === 'chunked' || Number(headers['content-length'] ?? 0) > 0;
+
 async function readChunks(stream: Duplex): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let length = 0;
   for (;;) {
-    const size = CHUNK_SIZE.exec(await readLine(stream))?.[1];
-    if (size === undefined) throw malformed();
-    const bytes = Number.parseInt(size, 16);
+    const bytes = await readChunkSize(stream);
     length += bytes;
     if (length > BODY_BYTES_MAX) throw tooLarge();
     if (bytes === 0) break;
     chunks.push(await readExactly(stream, bytes));
     if ((await readLine(stream)) !== '') throw malformed();
   }
-  // Trailers end with an empty line.
-  for (let lines = 0; (await readLine(stream)) !== ''; lines++) if (lines === TRAILERS_MAX) throw malformed();
+  await readTrailers(stream);
   return Buffer.concat(chunks);
+}
+
+async function readChunkSize(stream: Duplex): Promise<number> {
+  const size = CHUNK_SIZE.exec(await readLine(stream))?.[1];
+  if (size === undefined) throw malformed();
+  return Number.parseInt(size, 16);
+}
+
+/** They end with an empty line. */
+async function readTrailers(stream: Duplex): Promise<void> {
+  for (let lines = 0; (await readLine(stream)) !== ''; lines++) if (lines === TRAILERS_MAX) throw malformed();
 }
 
 async function readLine(stream: Duplex): Promise<string> {
   let line = '';
-  while (!line.endsWith('\n')) {
+  for (;;) {
+    const bytes = await readSome(stream);
+    const end = bytes.indexOf(10);
+    line += bytes.toString('latin1', 0, end < 0 ? bytes.length : end);
     if (line.length > LINE_BYTES_MAX) throw malformed();
-    line += Buffer.from(await readExactly(stream, 1)).toString('latin1');
+    if (end < 0) continue;
+    if (end + 1 < bytes.length) stream.unshift(bytes.subarray(end + 1));
+    return line.replace(/\r$/, '');
   }
-  return line.replace(/\r?\n$/, '');
 }
 
 async function readExactly(stream: Duplex, length: number): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
+  for await (const part of exactly(stream, length)) parts.push(part);
+  return Buffer.concat(parts);
+}
+
+async function* exactly(stream: Duplex, length: number): AsyncGenerator<Buffer> {
   for (let missing = length; missing > 0; ) {
-    // Whatever is there is taken: a stream that has some is readable at once, however much is waited for.
-    const bytes = stream.read(Math.min(missing, stream.readableLength) || undefined) as Buffer | null;
+    const bytes = await readSome(stream, missing);
+    missing -= bytes.length;
+    yield bytes;
+  }
+}
+
+/** Whatever is there, but no more than `most`. */
+async function readSome(stream: Duplex, most = Number.POSITIVE_INFINITY): Promise<Buffer> {
+  for (;;) {
+    // A stream that has some is readable at once, however much is waited for.
+    const bytes = stream.read(Math.min(most, stream.readableLength) || undefined) as Buffer | null;
     if (bytes) {
-      parts.push(bytes);
-      missing -= bytes.length;
-      continue;
+      // What has come while it was looked at is not ours.
+      if (bytes.length > most) stream.unshift(bytes.subarray(most));
+      return bytes.length > most ? bytes.subarray(0, most) : bytes;
     }
     if (stream.readableEnded || stream.destroyed) throw invalid("the request's body is cut short");
     await new Promise<void>((resolve) => {
@@ -107,5 +148,4 @@ async function readExactly(stream: Duplex, length: number): Promise<Uint8Array> 
       for (const name of ['readable', 'end', 'close']) stream.on(name, done);
     });
   }
-  return Buffer.concat(parts);
 }

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import type { Lendable, Upload } from '../streams/index.js';
 
 /** A request as handlers see it: addressed, versioned, parsed. */
 export interface ApiRequest {
@@ -14,11 +15,13 @@ export interface ApiRequest {
   readonly body: unknown;
   /** Aborted when the client has gone away, or the server stops. */
   readonly signal: AbortSignal;
+  /** Where a `stream`'s answer may be written by somebody else. */
+  readonly connection?: Lendable | undefined;
 }
 
 export interface UploadRequest extends Omit<ApiRequest, 'body'> {
   /** The body as it arrives; reading slowly slows the client. */
-  readonly content: AsyncIterable<Uint8Array>;
+  readonly content: Upload;
 }
 
 export interface Reply {
@@ -28,6 +31,9 @@ export interface Reply {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
+/** Has somebody else write the body, once it is called: in chunks of HTTP, but for the last. Resolves at its end. */
+export type WrittenElsewhere = () => Promise<void>;
+
 /** An answer whose end is not known at its beginning. */
 export interface StreamReply {
   readonly contentType: string;
@@ -35,7 +41,7 @@ export interface StreamReply {
   /** The head goes out at once: it tells the client that what happens from now on will be in the answer. */
   readonly early?: boolean;
   /** Ends the answer; what it throws after the first chunk is appended by `onError`, else answered as usual. */
-  readonly chunks: AsyncIterable<Uint8Array | string>;
+  readonly chunks: AsyncIterable<Uint8Array | string> | WrittenElsewhere;
   /** How this stream tells of an error once it has begun; without it, its connection is cut. */
   onError?(message: string): Uint8Array | string;
 }
@@ -81,6 +87,8 @@ export type Route =
       readonly kind: 'upload';
       readonly method: string;
       readonly pattern: string;
+      /** Its body may be read by somebody else, so its connection ends with it. */
+      readonly lends?: boolean;
       readonly handle: (request: UploadRequest) => Promise<StreamReply | Reply>;
     }
   /** A raw connection both ways. */

@@ -1,4 +1,4 @@
-import type { IncomingMessage, Server } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Server as TlsServer } from 'node:https';
 import type { Socket } from 'node:net';
 
@@ -28,12 +28,14 @@ export function takeOver(
     socket.once('close', () => taken.delete(socket));
     upgrade(request, socket, head);
   });
-  const onConnection = (socket: Socket & { parser?: Parser }) => {
+  const onConnection = (socket: Socket & { parser?: Parser; _httpMessage?: ServerResponse | null }) => {
     const { parser } = socket;
     if (!parser) return;
     const { onIncoming } = parser;
     parser.onIncoming = (request, shouldKeepAlive) => {
-      (request as IncomingMessage & { upgrade: boolean }).upgrade = isTakeOver(request);
+      // Behind an answer under way there is no connection to be had.
+      const isFree = !socket._httpMessage;
+      (request as IncomingMessage & { upgrade: boolean }).upgrade = isFree && isTakeOver(request);
       return onIncoming(request, shouldKeepAlive);
     };
   };

@@ -1,17 +1,29 @@
 import type { Frame } from '@tessera/shared/wire';
+import { type Lendable, Lending } from './lendable.js';
 import type { SideStream } from './side-stream.js';
 
 /** A frame's data stays below gRPC's default bound of 4 MiB for a message, with room to spare. */
 const FRAME_BYTES_MAX = 256 * 1024;
 
-/** Sends content down while what the agent answers is read, since it may refuse half way. @throws its refusal */
+/**
+ * Sends content down while what the agent answers is read, since it may refuse half way.
+ *
+ * @param connection where the content comes from, if the agent has been told that it is lent: then it reads it itself,
+ *   as long as it can
+ * @throws its refusal
+ */
 export async function exchange(
   stream: SideStream,
   content: AsyncIterable<Uint8Array>,
   onFrame: (body: NonNullable<Frame['body']>) => void,
+  connection?: Lendable,
 ): Promise<void> {
+  const lending = connection && stream.isLocal ? new Lending(connection) : undefined;
   const receive = async () => {
-    for await (const { body } of stream.frames) if (body) onFrame(body);
+    for await (const { body } of stream.frames) {
+      if (body?.$case === 'connectionTaken') lending?.hear(body.value);
+      else if (body) onFrame(body);
+    }
   };
   const received = receive();
   // Its refusal is what the user must hear, not that the stream no longer takes what we send.
@@ -19,17 +31,22 @@ export async function exchange(
     () => undefined,
     (error: unknown) => error ?? new Error('refused'),
   );
-  const sent = send(stream, content);
-  sent.catch(() => undefined);
   try {
+    await lending?.offer(stream);
+    // It may also have done, or have refused, before it says so.
+    const isTaken = await Promise.race([lending?.answer ?? false, received.then(() => true)]);
+    const sent = isTaken ? Promise.resolve() : send(stream, content);
+    sent.catch(() => undefined);
     // The user's next piece may never come: a refusal, or the loss of the agent, is not kept until it does.
     await Promise.race([sent, received.then(() => sent)]);
+    await received;
   } catch (error) {
     // The stream broke while writing, or the client went away while reading: the agent's word comes first.
     stream.close(error);
     throw (await refused) ?? error;
+  } finally {
+    lending?.takeBack();
   }
-  await received;
 }
 
 async function send(stream: SideStream, content: AsyncIterable<Uint8Array>): Promise<void> {

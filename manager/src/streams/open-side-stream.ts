@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { ClusterError, errorKindOf, errorText, isErrorKind } from '@tessera/shared/errors';
+import { FrameSocket } from '@tessera/shared/frames';
 import type { Frame } from '@tessera/shared/wire';
 import type { SideStream } from './side-stream.js';
 
@@ -9,6 +10,7 @@ export type FrameStream = Duplex;
 /** A side stream that the agent has opened. */
 export class OpenSideStream implements SideStream {
   readonly frames: AsyncIterable<Frame>;
+  readonly isLocal: boolean;
   #isClosed = false;
   #closeError: ClusterError | undefined;
   readonly #closed = withResolvers();
@@ -19,6 +21,7 @@ export class OpenSideStream implements SideStream {
     private readonly stream: FrameStream,
     private readonly signal: AbortSignal,
   ) {
+    this.isLocal = stream instanceof FrameSocket;
     this.frames = this.#read();
     this.#onAbort = () =>
       this.close(signal.reason ?? new ClusterError('cancelled', 'the stream was cancelled'));

@@ -5,6 +5,8 @@ export type StreamKind = NonNullable<StreamRequest['kind']>;
 
 /** The manager's end of a side stream with one agent. Whoever asked for it closes it. */
 export interface SideStream {
+  /** Whether the agent is of this host, and can be lent a client's connection. */
+  readonly isLocal: boolean;
   /**
    * What the agent sends, without its `open` frame, until its `end`. A `StreamError` frame is thrown as the
    * `ClusterError` it names, a stream that ends in another way as `unavailable`, one closed on this side as

@@ -1,6 +1,6 @@
 import { ClusterError } from '@tessera/shared/errors';
-import { ArchiveRequest, type PathStat } from '@tessera/shared/wire';
-import { exchange, type SideStream } from '../../streams/index.js';
+import { ArchiveRequest, type Frame, type PathStat } from '@tessera/shared/wire';
+import { exchange, type Lendable, Lending, type SideStream, type Upload } from '../../streams/index.js';
 import type { ContainerCalls } from './calls.js';
 import type { KnownContainer } from './lookup.js';
 
@@ -16,6 +16,9 @@ export interface PathOf {
   readonly path: string;
 }
 
+/** What is read here, or what the node writes on its reader's connection itself, from the call on. */
+export type FileContent = AsyncIterable<Uint8Array> | (() => Promise<void>);
+
 /** The files of containers, on whichever node they are. */
 export class ContainerFiles {
   constructor(private readonly calls: ContainerCalls) {}
@@ -27,19 +30,27 @@ export class ContainerFiles {
       .catch(missing({ path, ...rest }));
   }
 
-  /** An archive of what is at a path. Its reader ends it by going. @throws ClusterError `notFound` */
+  /**
+   * An archive of what is at a path. Its reader ends it by going.
+   *
+   * @param connection where it may be written by the node itself
+   * @throws ClusterError `notFound`
+   */
   async get(
     { container, path, ...rest }: PathOf,
     signal: AbortSignal,
-  ): Promise<{ readonly stat: PathStat; readonly content: AsyncIterable<Uint8Array> }> {
-    const stream = await this.#open(container, { verb: 'get', path }, signal);
+    connection?: Lendable,
+  ): Promise<{ readonly stat: PathStat; readonly content: FileContent }> {
+    const lends = connection !== undefined;
+    const stream = await this.#open(container, { verb: 'get', path, lends }, signal);
     const frames = stream.frames[Symbol.asyncIterator]();
     try {
+      const isTaken = await offer(stream, frames, connection);
       const { value } = await frames.next();
       const result = value?.body?.$case === 'callResult' ? value.body.value.result : undefined;
       if (result?.$case !== 'stat')
         throw new ClusterError('internal', 'the node did not say what is at the path');
-      return { stat: result.value, content: dataOf(stream, { [Symbol.asyncIterator]: () => frames }) };
+      return { stat: result.value, content: contentOf(stream, frames, isTaken) };
     } catch (error) {
       stream.close();
       return missing({ path, ...rest })(error);
@@ -50,12 +61,14 @@ export class ContainerFiles {
   async put(
     { container, path, ...rest }: PathOf,
     options: PutOptions,
-    content: AsyncIterable<Uint8Array>,
+    content: Upload,
     signal: AbortSignal,
   ): Promise<void> {
-    const stream = await this.#open(container, { verb: 'put', path, ...options }, signal);
+    const { connection } = content;
+    const request = { verb: 'put', path, lends: connection !== undefined, ...options } as const;
+    const stream = await this.#open(container, request, signal);
     try {
-      await exchange(stream, content, () => {});
+      await exchange(stream, content, () => {}, connection);
       stream.close();
     } catch (error) {
       stream.close(error);
@@ -64,9 +77,15 @@ export class ContainerFiles {
   }
 
   /** An archive of the whole root, without what is mounted in it. */
-  async export(container: KnownContainer, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
-    const stream = await this.#open(container, { verb: 'export' }, signal);
-    return dataOf(stream, stream.frames);
+  async export(container: KnownContainer, signal: AbortSignal, connection?: Lendable): Promise<FileContent> {
+    const stream = await this.#open(container, { verb: 'export', lends: connection !== undefined }, signal);
+    const frames = stream.frames[Symbol.asyncIterator]();
+    try {
+      return contentOf(stream, frames, await offer(stream, frames, connection));
+    } catch (error) {
+      stream.close();
+      throw error;
+    }
   }
 
   #open(
@@ -79,9 +98,34 @@ export class ContainerFiles {
   }
 }
 
-async function* dataOf(stream: SideStream, frames: SideStream['frames']): AsyncGenerator<Uint8Array> {
+type Frames = AsyncIterator<Frame>;
+
+/** @returns whether the node has taken the connection */
+async function offer(stream: SideStream, frames: Frames, connection: Lendable | undefined): Promise<boolean> {
+  if (!connection || !stream.isLocal) return false;
+  await new Lending(connection).offer(stream);
+  const { value } = await frames.next();
+  if (value?.body?.$case !== 'connectionTaken')
+    throw new ClusterError('internal', 'the node did not say whether it writes itself');
+  return value.body.value;
+}
+
+function contentOf(stream: SideStream, frames: Frames, isTaken: boolean): FileContent {
+  if (!isTaken) return dataOf(stream, frames);
+  return async () => {
+    try {
+      await stream.write({ body: { $case: 'ready', value: true } });
+      while (!(await frames.next()).done);
+    } finally {
+      stream.close();
+    }
+  };
+}
+
+async function* dataOf(stream: SideStream, frames: Frames): AsyncGenerator<Uint8Array> {
   try {
-    for await (const { body } of frames) if (body?.$case === 'data') yield body.value;
+    for await (const { body } of { [Symbol.asyncIterator]: () => frames })
+      if (body?.$case === 'data') yield body.value;
   } finally {
     stream.close();
   }

@@ -67,6 +67,7 @@ export function imageRoutes(images: Images, context: ControlContext): Route[] {
       kind: 'upload',
       method: 'POST',
       pattern: '/images/load',
+      lends: true,
       handle: async ({ query, content, signal }) => {
         if (query.get('platform')) throw invalid('platform: an archive is loaded whole; leave it out');
         const quiet = isTrue(query.get('quiet'));

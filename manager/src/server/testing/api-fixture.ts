@@ -261,6 +261,7 @@ async function openStream(
     wake();
   };
   return {
+    isLocal: false,
     frames: fixture.onStream(nodeId, kind, received()),
     write: async (frame) => {
       if (ended) throw new ClusterError('unavailable', 'the stream has ended');

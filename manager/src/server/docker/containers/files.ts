@@ -27,8 +27,8 @@ export function fileRoutes(containers: Containers, files: ContainerFiles): Route
       kind: 'stream',
       method: 'GET',
       pattern: '/containers/:id/archive',
-      handle: async ({ params, query, signal }) => {
-        const { stat, content } = await files.get(await pathOf(params, query), signal);
+      handle: async ({ params, query, signal, connection }) => {
+        const { stat, content } = await files.get(await pathOf(params, query), signal, connection);
         return {
           contentType: 'application/x-tar',
           headers: { [STAT_HEADER]: statToDocker(stat) },
@@ -42,6 +42,7 @@ export function fileRoutes(containers: Containers, files: ContainerFiles): Route
       kind: 'upload',
       method: 'PUT',
       pattern: '/containers/:id/archive',
+      lends: true,
       handle: async ({ params, query, content, signal }) => {
         const options = {
           noOverwriteDirNonDir: isTrue(query.get('noOverwriteDirNonDir')),
@@ -56,9 +57,9 @@ export function fileRoutes(containers: Containers, files: ContainerFiles): Route
       kind: 'stream',
       method: 'GET',
       pattern: '/containers/:id/export',
-      handle: async ({ params, signal }) => ({
+      handle: async ({ params, signal, connection }) => ({
         contentType: 'application/octet-stream',
-        chunks: await files.export(await containers.inspect(params.id!), signal),
+        chunks: await files.export(await containers.inspect(params.id!), signal, connection),
       }),
     },
   ];

@@ -700,6 +700,8 @@ export interface ArchiveRequest {
   readonly path: string;
   readonly noOverwriteDirNonDir: boolean;
   readonly copyUidGid: boolean;
+  /** A connection is lent, if the agent is of the manager's host. */
+  readonly lends: boolean;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -827,6 +829,8 @@ export interface LogsRequest {
  */
 export interface ImageLoadRequest {
   readonly quiet: boolean;
+  /** As in ArchiveRequest. */
+  readonly lends: boolean;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -886,7 +890,29 @@ export interface Frame {
     | { readonly $case: "callResult"; readonly value: ContainerCallResult }
     | { readonly $case: "stats"; readonly value: ContainerStats }
     | { readonly $case: "volumeUsage"; readonly value: VolumeUsages }
+    | //
+    /** the manager's first frame, where it lends one */
+    { readonly $case: "connection"; readonly value: ClientConnection }
+    | //
+    /** the agent's answer; later false: it needs it no more */
+    { readonly $case: "connectionTaken"; readonly value: boolean }
     | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/**
+ * The connection of the manager's client, lent to the agent of the same host: the body that it carries does not pass through
+ * either of them. A request's body: what has been read of it already lies in `head`. An answer's: its chunks may follow once
+ * the manager has said `ready`, and the last, empty one is the manager's.
+ */
+export interface ClientConnection {
+  readonly pid: number;
+  readonly fd: number;
+  /** Tells it from another that has come to have its number. */
+  readonly inode: number;
+  readonly head: Buffer;
+  /** Of a request whose body does not come in chunks. */
+  readonly bodyBytes?: number | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -8147,6 +8173,7 @@ function createBaseArchiveRequest(): ArchiveRequest {
     path: "",
     noOverwriteDirNonDir: false,
     copyUidGid: false,
+    lends: false,
     _unknownFields: {},
   };
 }
@@ -8167,6 +8194,9 @@ export const ArchiveRequest: MessageFns<ArchiveRequest> = {
     }
     if (message.copyUidGid !== false) {
       writer.uint32(40).bool(message.copyUidGid);
+    }
+    if (message.lends !== false) {
+      writer.uint32(48).bool(message.lends);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -8232,6 +8262,14 @@ export const ArchiveRequest: MessageFns<ArchiveRequest> = {
             message.copyUidGid = reader.bool();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.lends = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8271,6 +8309,7 @@ export const ArchiveRequest: MessageFns<ArchiveRequest> = {
         : isSet(object.copy_uid_gid)
         ? globalThis.Boolean(object.copy_uid_gid)
         : false,
+      lends: isSet(object.lends) ? globalThis.Boolean(object.lends) : false,
     };
   },
 
@@ -8291,6 +8330,9 @@ export const ArchiveRequest: MessageFns<ArchiveRequest> = {
     if (message.copyUidGid !== false) {
       obj.copyUidGid = message.copyUidGid;
     }
+    if (message.lends !== false) {
+      obj.lends = message.lends;
+    }
     return obj;
   },
 
@@ -8304,6 +8346,7 @@ export const ArchiveRequest: MessageFns<ArchiveRequest> = {
     message.path = object.path ?? "";
     message.noOverwriteDirNonDir = object.noOverwriteDirNonDir ?? false;
     message.copyUidGid = object.copyUidGid ?? false;
+    message.lends = object.lends ?? false;
     return message;
   },
 };
@@ -9514,13 +9557,16 @@ export const LogsRequest: MessageFns<LogsRequest> = {
 };
 
 function createBaseImageLoadRequest(): ImageLoadRequest {
-  return { quiet: false, _unknownFields: {} };
+  return { quiet: false, lends: false, _unknownFields: {} };
 }
 
 export const ImageLoadRequest: MessageFns<ImageLoadRequest> = {
   encode(message: ImageLoadRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.quiet !== false) {
       writer.uint32(8).bool(message.quiet);
+    }
+    if (message.lends !== false) {
+      writer.uint32(16).bool(message.lends);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -9554,6 +9600,14 @@ export const ImageLoadRequest: MessageFns<ImageLoadRequest> = {
             message.quiet = reader.bool();
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.lends = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -9575,13 +9629,19 @@ export const ImageLoadRequest: MessageFns<ImageLoadRequest> = {
   },
 
   fromJSON(object: any): ImageLoadRequest {
-    return { quiet: isSet(object.quiet) ? globalThis.Boolean(object.quiet) : false };
+    return {
+      quiet: isSet(object.quiet) ? globalThis.Boolean(object.quiet) : false,
+      lends: isSet(object.lends) ? globalThis.Boolean(object.lends) : false,
+    };
   },
 
   toJSON(message: ImageLoadRequest): unknown {
     const obj: any = {};
     if (message.quiet !== false) {
       obj.quiet = message.quiet;
+    }
+    if (message.lends !== false) {
+      obj.lends = message.lends;
     }
     return obj;
   },
@@ -9592,6 +9652,7 @@ export const ImageLoadRequest: MessageFns<ImageLoadRequest> = {
   fromPartial(object: DeepPartial<ImageLoadRequest>): ImageLoadRequest {
     const message = createBaseImageLoadRequest() as any;
     message.quiet = object.quiet ?? false;
+    message.lends = object.lends ?? false;
     return message;
   },
 };
@@ -10036,6 +10097,12 @@ export const Frame: MessageFns<Frame> = {
       case "volumeUsage":
         VolumeUsages.encode(message.body.value, writer.uint32(242).fork()).join();
         break;
+      case "connection":
+        ClientConnection.encode(message.body.value, writer.uint32(250).fork()).join();
+        break;
+      case "connectionTaken":
+        writer.uint32(256).bool(message.body.value);
+        break;
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -10165,6 +10232,22 @@ export const Frame: MessageFns<Frame> = {
             message.body = { $case: "volumeUsage", value: VolumeUsages.decode(reader, reader.uint32()) };
             continue;
           }
+          case 31: {
+            if (tag !== 250) {
+              break;
+            }
+
+            message.body = { $case: "connection", value: ClientConnection.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 32: {
+            if (tag !== 256) {
+              break;
+            }
+
+            message.body = { $case: "connectionTaken", value: reader.bool() };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -10219,6 +10302,12 @@ export const Frame: MessageFns<Frame> = {
         ? { $case: "volumeUsage", value: VolumeUsages.fromJSON(object.volumeUsage) }
         : isSet(object.volume_usage)
         ? { $case: "volumeUsage", value: VolumeUsages.fromJSON(object.volume_usage) }
+        : isSet(object.connection)
+        ? { $case: "connection", value: ClientConnection.fromJSON(object.connection) }
+        : isSet(object.connectionTaken)
+        ? { $case: "connectionTaken", value: globalThis.Boolean(object.connectionTaken) }
+        : isSet(object.connection_taken)
+        ? { $case: "connectionTaken", value: globalThis.Boolean(object.connection_taken) }
         : undefined,
     };
   },
@@ -10251,6 +10340,10 @@ export const Frame: MessageFns<Frame> = {
       obj.stats = ContainerStats.toJSON(message.body.value);
     } else if (message.body?.$case === "volumeUsage") {
       obj.volumeUsage = VolumeUsages.toJSON(message.body.value);
+    } else if (message.body?.$case === "connection") {
+      obj.connection = ClientConnection.toJSON(message.body.value);
+    } else if (message.body?.$case === "connectionTaken") {
+      obj.connectionTaken = message.body.value;
     }
     return obj;
   },
@@ -10339,7 +10432,172 @@ export const Frame: MessageFns<Frame> = {
         }
         break;
       }
+      case "connection": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "connection", value: ClientConnection.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "connectionTaken": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "connectionTaken", value: object.body.value };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseClientConnection(): ClientConnection {
+  return { pid: 0, fd: 0, inode: 0, head: Buffer.alloc(0), bodyBytes: undefined, _unknownFields: {} };
+}
+
+export const ClientConnection: MessageFns<ClientConnection> = {
+  encode(message: ClientConnection, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pid !== 0) {
+      writer.uint32(8).uint32(message.pid);
+    }
+    if (message.fd !== 0) {
+      writer.uint32(16).uint32(message.fd);
+    }
+    if (message.inode !== 0) {
+      writer.uint32(24).uint64(message.inode);
+    }
+    if (message.head.length !== 0) {
+      writer.uint32(34).bytes(message.head);
+    }
+    if (message.bodyBytes !== undefined) {
+      writer.uint32(40).uint64(message.bodyBytes);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ClientConnection {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseClientConnection() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.pid = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.fd = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.inode = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.head = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.bodyBytes = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ClientConnection {
+    return {
+      pid: isSet(object.pid) ? globalThis.Number(object.pid) : 0,
+      fd: isSet(object.fd) ? globalThis.Number(object.fd) : 0,
+      inode: isSet(object.inode) ? globalThis.Number(object.inode) : 0,
+      head: isSet(object.head) ? Buffer.from(bytesFromBase64(object.head)) : Buffer.alloc(0),
+      bodyBytes: isSet(object.bodyBytes)
+        ? globalThis.Number(object.bodyBytes)
+        : isSet(object.body_bytes)
+        ? globalThis.Number(object.body_bytes)
+        : undefined,
+    };
+  },
+
+  toJSON(message: ClientConnection): unknown {
+    const obj: any = {};
+    if (message.pid !== 0) {
+      obj.pid = Math.round(message.pid);
+    }
+    if (message.fd !== 0) {
+      obj.fd = Math.round(message.fd);
+    }
+    if (message.inode !== 0) {
+      obj.inode = Math.round(message.inode);
+    }
+    if (message.head.length !== 0) {
+      obj.head = base64FromBytes(message.head);
+    }
+    if (message.bodyBytes !== undefined) {
+      obj.bodyBytes = Math.round(message.bodyBytes);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ClientConnection>): ClientConnection {
+    return ClientConnection.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ClientConnection>): ClientConnection {
+    const message = createBaseClientConnection() as any;
+    message.pid = object.pid ?? 0;
+    message.fd = object.fd ?? 0;
+    message.inode = object.inode ?? 0;
+    message.head = object.head ?? Buffer.alloc(0);
+    message.bodyBytes = object.bodyBytes ?? undefined;
     return message;
   },
 };
