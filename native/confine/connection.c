@@ -108,7 +108,7 @@ static int next_chunk(void) {
   return malformed();
 }
 
-long connection_read(void *to, size_t room) {
+static long read_part(unsigned char *to, size_t room) {
   if (c.left == 0 && c.chunked && !c.ended && next_chunk() < 0) return -1;
   if (c.left == 0) return 0;
   if (c.at == c.length && fill() < 0) return -1;
@@ -119,6 +119,18 @@ long connection_read(void *to, size_t room) {
   c.at += part;
   c.left -= part;
   return (long)part;
+}
+
+long connection_read(void *to, size_t room) {
+  size_t length = 0;
+  // Of small chunks, as many as are here.
+  do {
+    long part = read_part((unsigned char *)to + length, room - length);
+    if (part < 0) return -1;
+    if (part == 0) break;
+    length += (size_t)part;
+  } while (length < room && c.at < c.length);
+  return (long)length;
 }
 
 /* ---- an answer */
