@@ -1,6 +1,7 @@
 import { type IncomingMessage, type Server, ServerResponse } from 'node:http';
 import type { Server as TlsServer } from 'node:https';
 import type { Socket } from 'node:net';
+import type { Readable } from 'node:stream';
 import { API_HEADERS, API_VERSION_MAX, API_VERSION_MIN } from '@tessera/shared/docker-api';
 import type { Clock, Logger } from '@tessera/shared/env';
 import { ClusterError, errorText, invalid, isCancelled, wireCodes } from '@tessera/shared/errors';
@@ -41,7 +42,7 @@ export function serveRoutes(routes: readonly Route[], clock: Clock, logger: Logg
     serveTakenOver(router, request, response, socket, { clock, logger }).catch((error: unknown) => {
       answerLast(response, socket);
       fail(request, response, error, logger);
-      socket.resume();
+      discard(socket);
     });
   };
   return Object.assign(handle, {
@@ -251,10 +252,14 @@ async function sendStream(response: ServerResponse, reply: StreamReply, signal: 
   response.end();
 }
 
+/**
+ * What is left of a body is read and dropped: a client that is still sending would not see the answer. Some handler may
+ * still wait for a piece of it, and while it does, nothing flows but to a listener.
+ */
+const discard = (body: Readable) => body.on('data', () => undefined).resume();
+
 function fail(request: IncomingMessage, response: ServerResponse, error: unknown, logger: Logger): void {
-  // What is left of the body is read and dropped: a client that is still sending would not see the answer. Some handler
-  // may still wait for a piece of it, and while it does, nothing flows but to a listener.
-  request.on('data', () => undefined).resume();
+  discard(request);
   if (response.destroyed || response.writableEnded) return;
   const { http } = wireCodes(error);
   if (!(error instanceof ClusterError) && !isCancelled(error)) {
