@@ -8,9 +8,10 @@ import type { Exec } from '../executor/live-container.js';
 import type { ContainerStorage, StoredContainer } from '../storage/index.js';
 import { Condition } from '../task/condition.js';
 import { healthPlan, monitorHealth, STARTING } from './health.js';
-import { plan, type Refusal, type Step } from './plan.js';
+import { isUp, plan, type Refusal, type Step } from './plan.js';
 import * as progress from './progress.js';
 import type { ContainerRuntime, RuntimeContainer } from './runtime.js';
+import { Teller } from './teller.js';
 
 const RETRY_MIN_MS = 250;
 const RETRY_MAX_MS = 15_000;
@@ -49,6 +50,7 @@ export class ContainerLoop {
   #watched = false;
   #retryMs = RETRY_MIN_MS;
   #createUntilMs: number | undefined;
+  readonly #teller: Teller;
 
   constructor(
     readonly id: string,
@@ -57,8 +59,9 @@ export class ContainerLoop {
   ) {
     this.#stored = stored;
     this.runtime = options.runtime.container(id);
+    this.#teller = new Teller(options.clock, () => options.onState(this.#stored.state));
     for (const exec of this.runtime.execs()) if (exec.status().state === 'running') this.followExec(exec);
-    this.finished = this.#run();
+    this.finished = this.#run().finally(() => this.#teller.close());
   }
 
   get state(): ContainerState {
@@ -113,7 +116,7 @@ export class ContainerLoop {
   }
 
   /**
-   * Writes down what happened to it, for those who watch events.
+   * Writes down what happened to it, for those who watch events. It is told of soon, or with the next state.
    * @param action in Docker's words, with Docker's attributes beside those that every event has
    */
   note(
@@ -122,7 +125,8 @@ export class ContainerLoop {
     atMs = this.options.clock.now(),
   ): void {
     if (this.isRemoved || this.#closing.signal.aborted) return;
-    this.#advance(progress.noted(this.#stored, action, attributes, atMs));
+    this.#advance(progress.noted(this.#stored, action, attributes, atMs), true);
+    this.#teller.soon();
   }
 
   /** Notes the end of a process that was added to it. */
@@ -131,11 +135,6 @@ export class ContainerLoop {
       (exitCode) => this.note('exec_die', { execID: exec.id, exitCode: String(exitCode) }),
       () => undefined,
     );
-  }
-
-  get #isUp(): boolean {
-    const { kind } = this.runtime.life;
-    return kind === 'running' || kind === 'paused';
   }
 
   /** Leaves the container as it is, for the next agent: what runs goes on running. */
@@ -214,7 +213,7 @@ export class ContainerLoop {
       case 'giveUpRestart':
         return this.#advance(progress.restartGivenUp(this.#stored));
       case 'remove':
-        if (this.#isUp) this.note('kill', { signal: String(SIGKILL) });
+        if (isUp(this.runtime.life)) this.note('kill', { signal: String(SIGKILL) });
         await runtime.remove();
         return this.#advance(progress.removed(this.#stored, this.options.clock.now()));
       case 'wait':
@@ -337,8 +336,7 @@ export class ContainerLoop {
 
   /** While it runs, its end makes another step due. */
   #watchEnd(): void {
-    const { kind } = this.runtime.life;
-    if (this.#watched || (kind !== 'running' && kind !== 'paused')) return;
+    if (this.#watched || !isUp(this.runtime.life)) return;
     this.#watched = true;
     const run = new AbortController();
     this.#watchHealth(AbortSignal.any([run.signal, this.#closing.signal]));
@@ -370,7 +368,7 @@ export class ContainerLoop {
     void monitorHealth(options, signal);
   }
 
-  /** @param silent written down without being reported: the answer that follows carries it */
+  /** @param silent written down without being reported: what follows carries it */
   #advance({ state, memory }: progress.Progress, silent = false): void {
     const before = this.#stored.state;
     const sequence = progress.nextSequence(before, this.options.clock.now());
@@ -382,7 +380,7 @@ export class ContainerLoop {
         { from: before.state, to: next.state, ...(next.error && { reason: next.error }) },
         `container ${before.state} → ${next.state}`,
       );
-    this.options.onState(next);
+    this.#teller.now();
   }
 
   #put(stored: StoredContainer): void {

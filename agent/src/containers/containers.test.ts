@@ -114,10 +114,10 @@ describe('events', () => {
     states.at(-1)!.events.map(({ action, attributes }) => [action, attributes.signal ?? attributes.exitCode]);
 
   test('what happens is told in the states that follow, numbered, until a manager has stored them', async () => {
-    const { agent, reported } = await started();
+    const { agent, reported, clock } = await started();
     agent.get('c1').note('top');
     agent.get('c1').note('resize', { height: '1', width: '2' });
-    await settle();
+    clock.advance(100);
     const [top, resize] = reported.at(-1)!.events;
     expect([top, resize]).toMatchObject([{ action: 'top' }, { action: 'resize' }]);
     expect(resize!.number).toBeGreaterThan(top!.number);
@@ -125,9 +125,35 @@ describe('events', () => {
 
     agent.acknowledged([reported.at(-1)!]);
     agent.get('c1').note('attach');
-    await settle();
+    clock.advance(100);
 
     expect(reported.at(-1)!.events.map(({ action }) => action)).toEqual(['attach']);
+  });
+
+  test('what nobody waits for is written down at once, and told of together', async () => {
+    const { agent, reported, clock, storage } = await started();
+    const before = reported.length;
+    agent.get('c1').note('top');
+    clock.advance(60);
+    agent.get('c1').note('resize');
+
+    expect(storage.stored.get('c1')!.state.events).toHaveLength(2);
+    expect(reported).toHaveLength(before);
+    clock.advance(40);
+    expect(reported).toHaveLength(before + 1);
+    expect(reported.at(-1)!.events.map(({ action }) => action)).toEqual(['top', 'resize']);
+  });
+
+  test('a container that has gone has nothing more to tell of', async () => {
+    const { agent, reported, clock } = await started();
+    agent.get('c1').note('top');
+    agent.apply(new Map());
+    await settle();
+    const before = reported.length;
+
+    clock.advance(1_000);
+
+    expect(reported).toHaveLength(before);
   });
 
   test('a stop tells of its signal, and of the one that followed when its time was up', async () => {
@@ -154,7 +180,7 @@ describe('events', () => {
   });
 
   test('an exec ends as such, also one that an earlier agent had started', async () => {
-    const { agent, reported, newAgent, container } = await started();
+    const { agent, reported, newAgent, container, clock } = await started();
     const exec = await container.createExec({ args: ['true'] } as never);
     await exec.start(undefined);
     await agent.close();
@@ -163,15 +189,17 @@ describe('events', () => {
 
     (exec as unknown as { exit(code: number): void }).exit(3);
     await settle();
+    clock.advance(100);
 
     expect(told(reported)).toEqual([['exec_die', '3']]);
     await next.close();
   });
 
   test('when no manager takes them the oldest are forgotten', async () => {
-    const { agent, reported } = await started();
+    const { agent, reported, clock } = await started();
 
     for (let round = 0; round < 300; round++) agent.get('c1').note('top', { round: String(round) });
+    clock.advance(100);
 
     const { events } = reported.at(-1)!;
     expect([events.length, events[0]?.attributes.round, events.at(-1)?.attributes.round]).toEqual([

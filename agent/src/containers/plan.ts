@@ -100,7 +100,8 @@ function startAnswers({ assignment, memory, state }: View): boolean {
   );
 }
 
-const isUp = ({ kind }: ContainerLife): boolean => kind === 'running' || kind === 'paused';
+/** It has a process, perhaps a frozen one. */
+export const isUp = ({ kind }: ContainerLife): boolean => kind === 'running' || kind === 'paused';
 
 const refused = (kind: ErrorKind, message: string): Step => ({ kind: 'answer', refusal: { kind, message } });
 
