@@ -1,6 +1,11 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import { silentLogger, systemClock } from '@tessera/shared/env';
 import { ClusterError } from '@tessera/shared/errors';
+import { FrameSocket } from '@tessera/shared/frames';
 import { Image } from '@tessera/shared/model';
 import { TestAuthority } from '@tessera/shared/testing/certificates';
 import { type Frame, LogRecord, type StreamRequest } from '@tessera/shared/wire';
@@ -74,6 +79,63 @@ const follow: StreamRequest['kind'] = {
     stderr: true,
   },
 };
+
+describe('the manager of this host', () => {
+  let directory: string;
+  let server: Server;
+  const calls: { stream: FrameSocket; frames: Frame['body'][] }[] = [];
+  const waiting = () => calls.filter(({ frames }) => frames.length === 1 && frames[0]?.value === '');
+  beforeEach(async () => {
+    calls.length = 0;
+    directory = mkdtempSync(join(tmpdir(), 'tessera-local-'));
+    server = createServer({ allowHalfOpen: true }, (socket) => {
+      const call: (typeof calls)[number] = { stream: new FrameSocket(socket), frames: [] };
+      call.stream.on('data', ({ body }: Frame) => call.frames.push(body));
+      call.stream.on('end', () => call.stream.end());
+      call.stream.on('error', () => undefined);
+      calls.push(call);
+    });
+    await new Promise<void>((resolve) => server.listen(join(directory, 'sock'), resolve));
+    // It has asked by the session first.
+    open(remove, { localSocket: () => join(directory, 'sock'), images });
+    await until(() => expect(waiting()).toHaveLength(8));
+  });
+  afterEach(() => {
+    server.close();
+    rmSync(directory, { recursive: true });
+  });
+  const removed: string[] = [];
+  const images = {
+    load: async () => [],
+    remove: async (id: string) => void removed.push(id),
+    save: async function* () {},
+  };
+  const remove: StreamRequest['kind'] = { $case: 'imageRemove', value: { imageId: 'sha256:a' } };
+
+  test('is dialled at once, and then finds streams that wait for what it asks next', async () => {
+    expect(kinds(calls[0]!.frames)).toEqual(['open', 'end']);
+    const [spare] = waiting();
+
+    spare!.stream.write({
+      body: { $case: 'request', value: { streamId: 'stream-2', managerAddr: manager.addr, kind: remove } },
+    });
+
+    await until(() => expect(kinds(spare!.frames)).toEqual(['open', 'open', 'end']));
+    expect(spare!.frames[1]).toMatchObject({ value: 'stream-2' });
+    expect(removed).toEqual(['sha256:a', 'sha256:a']);
+    // What was taken is made up for.
+    await until(() => expect(waiting()).toHaveLength(8));
+    expect(manager.streams).toHaveLength(0);
+  });
+
+  test('is left by those that wait when the agent stops', async () => {
+    const spares = waiting();
+
+    await streams?.close();
+
+    await until(() => expect(spares.every(({ stream }) => stream.destroyed)).toBe(true));
+  });
+});
 
 describe('logs', () => {
   test('come in order behind the name of the stream, and end with the last one', async () => {

@@ -17,6 +17,7 @@ import { connectLocally } from './local-manager.js';
 import { logBatches } from './log-batches.js';
 import { ManagerConnections } from './manager-connections.js';
 import { pullImage, pushImage } from './registry-streams.js';
+import { SpareStreams } from './spare-streams.js';
 
 /** Streams under way at once. Beyond it the asker is refused: a bound on what followers may cost a host. */
 const STREAMS_MAX = 256;
@@ -59,15 +60,17 @@ export class SideStreams {
   readonly #closing = new AbortController();
   readonly #underWay = new Set<Promise<void>>();
   readonly #connections: ManagerConnections;
+  readonly #spares: SpareStreams;
 
   constructor(private readonly options: SideStreamsOptions) {
     this.#connections = new ManagerConnections(options.clock);
+    this.#spares = new SpareStreams(options.clock, (request, stream) => this.open(request, stream));
   }
 
-  /** Calls the asker and serves it. Returns at once. */
-  open(request: StreamRequest): void {
+  /** Calls the asker, unless it has asked on a stream that waited for it, and serves it. Returns at once. */
+  open(request: StreamRequest, spare?: FrameCall): void {
     if (this.#closing.signal.aborted) return;
-    const done = this.#serve(request).finally(() => this.#underWay.delete(done));
+    const done = this.#serve(request, spare).finally(() => this.#underWay.delete(done));
     this.#underWay.add(done);
   }
 
@@ -78,16 +81,17 @@ export class SideStreams {
 
   async close(): Promise<void> {
     this.#closing.abort(new DOMException('the agent stops', 'AbortError'));
+    this.#spares.close();
     await Promise.all(this.#underWay);
     this.#connections.close();
   }
 
-  async #serve(request: StreamRequest): Promise<void> {
+  async #serve(request: StreamRequest, spare: FrameCall | undefined): Promise<void> {
     const stop = new AbortController();
     const onClosing = () => stop.abort(this.#closing.signal.reason);
     this.#closing.signal.addEventListener('abort', onClosing, { once: true });
     const { streamId } = request;
-    const { call, giveBack } = await this.#call(request);
+    const { call, giveBack } = await this.#call(request, spare);
     const stream = new FrameStream(call, streamId, stop.signal);
     try {
       if (this.#underWay.size >= STREAMS_MAX)
@@ -105,15 +109,21 @@ export class SideStreams {
   }
 
   /** By the manager's own socket, where it is of this host. */
-  async #call(request: StreamRequest): Promise<{
+  async #call(
+    request: StreamRequest,
+    spare: FrameCall | undefined,
+  ): Promise<{
     readonly call: FrameCall;
     /** To be called at its end. */
     readonly giveBack: (isClean: boolean) => void;
   }> {
     const { credentials, dialledAt, localSocket } = this.options;
     const path = localSocket?.(request.managerAddr);
-    const local = path === undefined ? undefined : await connectLocally(path);
-    if (local) return { call: local, giveBack: () => undefined };
+    const local = spare ?? (path === undefined ? undefined : await connectLocally(path));
+    if (local && path !== undefined) {
+      this.#spares.keep(path);
+      return { call: local, giveBack: () => undefined };
+    }
     const connection = this.#connections.take(dialledAt(request.managerAddr), credentials());
     const giveBack = (isClean: boolean) => this.#connections.giveBack(connection, isClean);
     return { call: connection.client.open() as unknown as FrameCall, giveBack };

@@ -13,8 +13,10 @@ import { LocalStreamServer } from './local-stream-server.js';
 let directory: string;
 let server: LocalStreamServer;
 const accepted: { nodeId: string; streamId: string; stream: FrameStream }[] = [];
+const offered: { nodeId: string; stream: FrameStream }[] = [];
 beforeEach(async () => {
   accepted.length = 0;
+  offered.length = 0;
   directory = mkdtempSync(join(tmpdir(), 'tessera-streams-'));
   server = await listening();
 });
@@ -29,7 +31,8 @@ async function listening(): Promise<LocalStreamServer> {
     if (streamId !== 'asked-for') throw notFound('stream', streamId);
     accepted.push({ nodeId, streamId, stream });
   };
-  const options = { path: path(), broker: { accept }, nodeId: 'node-1', logger: silentLogger };
+  const offer = (nodeId: string, stream: FrameStream) => void offered.push({ nodeId, stream });
+  const options = { path: path(), broker: { accept, offer }, nodeId: 'node-1', logger: silentLogger };
   const started = new LocalStreamServer(options);
   await started.listen();
   return started;
@@ -54,6 +57,15 @@ test("the agent's stream is this node's, and both sides speak on it", async () =
   expect(accepted[0]).toMatchObject({ nodeId: 'node-1', streamId: 'asked-for' });
   expect(await first(accepted[0]!.stream)).toBe('up');
   expect(statSync(path()).mode & 0o777).toBe(0o600);
+});
+
+test('a stream without an id waits for what is asked of this node', async () => {
+  const stream = call('');
+
+  await expect.poll(() => offered.length).toBe(1);
+  expect(offered[0]!.nodeId).toBe('node-1');
+  expect(accepted).toEqual([]);
+  stream.destroy();
 });
 
 test('a stream that nobody asked for is broken off', async () => {

@@ -3,8 +3,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { basename, dirname, join } from 'node:path';
 import type { Logger } from '@tessera/shared/env';
 import { errorText } from '@tessera/shared/errors';
-import { FrameSocket } from '@tessera/shared/frames';
-import type { Frame } from '@tessera/shared/wire';
+import { FrameSocket, onFirstFrame } from '@tessera/shared/frames';
 import type { StreamBroker } from '../streams/index.js';
 
 /**
@@ -18,7 +17,7 @@ export class LocalStreamServer {
   constructor(
     private readonly options: {
       readonly path: string;
-      readonly broker: Pick<StreamBroker, 'accept'>;
+      readonly broker: Pick<StreamBroker, 'accept' | 'offer'>;
       /** This host's. */
       readonly nodeId: string;
       readonly logger: Logger;
@@ -54,17 +53,15 @@ export class LocalStreamServer {
     stream.on('error', (error) =>
       this.options.logger.debug({ reason: errorText(error) }, 'a local stream broke'),
     );
-    const onReadable = () => {
-      const frame = stream.read() as Frame | null;
-      if (!frame) return;
-      stream.off('readable', onReadable);
+    onFirstFrame(stream, ({ body }) => {
+      const { broker, nodeId } = this.options;
       try {
-        if (frame.body?.$case !== 'open') throw new Error('a side stream begins with its id');
-        this.options.broker.accept(this.options.nodeId, frame.body.value, stream);
+        if (body?.$case !== 'open') throw new Error('a side stream begins with its id');
+        if (body.value === '') broker.offer(nodeId, stream);
+        else broker.accept(nodeId, body.value, stream);
       } catch (error) {
         stream.destroy(error as Error);
       }
-    };
-    stream.on('readable', onReadable);
+    });
   }
 }

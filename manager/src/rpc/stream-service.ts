@@ -1,5 +1,6 @@
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import { ClusterError, toServiceError } from '@tessera/shared/errors';
+import { onFirstFrame } from '@tessera/shared/frames';
 import { type Frame, SideStreamsService } from '@tessera/shared/wire';
 import type { FrameStream, StreamBroker } from '../streams/index.js';
 import type { RpcServer } from './rpc-server.js';
@@ -7,19 +8,15 @@ import type { RpcServer } from './rpc-server.js';
 /** Puts side streams on the wire: the first frame says which one it is, the rest belongs to who asked for it. */
 export function serveSideStreams(server: RpcServer, broker: StreamBroker): void {
   server.duplex(SideStreamsService.open, (stream: ServerDuplexStream<Frame, Frame>, { nodeId }) => {
-    const onReadable = () => {
-      const frame = stream.read() as Frame | null;
-      if (!frame) return;
-      stream.off('readable', onReadable);
+    onFirstFrame(stream, ({ body }) => {
       try {
-        if (frame.body?.$case !== 'open')
+        if (body?.$case !== 'open')
           throw new ClusterError('invalidArgument', 'a side stream begins with its id');
-        broker.accept(nodeId, frame.body.value, stream as unknown as FrameStream);
+        broker.accept(nodeId, body.value, stream as unknown as FrameStream);
       } catch (error) {
         stream.emit('error', toServiceError(error));
         stream.resume();
       }
-    };
-    stream.on('readable', onReadable);
+    });
   });
 }

@@ -4,6 +4,7 @@ import type { StreamRequest } from '@tessera/shared/wire';
 import type { Store } from '../store/view.js';
 import { type FrameStream, OpenSideStream } from './open-side-stream.js';
 import type { SideStream, SideStreams, StreamKind } from './side-stream.js';
+import { SpareStreams } from './spare-streams.js';
 
 /** How long an agent may take to open a stream: it may be busy, but a person waits. */
 const OPEN_MAX_MS = 15_000;
@@ -37,6 +38,7 @@ interface Pending {
 /** Brings together who asked for a side stream and the agent that opens it. */
 export class StreamBroker implements SideStreams {
   readonly #pending = new Map<string, Pending>();
+  readonly #spares = new SpareStreams();
 
   constructor(private readonly options: StreamBrokerOptions) {}
 
@@ -66,6 +68,11 @@ export class StreamBroker implements SideStreams {
       throw new ClusterError('notFound', 'nobody waits for this stream, or no longer');
     this.#pending.delete(streamId);
     pending.resolve(stream);
+  }
+
+  /** An agent has opened a stream for whatever is asked of it next. @throws ClusterError when enough of them wait */
+  offer(nodeId: string, stream: FrameStream): void {
+    this.#spares.offer(nodeId, stream);
   }
 
   #expect(
@@ -100,6 +107,8 @@ export class StreamBroker implements SideStreams {
 
   async #ask(nodeId: string, request: StreamRequest): Promise<void> {
     const { dispatcher, store, peers, managerId } = this.options;
+    const asked = this.#spares.ask(nodeId, request, (id, stream) => this.accept(nodeId, id, stream));
+    if (asked) return asked;
     if (dispatcher.requestStream(nodeId, request)) return;
     const view = store.view();
     if (!view.nodes.get(nodeId)) throw notFound('node', nodeId);

@@ -1,1 +1,2 @@
+export * from './first-frame.js';
 export * from './frame-socket.js';

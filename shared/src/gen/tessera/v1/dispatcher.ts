@@ -868,7 +868,10 @@ export interface ImageLoaded {
 export interface Frame {
   readonly body:
     | //
-    /** stream_id; the agent's first frame */
+    /**
+     * stream_id; the agent's first frame. Empty, on the socket of this host's manager alone: a spare stream, to be
+     * asked for something later. Its id then comes in a second one.
+     */
     { readonly $case: "open"; readonly value: string }
     | { readonly $case: "data"; readonly value: Buffer }
     | { readonly $case: "logs"; readonly value: LogRecords }
@@ -889,6 +892,9 @@ export interface Frame {
     | { readonly $case: "resize"; readonly value: ResizeCall }
     | { readonly $case: "callResult"; readonly value: ContainerCallResult }
     | { readonly $case: "stats"; readonly value: ContainerStats }
+    | //
+    /** a manager's first frame on a spare stream */
+    { readonly $case: "request"; readonly value: StreamRequest }
     | { readonly $case: "volumeUsage"; readonly value: VolumeUsages }
     | //
     /** the manager's first frame, where it lends one */
@@ -10094,6 +10100,9 @@ export const Frame: MessageFns<Frame> = {
       case "stats":
         ContainerStats.encode(message.body.value, writer.uint32(98).fork()).join();
         break;
+      case "request":
+        StreamRequest.encode(message.body.value, writer.uint32(106).fork()).join();
+        break;
       case "volumeUsage":
         VolumeUsages.encode(message.body.value, writer.uint32(242).fork()).join();
         break;
@@ -10224,6 +10233,14 @@ export const Frame: MessageFns<Frame> = {
             message.body = { $case: "stats", value: ContainerStats.decode(reader, reader.uint32()) };
             continue;
           }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.body = { $case: "request", value: StreamRequest.decode(reader, reader.uint32()) };
+            continue;
+          }
           case 30: {
             if (tag !== 242) {
               break;
@@ -10298,6 +10315,8 @@ export const Frame: MessageFns<Frame> = {
         ? { $case: "callResult", value: ContainerCallResult.fromJSON(object.call_result) }
         : isSet(object.stats)
         ? { $case: "stats", value: ContainerStats.fromJSON(object.stats) }
+        : isSet(object.request)
+        ? { $case: "request", value: StreamRequest.fromJSON(object.request) }
         : isSet(object.volumeUsage)
         ? { $case: "volumeUsage", value: VolumeUsages.fromJSON(object.volumeUsage) }
         : isSet(object.volume_usage)
@@ -10338,6 +10357,8 @@ export const Frame: MessageFns<Frame> = {
       obj.callResult = ContainerCallResult.toJSON(message.body.value);
     } else if (message.body?.$case === "stats") {
       obj.stats = ContainerStats.toJSON(message.body.value);
+    } else if (message.body?.$case === "request") {
+      obj.request = StreamRequest.toJSON(message.body.value);
     } else if (message.body?.$case === "volumeUsage") {
       obj.volumeUsage = VolumeUsages.toJSON(message.body.value);
     } else if (message.body?.$case === "connection") {
@@ -10423,6 +10444,12 @@ export const Frame: MessageFns<Frame> = {
       case "stats": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
           message.body = { $case: "stats", value: ContainerStats.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "request": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "request", value: StreamRequest.fromPartial(object.body.value) };
         }
         break;
       }
