@@ -88,7 +88,8 @@ enum shim_state { SHIM_CREATED = 1, SHIM_RUNNING = 2, SHIM_EXITED = 3 };
   X(JOIN, 22)         /* entering namespaces: an exec its container's, a container another's */ \
   X(TERMINAL, 23)     /* making or taking the terminal */                                 \
   X(APPARMOR, 24)     /* naming the profile for the command */                            \
-  X(LOAN, 25)         /* the container whose namespaces are to be joined: it does not run */
+  X(LOAN, 25)         /* the container whose namespaces are to be joined: it does not run */ \
+  X(SHARED, 26)       /* a mount's place is on a shared mount */
 
 enum shim_stage {
 #define X(name, number) STAGE_##name = number,

@@ -101,6 +101,8 @@ _Noreturn void child_make_process(const struct child *child, const char *home);
 void child_join_groups(const struct child *child);
 /* Copies the host's mounts that are to stay peers of the container's, before its own become slaves. */
 void child_open_shared(struct child *child);
+/* Fails where something is to be mounted on what is shared with the host: it would show, and stay, there. */
+void child_refuse_shared(const struct child *child, int target, const char *path);
 void child_mount_root(struct child *child);
 /* Read-only, where it is to be. */
 void child_seal_root(const struct child *child);

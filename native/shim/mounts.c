@@ -94,6 +94,7 @@ static int target_of(struct child *child, const char *path, uint64_t flags) {
       child_fail(child, STAGE_MOUNT, path);
     }
   }
+  child_refuse_shared(child, target, path);
   return target;
 }
 
@@ -229,6 +230,7 @@ static void do_symlink(struct child *child, const struct spec_record *record) {
 
 /* Covers the target with a copy of the mount at `source`. */
 static void cover(const struct child *child, int source, int target, const char *path) {
+  child_refuse_shared(child, target, path);
   int tree = sys_open_tree(source, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
   if (tree < 0 || sys_move_mount(tree, target)) child_fail(child, STAGE_MASK, path);
   close(tree);
@@ -257,6 +259,7 @@ static void do_mask(struct child *child, const char *path, int *empty, int *null
     static const char strings[] = "\0tmpfs\0size=0k\0nr_inodes=2";
     uint64_t numbers[2] = {MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, 0};
     struct spec_record tmpfs = {.number_count = 2, .number = (const uint8_t *)numbers, .string_count = 4, .string = strings};
+    child_refuse_shared(child, target, path);
     *empty = new_mount(&tmpfs);
     if (*empty < 0 || sys_move_mount(*empty, target)) child_fail(child, STAGE_MASK, path);
   }
@@ -276,6 +279,7 @@ static void do_readonly(struct child *child, const char *path) {
   if (is_mount_root(target)) {
     if (sys_mount_setattr(target, 0, &attributes)) child_fail(child, STAGE_MASK, path);
   } else { /* a part of a mount becomes one of its own */
+    child_refuse_shared(child, target, path);
     int tree = sys_open_tree(target, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
     if (tree < 0 || sys_mount_setattr(tree, AT_RECURSIVE, &attributes) || sys_move_mount(tree, target))
       child_fail(child, STAGE_MASK, path);

@@ -19,7 +19,9 @@ static void tell_shim(const struct child *child, int master) {
 static void bind_console(const struct child *child, int slave) {
   int tree = sys_open_tree(slave, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
   int target = tree < 0 ? -1 : root_target(child->root, "dev/console", 1, 1);
-  if (target < 0 || sys_move_mount(tree, target)) child_fail(child, STAGE_TERMINAL, "/dev/console");
+  if (target < 0) child_fail(child, STAGE_TERMINAL, "/dev/console");
+  child_refuse_shared(child, target, "/dev/console");
+  if (sys_move_mount(tree, target)) child_fail(child, STAGE_TERMINAL, "/dev/console");
   close(target);
   close(tree);
 }

@@ -62,6 +62,7 @@ export const STAGES = {
   TERMINAL: 23,
   APPARMOR: 24,
   LOAN: 25,
+  SHARED: 26,
 } as const;
 export type Stage = keyof typeof STAGES;
 

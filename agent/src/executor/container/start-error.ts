@@ -52,6 +52,11 @@ export function startError(failure: ShimFailure): StartError | LendingError {
       return new StartError(125, `the shim refused the container's specification: ${detail}`);
     case 'MOUNT':
       return new StartError(125, `mount ${detail}: ${ofNoCommand(errno)}`);
+    case 'SHARED':
+      return new StartError(
+        125,
+        `mount ${detail}: it would lie on a mount that is shared with the host, and stay there: choose another place, or let that mount be rslave`,
+      );
     case 'LOAN':
       return new LendingError(detail, errnoName(errno));
     case 'APPARMOR':
