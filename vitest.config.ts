@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
+import { SideBySide } from './e2e/src/runner/side-by-side.js';
 
 // Workspace packages resolve to their TypeScript sources, so unit tests need no build.
 // No 'import': vitest hands these to Node, where `require` would then load modules made for `import`.
@@ -10,6 +11,7 @@ export default defineConfig({
   test: {
     // Vitest leaves a core idle by default; with one processor there is one worker.
     maxWorkers: Math.min(2, availableParallelism()),
+    sequence: { sequencer: SideBySide },
     projects: [
       {
         resolve,
@@ -33,7 +35,7 @@ export default defineConfig({
           testTimeout: 120_000,
           hookTimeout: 120_000,
           // Scenarios start whole labs, and clients have patience of their own: two cores carry one at a time.
-          fileParallelism: false,
+          setupFiles: ['e2e/src/runner/turn.ts'],
         },
       },
       {

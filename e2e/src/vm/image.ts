@@ -79,8 +79,10 @@ export async function vmImage(say: (line: string) => void): Promise<VmImage> {
 
   say(`building the machine's root file system (${suite}); once`);
   mkdirSync(cache, { recursive: true });
+  // Those made of other files are of no use any more.
+  for (const name of readdirSync(cache))
+    if (/^[0-9a-f]{16}\./.test(name)) rmSync(`${cache}/${name}`, { recursive: true });
   const root = `${cache}/${hash}.root`;
-  rmSync(root, { recursive: true, force: true });
   await must([
     'mmdebstrap',
     '--quiet',

@@ -1,11 +1,22 @@
 import { spawn } from 'node:child_process';
-import { rmSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { systemClock } from '@tessera/shared/env';
 import { ClusterError } from '@tessera/shared/errors';
+import { processIdentity } from '@tessera/shared/process';
 import { must } from '../lab/command.js';
 import { ROOT } from '../lab/paths.js';
 import type { VmImage } from './image.js';
+
+const DISKS = `${ROOT}.cache/vm/`;
+
+/** Removes what runs have left that did not come to remove it. */
+function sweepDisks(): void {
+  for (const name of readdirSync(DISKS)) {
+    const pid = /^run-(\d+)-.*\.qcow2$/.exec(name)?.[1];
+    if (pid && !processIdentity(Number(pid))) rmSync(`${DISKS}${name}`, { force: true });
+  }
+}
 
 export interface BootOptions {
   /** The kernel's command line, beyond what every boot has. */
@@ -31,7 +42,8 @@ export class Machine {
 
   /** @param name tells machines that are there at the same time apart */
   static async create(image: VmImage, repository: string, name: string): Promise<Machine> {
-    const disk = `${ROOT}.cache/vm/run-${process.pid}-${name}.qcow2`;
+    sweepDisks();
+    const disk = `${DISKS}run-${process.pid}-${name}.qcow2`;
     await must(['qemu-img', 'create', '-q', '-f', 'qcow2', '-b', image.disk, '-F', 'raw', disk]);
     return new Machine(image, repository, disk);
   }
@@ -47,7 +59,9 @@ export class Machine {
    * @throws ClusterError `deadlineExceeded` when it is not done in time, `internal` when it ends without a code
    */
   async boot(options: BootOptions): Promise<number> {
-    const machine = spawn('qemu-system-x86_64', this.#arguments(options), {
+    // It ends with us, however we end.
+    const command = ['--pdeathsig', 'KILL', 'qemu-system-x86_64', ...this.#arguments(options)];
+    const machine = spawn('setpriv', command, {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     let code: number | undefined;
