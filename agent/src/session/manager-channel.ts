@@ -34,5 +34,6 @@ export const managerChannelOptions: ClientOptions = {
   'grpc.keepalive_timeout_ms': 8_000,
   'grpc.max_receive_message_length': RECEIVE_MAX_BYTES,
   'grpc.enable_retries': 0,
+  'grpc.enable_channelz': 0,
   'grpc-node.flow_control_window': WINDOW_BYTES,
 };

@@ -22,6 +22,7 @@ import { SegmentTaskLogs } from './logs/segment-task-logs.js';
 import { sandboxOfStart } from './run-network.js';
 import { defaultFilter } from './seccomp/filter.js';
 import { readSecurityModules } from './security-options.js';
+import { ShimReserve } from './shim-reserve.js';
 import { StandaloneContainer } from './standalone-container.js';
 import { Trash } from './trash.js';
 
@@ -86,6 +87,7 @@ export class ContainerExecutor implements Executor, ContainerRuntime {
         cgroups,
         bootId: facts.bootId,
         trash,
+        shims: new ShimReserve(clock),
         capabilities: facts.capabilities,
         apparmor: facts.security.apparmor,
         newId: () => newHexId(random),

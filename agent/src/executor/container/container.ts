@@ -5,6 +5,7 @@ import type { ExitStatus } from '../executor.js';
 import type { CgroupDriver } from './cgroups/index.js';
 import { ContainerExecs } from './container-execs.js';
 import { type ContainerRecord, readExit, readRun, writeExit } from './container-record.js';
+import type { ShimReserve } from './shim-reserve.js';
 import { startError } from './start-error.js';
 import type { Trash } from './trash.js';
 
@@ -14,6 +15,7 @@ export interface ContainerHost {
   readonly cgroups: CgroupDriver;
   readonly bootId: string;
   readonly trash: Trash;
+  readonly shims: ShimReserve;
   /** The agent's own permitted capabilities. */
   readonly capabilities: bigint;
   /** Whether the kernel has AppArmor switched on. */
@@ -89,7 +91,7 @@ export class Container {
   /** Starts the shim, which then waits: this takes longer than all that is to be done before the start. */
   warmUp(): void {
     if (this.#life.kind !== 'prepared' || this.#life.shim) return;
-    const shim = Shim.spawn();
+    const shim = this.host.shims.take();
     shim.catch(() => {}); // the start tells
     this.#life = { kind: 'prepared', shim };
   }
@@ -103,7 +105,7 @@ export class Container {
     signal.throwIfAborted();
     const waiting = this.#life.kind === 'prepared' ? this.#life.shim : undefined;
     this.#life = { kind: 'starting' };
-    const shim = await (waiting ?? Shim.spawn());
+    const shim = await (waiting ?? this.host.shims.take());
     const onAbort = () => shim.kill();
     signal.addEventListener('abort', onAbort, { once: true });
     let isLeaving = false;

@@ -174,6 +174,7 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
       await prepareVolumes(volumes, this.id, spec.mounts, assignment.volumes, imageTree(image), signal);
       await writeRecord(dataDir, runDir, record);
       this.#record = record;
+      this.parts.host.shims.expect();
     } catch (error) {
       this.parts.volumes.release(this.id);
       await this.parts.images.release(this.id);

@@ -45,6 +45,9 @@ export function connectEtcd(clock: Clock, options: EtcdOptions): Etcd3 {
     grpcOptions: {
       // A list of large objects or a busy watch after an absence may be long; etcd bounds what is stored.
       'grpc.max_receive_message_length': -1,
+      // As above. What is kept for them, and for who looks into channels, costs a good part of a small call.
+      'grpc.enable_retries': 0,
+      'grpc.enable_channelz': 0,
       'grpc.initial_reconnect_backoff_ms': 100,
       'grpc.max_reconnect_backoff_ms': 1_000,
       // A dead host is noticed within 15 s. etcd refuses pings more often than every 5 s.
