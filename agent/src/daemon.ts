@@ -205,6 +205,7 @@ export class Daemon implements NodeBackend {
     const running = this.#agent?.taskCount ?? 0;
     return {
       containersRunning: running,
+      containersPaused: 0,
       containersStopped: 0,
       images: this.#parts?.images.held().length ?? 0,
     };

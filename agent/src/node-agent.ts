@@ -6,7 +6,7 @@ import { type ContainerRuntime, Containers } from './containers/index.js';
 import type { Executor } from './executor/executor.js';
 import type { TaskLogs } from './executor/task-logs.js';
 import type { ImageStore } from './image/image-store.js';
-import type { NetworkPlane } from './network/network-plane.js';
+import type { NatBridge, NetworkPlane } from './network/network-plane.js';
 import { dialledAt, type NodeDirectory, type NodeIdentity, type OwnManager } from './node/index.js';
 import { SessionLoop, StatusOutbox } from './session/index.js';
 import type { AgentStorage, Registration } from './storage/index.js';
@@ -22,6 +22,7 @@ export interface NodeParts {
   /** Runs tasks, and containers that are no task's. */
   readonly executor: Executor & ContainerRuntime;
   readonly plane: NetworkPlane;
+  readonly bridge?: NatBridge;
   readonly images: ImageStore & StreamedImages;
   readonly logs: TaskLogs;
   readonly volumes?: Volumes;
@@ -71,7 +72,7 @@ export class NodeAgent {
   #waitingWork: AssignedWork | undefined;
   #waitingStreams: StreamRequest[] = [];
   #acknowledged = 0;
-  #unsubscribeImages: () => void = () => undefined;
+  #unsubscribe: () => void = () => undefined;
 
   constructor(private readonly options: NodeAgentOptions) {
     const { directory, clock, random, logger } = options;
@@ -120,8 +121,11 @@ export class NodeAgent {
     if (known) this.#sessions.start();
     const { parts, worker, containers, streams } = await this.#open();
     this.#rememberRegistration();
-    this.#unsubscribeImages = parts.images.onChange(() => this.#imagesChanged());
-    if (known) this.#imagesChanged();
+    const endings = [parts.images, parts.bridge].map((part) => part?.onChange(() => this.#describeAgain()));
+    this.#unsubscribe = () => {
+      for (const end of endings) end?.();
+    };
+    if (known) this.#describeAgain();
     else this.#sessions.start();
     await worker.recover();
     await parts.recovered();
@@ -151,7 +155,7 @@ export class NodeAgent {
 
   async #close(): Promise<void> {
     this.#stopping.abort(new DOMException('the agent stops', 'AbortError'));
-    this.#unsubscribeImages();
+    this.#unsubscribe();
     await this.#workings?.streams.close();
     await this.#workings?.worker.close();
   }
@@ -214,10 +218,10 @@ export class NodeAgent {
   }
 
   #register(): Register {
-    const { addr, ownManager, describe } = this.options;
-    const { peerPort, imageDigests } = this.#registration();
+    const { addr, ownManager } = this.options;
+    const { imageDigests } = this.#registration();
     return {
-      description: describe(peerPort),
+      description: this.#description(),
       addr,
       imageDigests,
       incarnation: this.#identity.incarnation,
@@ -227,19 +231,26 @@ export class NodeAgent {
 
   /** As things are or, while the parts are still being opened, as they were. */
   #registration(): Registration {
+    const known = this.options.storage.registration() ?? { peerPort: 0, imageDigests: [], bridgeAddr: '' };
     const parts = this.#workings?.parts;
-    if (parts) return { peerPort: parts.peerPort, imageDigests: [...parts.images.held()] };
-    return this.options.storage.registration() ?? { peerPort: 0, imageDigests: [] };
+    if (!parts) return known;
+    const bridgeAddr = parts.bridge?.addr || known.bridgeAddr;
+    return { peerPort: parts.peerPort, imageDigests: [...parts.images.held()], bridgeAddr };
+  }
+
+  #description(): NodeDescription {
+    const { peerPort, bridgeAddr } = this.#registration();
+    return { ...this.options.describe(peerPort), bridgeAddr };
   }
 
   #rememberRegistration(): void {
     this.options.storage.putRegistration(this.#registration());
   }
 
-  #imagesChanged(): void {
+  #describeAgain(): void {
     this.#rememberRegistration();
-    const { peerPort, imageDigests } = this.#registration();
-    this.#sessions.session?.report({ description: this.options.describe(peerPort), imageDigests });
+    const { imageDigests } = this.#registration();
+    this.#sessions.session?.report({ description: this.#description(), imageDigests });
   }
 
   #openStream(request: StreamRequest): void {

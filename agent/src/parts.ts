@@ -1,5 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { NAT_BRIDGE } from '@tessera/shared/docker-api';
 import type { Clock, Logger, Random } from '@tessera/shared/env';
 import type { Config } from './config.js';
 import type { OpenParts } from './daemon.js';
@@ -14,9 +15,6 @@ import {
   ownManager,
 } from './node/index.js';
 import { ImageLocator, PeerListener } from './peers/index.js';
-
-/** The bridge over which containers reach the outside. */
-const NAT_BRIDGE = 'tessera0';
 
 export interface PartsOptions {
   readonly config: Config;
@@ -108,6 +106,7 @@ export async function openParts(options: PartsOptions): Promise<OpenParts> {
     executor,
     images,
     plane: network,
+    bridge: network.bridge,
     logs: executor.logs,
     volumes: executor.volumes,
     peerPort: listener.port,

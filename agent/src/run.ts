@@ -104,6 +104,8 @@ function buildDaemon(config: Config, logger: Logger): Daemon {
     dataDir: config.dataDir,
     capacity: parseCapacity(config.capacity, readCapacity(config.cgroupParent)),
     peerListenAddr: config.peerAddr,
+    insecureRegistries: config.insecureRegistries,
+    registryMirrors: config.registryMirrors,
   };
   const daemon: Daemon = new Daemon({
     config,
@@ -132,7 +134,7 @@ function buildDaemon(config: Config, logger: Logger): Daemon {
         logger: logger.child({ module: 'supervisor' }),
       }),
     describe: (settings, peerPort) => describeNode(sources, settings, peerPort),
-    host: () => hostFacts(sources),
+    host: () => hostFacts(sources, systemClock.now()),
     serveApi: async (serve) => (serve ? api.listen() : api.close()),
     clock: systemClock,
     random: systemRandom,

@@ -215,13 +215,12 @@ export class LocalImageStore implements ImageStore {
   }
 
   /** An archive that `docker load` and `load` take. @throws ClusterError `notFound` */
-  save(images: readonly SavedName[], signal: AbortSignal): AsyncIterable<Uint8Array> {
-    const saved = images.map(({ imageId, names }) => {
-      const image = this.get(imageId);
-      if (!image) throw new ClusterError('notFound', `image ${imageId} is not on this node`);
-      return { image, names };
-    });
-    return writeArchive(this.blobs, saved, signal);
+  /** Images that are not here are fetched first. */
+  async *save(images: readonly SavedName[], signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    const saved: { image: Image; names: readonly string[] }[] = [];
+    for (const { imageId, names } of images)
+      saved.push({ image: this.get(imageId) ?? (await this.#fetch(imageId, signal)), names });
+    yield* writeArchive(this.blobs, saved, signal);
   }
 
   // ---- one image

@@ -50,8 +50,11 @@ const backend: NodeBackend = {
     cgroupMode: 'v2',
     dataDir: dir,
     operatingSystem: 'Debian GNU/Linux 12 (bookworm)',
+    insecureRegistries: ['10.0.0.0/8', 'registry.local:5000'],
+    registryMirrors: ['https://mirror.local'],
+    nowMs: 0,
   }),
-  counts: () => ({ containersRunning: 3, containersStopped: 0, images: 1 }),
+  counts: () => ({ containersRunning: 3, containersPaused: 0, containersStopped: 0, images: 1 }),
 };
 
 async function aServer(handler = nodeApi(backend)): Promise<SocketServer> {
@@ -108,6 +111,21 @@ describe('a node in no cluster', () => {
 
     const info = JSON.parse((await ask('GET', '/v1.50/info')).text);
 
+    expect(info.RegistryConfig).toEqual({
+      AllowNondistributableArtifactsCIDRs: [],
+      AllowNondistributableArtifactsHostnames: [],
+      InsecureRegistryCIDRs: ['10.0.0.0/8', '127.0.0.0/8'],
+      IndexConfigs: {
+        'docker.io': {
+          Name: 'docker.io',
+          Mirrors: ['https://mirror.local/'],
+          Secure: true,
+          Official: true,
+        },
+        'registry.local:5000': { Name: 'registry.local:5000', Mirrors: [], Secure: false, Official: false },
+      },
+      Mirrors: ['https://mirror.local/'],
+    });
     expect(info).toMatchObject({
       Name: 'host1',
       NCPU: 2,

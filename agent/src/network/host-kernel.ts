@@ -138,6 +138,8 @@ export class HostKernel {
     if (verify) this.#dataPathMtu = undefined;
     const nat = [...this.#containers.values()].some((container) => natAddressOf(container) !== undefined);
     if (nat && verify) attempt('host', () => this.#outside.verify(this.#overlayFacts()));
+    // As Docker has its bridge before the first container: clients ask for its addresses.
+    else if (this.#adopted) attempt('host', () => this.#outside.nat.ensureOnce(this.#overlayFacts()));
     // Most changes are of endpoints' states, and touch containers alone. Reading the fabric back costs milliseconds.
     const fabric = JSON.stringify(desired.overlays);
     const sweep = verify || this.#sweepDue;
@@ -163,7 +165,8 @@ export class HostKernel {
         return made;
       });
     }
-    return { changes, failures, ended, culprits: this.#outside.nat.culprits };
+    const { culprits, addr: bridgeAddr } = this.#outside.nat;
+    return { changes, failures, ended, culprits, bridgeAddr };
   }
 
   /** Takes away everything but the containers' own namespaces: this host leaves the cluster. */

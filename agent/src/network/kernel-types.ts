@@ -93,4 +93,6 @@ export interface ReconcileReport {
   readonly ended: readonly string[];
   /** Someone else's chains that drop what containers send to the outside. */
   readonly culprits: readonly string[];
+  /** The NAT bridge's own address, with prefix length; undefined while it has none. */
+  readonly bridgeAddr: string | undefined;
 }

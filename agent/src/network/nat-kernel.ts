@@ -61,6 +61,11 @@ export class NatKernel {
     return natGateway(this.addresses.subnet);
   }
 
+  /** The bridge's own address with prefix length, once its subnet has been decided on. */
+  get addr(): string | undefined {
+    return this.#addresses && `${this.gateway}/${this.#addresses.subnet.prefix}`;
+  }
+
   /** Decides on the subnet that containers of an earlier life have addresses in. */
   keepSubnet(subnet: Subnet): void {
     this.#addresses ??= new NatAddresses(subnet);
@@ -73,8 +78,8 @@ export class NatKernel {
   }
 
   /** Makes sure of the bridge, unless it has been made: looking costs milliseconds where there are many links. */
-  ensureOnce(facts: OverlayFacts): void {
-    if (this.#fingerprint === undefined) this.ensure(facts);
+  ensureOnce(facts: OverlayFacts): string[] {
+    return this.#fingerprint === undefined ? this.ensure(facts) : [];
   }
 
   /**

@@ -40,5 +40,16 @@ test('a container on no network asks the host’s resolvers, or the ones it was 
 
 test('what would break out of a line is refused', () => {
   expect(() => networkFiles({ ...spec, dnsSearch: ['a\nnameserver 192.0.2.66'] }, [])).toThrow(/not a word/);
+  expect(() => networkFiles({ ...spec, extraHosts: ['host-gateway h'] }, [])).toThrow(/no bridge yet/);
   expect(() => networkFiles({ ...spec, extraHosts: ['192.0.2.7'] }, [])).toThrow(/"ADDRESS NAME"/);
+});
+
+test('host-gateway is the address by which a container reaches its own host', () => {
+  const { hosts } = networkFiles(
+    { ...spec, extraHosts: ['host-gateway host.docker.internal'] },
+    [],
+    '172.18.0.1',
+  );
+
+  expect(hosts).toContain('172.18.0.1\thost.docker.internal\n');
 });

@@ -1,4 +1,5 @@
-import { invalid } from '@tessera/shared/errors';
+import { HOST_GATEWAY } from '@tessera/shared/docker-api';
+import { ClusterError, invalid } from '@tessera/shared/errors';
 import type { ContainerNetwork, NetworkFiles } from './container-network.js';
 import { splitAddress } from './subnets.js';
 
@@ -12,10 +13,12 @@ export const isLoopback = (address: string): boolean => address.startsWith('127.
  *
  * @param hostServers the host's resolvers, which a container without a network of the cluster asks itself;
  *   undefined when it cannot reach them
+ * @param gateway the host's address for containers; empty while there is none
  */
 export function networkFiles(
   spec: Parameters<ContainerNetwork['files']>[0],
   hostServers: readonly string[] | undefined,
+  gateway = '',
 ): NetworkFiles {
   // As Docker on its default bridge: no resolver of ours, and so no names of ours.
   const isPlain = spec.attachments.length === 0 && hostServers !== undefined;
@@ -41,7 +44,7 @@ export function networkFiles(
       'ff00::\tip6-mcastprefix',
       'ff02::1\tip6-allnodes',
       'ff02::2\tip6-allrouters',
-      ...spec.extraHosts.map(hostLine),
+      ...spec.extraHosts.map((line) => hostLine(line, gateway)),
       // Without a network of the cluster the address is not known before the container is attached.
       ...(own.length > 0 ? own : ['127.0.1.1']).map((address) => `${address}\t${oneWord(spec.hostname)}`),
     ]),
@@ -56,9 +59,12 @@ function oneWord(text: string): string {
   return text;
 }
 
-/** "10.0.0.1 db db.local", as the model has it. */
-function hostLine(line: string): string {
-  const [address, ...names] = line.trim().split(/\s+/);
+/** "10.0.0.1 db db.local", as the model has it. @throws ClusterError `unavailable` while the gateway is not known */
+export function hostLine(line: string, gateway: string): string {
+  const [word, ...names] = line.trim().split(/\s+/);
+  const address = word === HOST_GATEWAY ? gateway : word;
+  if (word === HOST_GATEWAY && address === '')
+    throw new ClusterError('unavailable', 'host-gateway: this host has no bridge yet');
   if (!address || names.length === 0) throw invalid(`extra host '${line}' is not "ADDRESS NAME"`);
   return `${oneWord(address)}\t${names.map(oneWord).join(' ')}`;
 }

@@ -483,3 +483,18 @@ test('a network that goes takes its devices along, and its VNI can be used again
   await managerOf(SECOND).apply({ networks: [next], endpoints: [], virtualServices: [] }, 3);
   expect(dumpLinks(fabric).some(({ name }) => name === 'vx-network-1')).toBe(true);
 });
+
+test('the bridge is there before the first container, and its address is told of once', async () => {
+  const manager = managerOf(FIRST);
+  const told: string[] = [];
+  manager.bridge.onChange(() => told.push(manager.bridge.addr));
+
+  await manager.adopt([]);
+  await manager.apply({ networks: [], endpoints: [], virtualServices: [] }, 1);
+  await manager.verify();
+
+  expect(told).toEqual([expect.stringMatching(/^172\.\d+\.0\.1\/20$/)]);
+  const host = openNetns(hostOf(FIRST).netns);
+  cleanups.push(() => closeSync(host));
+  expect(dumpLinks(host).map(({ name }) => name)).toContain(NAT_BRIDGE);
+});

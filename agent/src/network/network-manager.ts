@@ -9,6 +9,7 @@ import { NetnsOutside } from './dns/netns-outside.js';
 import { ContainerResolver } from './dns/resolver.js';
 import { KernelThread, type RemoteHostKernel } from './kernel-thread.js';
 import type { Attached, ContainerSpec, HostOptions, VirtualAddresses } from './kernel-types.js';
+import { KnownBridge } from './known-bridge.js';
 import { isLoopback, networkFiles, RESOLVER_ADDRESS } from './network-files.js';
 import type { DesiredNetworks, NetworkPlane } from './network-plane.js';
 
@@ -46,6 +47,7 @@ const NOTHING: DesiredNetworks = { networks: [], endpoints: [], virtualServices:
  * into the kernel on each change and read back every minute.
  */
 export class NetworkManager implements ContainerNetwork, NetworkPlane {
+  readonly bridge = new KnownBridge();
   readonly #forwarder: DnsForwarder;
   readonly #resolvers: { get(): readonly Upstream[] };
   /** The host's resolvers listen on its loopback: only through ours can any container reach them. */
@@ -104,7 +106,8 @@ export class NetworkManager implements ContainerNetwork, NetworkPlane {
     const host = this.#resolvers.get();
     const reachable = host.filter(({ host: server }) => !isLoopback(server));
     if (host.length > 0 && reachable.length === 0) this.#needsResolver = true;
-    return networkFiles(spec, this.#needsResolver ? undefined : reachable.map(({ host: server }) => server));
+    const servers = this.#needsResolver ? undefined : reachable.map(({ host: server }) => server);
+    return networkFiles(spec, servers, this.bridge.addr.replace(/\/.*/, ''));
   }
 
   async attach(sandbox: Sandbox, signal: AbortSignal): Promise<LocalAttachment> {
@@ -319,6 +322,7 @@ export class NetworkManager implements ContainerNetwork, NetworkPlane {
         for (const [id, addresses] of gone) this.#gone.set(id, [...addresses, ...(this.#gone.get(id) ?? [])]);
         throw error;
       });
+    this.bridge.learn(report.bridgeAddr);
     this.#failures = new Map(report.failures.map(({ subject, message }) => [subject, message]));
     for (const containerId of report.ended) this.#forget(containerId);
     if (verify && report.changes.length > 0)

@@ -9,6 +9,14 @@ export interface DesiredNetworks {
   readonly virtualServices: readonly VirtualService[];
 }
 
+/** The bridge by which this node's containers reach the outside. */
+export interface NatBridge {
+  /** Its own address, with prefix length; empty while it has none. */
+  readonly addr: string;
+  /** Gives what ends the listening. */
+  onChange(listener: () => void): () => void;
+}
+
 /** What the worker asks of the network part: bring the kernel to what the manager says. */
 export interface NetworkPlane {
   /**

@@ -14,6 +14,8 @@ export interface DescriptionSources {
   readonly capacity: Resources;
   /** HOST:PORT the peer server was told to listen on. */
   readonly peerListenAddr: string;
+  readonly insecureRegistries: readonly string[];
+  readonly registryMirrors: readonly string[];
 }
 
 /**
@@ -43,11 +45,16 @@ export function describeNode(
     cgroupMode: cgroupMode(),
     operatingSystem: operatingSystem(),
     volumesDir: volumesDirectory(dataDir),
+    // Known later: whoever sends this fills it in.
+    bridgeAddr: '',
+    insecureRegistries: [...sources.insecureRegistries],
+    registryMirrors: [...sources.registryMirrors],
   };
 }
 
 /** Facts of the host for `/info`: the capacity offered, not what lies beyond it. */
-export function hostFacts({ hostname, dataDir, capacity }: DescriptionSources): HostFacts {
+export function hostFacts(sources: DescriptionSources, nowMs: number): HostFacts {
+  const { hostname, dataDir, capacity, insecureRegistries, registryMirrors } = sources;
   return {
     kernel: release(),
     machine: machine(),
@@ -57,6 +64,9 @@ export function hostFacts({ hostname, dataDir, capacity }: DescriptionSources): 
     cgroupMode: cgroupMode(),
     dataDir,
     operatingSystem: operatingSystem(),
+    insecureRegistries,
+    registryMirrors,
+    nowMs,
   };
 }
 

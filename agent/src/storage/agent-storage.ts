@@ -23,6 +23,8 @@ export interface AgentStorage extends TaskStorage {
 export interface Registration {
   readonly peerPort: number;
   readonly imageDigests: readonly string[];
+  /** Of the NAT bridge, with prefix length; empty while it has none. */
+  readonly bridgeAddr: string;
 }
 
 /** The same, in files of one directory: `<data-dir>/agent`. */
@@ -94,9 +96,9 @@ export class AgentDirectory implements AgentStorage {
 /** A torn file, from a power cut, is as good as none: the next registration writes it anew. */
 function parseRegistration(content: string): Registration | undefined {
   try {
-    const { peerPort, imageDigests } = JSON.parse(content) as Partial<Registration>;
+    const { peerPort, imageDigests, bridgeAddr = '' } = JSON.parse(content) as Partial<Registration>;
     return Number.isSafeInteger(peerPort) && Array.isArray(imageDigests)
-      ? { peerPort: peerPort as number, imageDigests }
+      ? { peerPort: peerPort as number, imageDigests, bridgeAddr }
       : undefined;
   } catch {
     return undefined;

@@ -123,7 +123,7 @@ export class ContainerStreams {
     const exec = loop.runtime.exec(execId);
     const size = sizeOf(rows, columns);
     const begin = (streams?: { readonly stdout: boolean; readonly stderr: boolean }) => {
-      loop.note(`exec_start: ${exec.status().request.args.join(' ')}`, { execID: execId });
+      loop.note(`exec_start: ${commandText(exec.status().request.args)}`, { execID: execId });
       return exec.start(streams, size).then((client) => {
         loop.followExec(exec);
         return client;
@@ -149,6 +149,7 @@ export class ContainerStreams {
     };
     await joinClient(client, stream, input, stop, this.options.logger);
     await exec.wait(stop.signal);
+    await stream.write({ $case: 'execEnded', value: execState(exec.status(), containerId) });
   }
 
   async #stats(
@@ -189,7 +190,7 @@ export class ContainerStreams {
       case 'execCreate': {
         const { execId, command } = call.value;
         await runtime.createExec(execRequest(call.value), execId);
-        loop.note(`exec_create: ${command.join(' ')}`, { execID: execId });
+        loop.note(`exec_create: ${commandText(command)}`, { execID: execId });
         return DONE;
       }
       case 'execInspect':
@@ -223,6 +224,9 @@ function execRequest(call: ExecCreateCall): ExecRequest {
   const size = sizeOf(call.rows, call.columns);
   return { args, env, user, workingDir, privileged, tty, stdin, size, detachKeys };
 }
+
+/** As events show it: the program, and after a space its arguments. */
+const commandText = ([program = '', ...args]: readonly string[]): string => `${program} ${args.join(' ')}`;
 
 function execState({ id, request, state, pid, exitCode }: ExecStatus, containerId: string): ExecState {
   const { args, env, user, workingDir, privileged, tty, stdin, detachKeys = '', size } = request;

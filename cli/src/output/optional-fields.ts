@@ -41,6 +41,7 @@ const OPTIONAL: Readonly<Record<OptionalFields<Inspected>, true>> = {
   Command: true,
   CompletedAt: true,
   Condition: true,
+  Consistency: true,
   Constraints: true,
   ContainerSpec: true,
   ContainerStatus: true,

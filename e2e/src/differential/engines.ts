@@ -88,6 +88,8 @@ async function loadImages(lab: Lab, engines: readonly Engine[]): Promise<void> {
       StopSignal: 'SIGINT',
       User: 'www-data',
       WorkingDir: '/www',
+      Volumes: { '/data': {} },
+      Shell: ['/bin/ash', '-c'],
     },
   });
   await Promise.all(

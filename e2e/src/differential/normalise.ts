@@ -17,6 +17,11 @@ export const NORMALISATIONS: readonly Normalisation[] = [
     becomes: '<host>',
   },
   {
+    why: 'where an engine keeps volumes',
+    pattern: /<host>\/data\/docker\/volumes/g,
+    becomes: '<host>/data/volumes',
+  },
+  {
     why: "content digests: images of the test hold the machine's own busybox",
     pattern: /sha256:[0-9a-f]{64}/g,
     becomes: '<digest>',

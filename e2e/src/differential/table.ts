@@ -6,8 +6,10 @@ import { images } from './cases/images.js';
 import { life } from './cases/life.js';
 import { lists } from './cases/lists.js';
 import { mistakes } from './cases/mistakes.js';
+import { networks } from './cases/networks.js';
 import { streams } from './cases/streams.js';
 import { system } from './cases/system.js';
+import { volumes } from './cases/volumes.js';
 
 /** Every case, by subject. */
 export const SUBJECTS: Readonly<Record<string, readonly Case[]>> = {
@@ -16,6 +18,8 @@ export const SUBJECTS: Readonly<Record<string, readonly Case[]>> = {
   lists,
   streams,
   files,
+  volumes,
+  networks,
   images,
   system,
   errors,

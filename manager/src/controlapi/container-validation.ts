@@ -1,4 +1,5 @@
 import { constants } from 'node:os';
+import { HOST_GATEWAY } from '@tessera/shared/docker-api';
 import { invalid } from '@tessera/shared/errors';
 import type { ContainerSpec, LogDriver, Mount } from '@tessera/shared/model';
 import { assertVolumeName, localMount } from '@tessera/shared/volumes';
@@ -74,7 +75,8 @@ function validateNames(spec: ContainerSpec): void {
   }
   for (const line of spec.hosts) {
     const [address = '', ...names] = line.trim().split(/\s+/);
-    if (line.includes('\n') || !ipaddr.isValid(address) || names.length === 0) {
+    const isAddress = ipaddr.isValid(address) || address === HOST_GATEWAY;
+    if (line.includes('\n') || !isAddress || names.length === 0) {
       throw invalid(`ContainerSpec.Hosts: '${line}' is not of the form IP HOST`);
     }
   }

@@ -29,6 +29,16 @@ export function findHolder(view: View, imageIds: readonly string[], ownNodeId: s
   return (holders.find(({ nodeId }) => nodeId === ownNodeId) ?? holders[0])?.nodeId;
 }
 
+/** The ready node that holds most of these images, this manager's own before others; it may be none of them. */
+export function findLargestHolder(view: View, imageIds: readonly string[], ownNodeId: string): string {
+  const own = chooseNode(view, ownNodeId);
+  const heldBy = (nodeId: string) =>
+    imageIds.filter((id) => view.nodeStatuses.get(nodeId)?.imageDigests.includes(id)).length;
+  return [...view.nodeStatuses.all()]
+    .filter(({ state }) => state === 'ready')
+    .reduce((best, { nodeId }) => (heldBy(nodeId) > heldBy(best) ? nodeId : best), own);
+}
+
 /** Resolves once the node has said that it holds the image; late, rather than never, when it does not. */
 export async function awaitHeld(
   { store, clock }: ControlContext,

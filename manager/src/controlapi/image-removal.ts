@@ -79,10 +79,10 @@ function namesMeant(image: Image, reference: string): string | undefined {
 const repositoryOf = (text: string): string =>
   text.includes('@') ? text.slice(0, text.indexOf('@')) : text.slice(0, text.lastIndexOf(':'));
 
-/** All names are of one repository, and at most one of them is a tag. */
+/** All names are of one repository, and at most one of them is a tag; or there is none. */
 function isSingleReference({ names, repoDigests }: Image): boolean {
   const repositories = new Set([...names, ...repoDigests].map(repositoryOf));
-  return names.length <= 1 && repositories.size === 1;
+  return names.length <= 1 && repositories.size <= 1;
 }
 
 /** With the last tag of a repository, the image's digests there go as well. */

@@ -1,3 +1,4 @@
+export * from './host-networks.js';
 export * from './image-changes/index.js';
 export * from './image-import.js';
 export * from './image-layers.js';

@@ -1,10 +1,11 @@
 import { newId } from '@tessera/shared/env';
-import { ClusterError, invalid } from '@tessera/shared/errors';
+import { ClusterError, invalid, notFound } from '@tessera/shared/errors';
 import { Network, type NetworkSpec } from '@tessera/shared/model';
 import { hostAddresses, hostOverlap } from '../allocator/host-addresses.js';
 import { formatBlock, overlap, parseBlock } from '../allocator/ipv4.js';
 import { type AddressPool, parsePool } from '../allocator/subnets.js';
 import type { Transaction, View } from '../store/view.js';
+import { bridgeAddrs, findHostNetwork, type HostNetwork } from './host-networks.js';
 import { getNetwork } from './lookup.js';
 import type { ControlContext } from './ports.js';
 
@@ -25,10 +26,19 @@ export class Networks {
     return { view, networks: [...view.networks.all()].filter((network) => !network.removing) };
   }
 
-  async inspect(reference: string): Promise<{ readonly view: View; readonly network: Network }> {
+  /** @param scope empty: any */
+  async inspect(
+    reference: string,
+    scope = '',
+  ): Promise<{ readonly view: View; readonly network: Network | HostNetwork }> {
     const view = await this.#context.store.read();
-    return { view, network: getNetwork(view, reference) };
+    const local = scope === 'swarm' ? undefined : findHostNetwork(reference);
+    if (!local && scope !== '' && scope !== 'swarm') throw notFound('network', reference);
+    return { view, network: local ?? getNetwork(view, reference) };
   }
+
+  /** Of every node, that of this manager's first. */
+  bridgeAddrs = (view: View): readonly string[] => bridgeAddrs(view, this.#context.nodeId);
 
   /** @throws ClusterError `alreadyExists` when the name is taken */
   async create(spec: NetworkSpec): Promise<Network> {
@@ -55,6 +65,12 @@ export class Networks {
   /** Marks a network for removal and frees its name; the leader deletes it once nothing is attached. */
   async remove(reference: string): Promise<void> {
     const { store } = this.#context;
+    const local = findHostNetwork(reference);
+    if (local)
+      throw new ClusterError(
+        'permissionDenied',
+        `${local.name} is a pre-defined network and cannot be removed`,
+      );
     const { id } = getNetwork(await store.read(), reference);
 
     const name = await store.update((tx) => {

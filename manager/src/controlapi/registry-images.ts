@@ -4,10 +4,17 @@ import type { Image } from '@tessera/shared/model';
 import { seal, unseal } from '../seal/index.js';
 import type { View } from '../store/view.js';
 import { tell, tellOfImage } from './events/index.js';
-import { askAnyNode, askNode, awaitHeld, findHolder, repositoriesOf } from './image-nodes.js';
+import {
+  askAnyNode,
+  askNode,
+  awaitHeld,
+  findHolder,
+  findLargestHolder,
+  repositoriesOf,
+} from './image-nodes.js';
 import { familiarName, normalizeName, parseReference } from './image-reference.js';
 import { addNames } from './images.js';
-import { findImage, getImage } from './lookup.js';
+import { findImage } from './lookup.js';
 import type { ControlContext } from './ports.js';
 
 /** A registry that takes longer to say what an image is, is away. */
@@ -38,19 +45,42 @@ export class RegistryImages {
    * @throws ClusterError what the registry answered, in Docker's words
    */
   async pull(wanted: RegistryReference, report: ProgressReport, signal: AbortSignal): Promise<Image> {
+    const { image, isNew } = await this.#pullOne(wanted, report, signal);
+    await this.#tell('pull', wanted.reference);
+    report(pullStatus(isNew, shownName(wanted.reference)));
+    return image;
+  }
+
+  /**
+   * Every tag of a repository, one after the other.
+   *
+   * @throws ClusterError as `pull`
+   */
+  async pullAll(wanted: RegistryReference, report: ProgressReport, signal: AbortSignal): Promise<void> {
+    const { repository } = parseReference(wanted.reference);
+    const { Tags: tags } = (await this.#ask('tags', wanted, signal)) as { readonly Tags: readonly string[] };
+    let isAnyNew = false;
+    for (const tag of tags) {
+      const one = { ...wanted, reference: `${repository}:${tag}` };
+      const { isNew } = await this.#pullOne(one, report, signal);
+      isAnyNew ||= isNew;
+    }
+    const name = familiarName(repository);
+    await tell(this.#context, { type: 'image', action: 'pull', actorId: name, attributes: { name } });
+    report(pullStatus(isAnyNew, name));
+  }
+
+  async #pullOne(
+    wanted: RegistryReference,
+    report: ProgressReport,
+    signal: AbortSignal,
+  ): Promise<{ readonly image: Image; readonly isNew: boolean }> {
     const before = knownBy(await this.#context.store.read(), wanted.reference);
     const { nodeId, image } = await this.#fetch(wanted, false, report, signal);
     const kept = await this.#keep(image, image.names, wanted.registryAuth);
     await awaitHeld(this.#context, nodeId, image.id, signal);
-    await this.#tell('pull', wanted.reference);
-
-    const digest = image.repoDigests[0]?.split('@')[1] ?? image.id;
-    report({ status: `Digest: ${digest}` });
-    const isNew = before?.id !== image.id;
-    report({
-      status: `Status: ${isNew ? 'Downloaded newer image' : 'Image is up to date'} for ${shownName(wanted.reference)}`,
-    });
-    return kept;
+    report({ status: `Digest: ${image.repoDigests[0]?.split('@')[1] ?? image.id}` });
+    return { image: kept, isNew: before?.id !== image.id };
   }
 
   /**
@@ -132,27 +162,26 @@ export class RegistryImages {
   }
 
   /**
-   * An archive of images as `docker save` writes it.
+   * An archive of images as `docker save` writes it. A name without a tag means all its tags.
    *
-   * @throws ClusterError `notFound`, `unavailable` when no node holds all of them
+   * @throws ClusterError `notFound`
    */
   async save(references: readonly string[], signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
     const view = await this.#context.store.read();
     const names = new Map<string, Set<string>>();
-    for (const reference of references) {
-      const image = getImage(view, reference);
+    for (const { image, name } of references.flatMap((reference) => savedBy(view, reference))) {
       const known = names.get(image.id) ?? new Set();
-      const name = image.names.find((each) => each === normalized(reference));
       names.set(image.id, name === undefined ? known : known.add(name));
     }
     const images = [...names].map(([imageId, each]) => ({ imageId, names: [...each], more: [] }));
     const [first, ...more] = images;
     if (!first) throw invalid('names: say which images');
-    const nodeId = await this.#holderOf(
-      view,
-      images.map(({ imageId }) => imageId),
-      signal,
-    );
+    const ids = images.map(({ imageId }) => imageId);
+    // Of several, the node fetches those that it does not hold.
+    const nodeId =
+      ids.length === 1
+        ? await this.#holderOf(view, first.imageId, signal)
+        : findLargestHolder(view, ids, this.#context.nodeId);
     const answer = askNode(this.#context, nodeId, { $case: 'imageSave', value: { ...first, more } }, signal);
     for (const { imageId } of images)
       await tellOfImage(this.#context, 'save', view.images.get(imageId) ?? { configDigest: imageId });
@@ -169,7 +198,7 @@ export class RegistryImages {
     signal: AbortSignal,
   ): Promise<void> {
     const image = view.images.byName(name)!;
-    const nodeId = await this.#holderOf(view, [image.id], signal);
+    const nodeId = await this.#holderOf(view, image.id, signal);
     const value = { image: bare(image), name, registryAuth, mounts: mountsFor(view, image, name) };
     for await (const body of askNode(this.#context, nodeId, { $case: 'imagePush', value }, signal)) {
       if (body.$case === 'progress') report(parseProgress(body.value));
@@ -178,20 +207,14 @@ export class RegistryImages {
     await this.#keep({ ...image, repoDigests: [`${repository}@${image.id}`] }, [], registryAuth);
   }
 
-  /** A node that holds the images; one that is only known by its registry is pulled first. */
-  async #holderOf(view: View, imageIds: readonly string[], signal: AbortSignal): Promise<string> {
-    const { nodeId: own } = this.#context;
-    const holder = findHolder(view, imageIds, own);
+  /** A node that holds the image; one that is only known by its registry is pulled first. */
+  async #holderOf(view: View, imageId: string, signal: AbortSignal): Promise<string> {
+    const holder = findHolder(view, [imageId], this.#context.nodeId);
     if (holder) return holder;
-    const image = imageIds.length === 1 ? view.images.get(imageIds[0]!) : undefined;
+    const image = view.images.get(imageId);
     const reference = image?.repoDigests[0];
     if (!image || reference === undefined)
-      throw new ClusterError(
-        'unavailable',
-        imageIds.length > 1
-          ? 'no node that is ready holds all of these images: save them one by one'
-          : 'no node that is ready holds the image',
-      );
+      throw new ClusterError('unavailable', 'no node that is ready holds the image');
     const registryAuth = unseal(view, `image/${image.id}`, image.registryAuth) ?? '';
     return (await this.#fetch({ reference, registryAuth }, false, () => {}, signal)).nodeId;
   }
@@ -214,7 +237,7 @@ export class RegistryImages {
   }
 
   async #ask(
-    kind: 'distribution' | 'login',
+    kind: 'distribution' | 'login' | 'tags',
     { reference, registryAuth }: RegistryReference,
     signal: AbortSignal,
   ): Promise<object> {
@@ -256,6 +279,37 @@ export class RegistryImages {
   }
 }
 
+/** What a reference names for an archive, and under which names. Source: moby image/tarexport/save.go. */
+function savedBy(
+  view: View,
+  reference: string,
+): { readonly image: Image; readonly name: string | undefined }[] {
+  const bareName = bareRepository(reference);
+  const tagged = [...view.images.all()].flatMap((image) =>
+    image.names
+      .filter((name) => bareName !== undefined && name.slice(0, name.lastIndexOf(':')) === bareName)
+      .map((name) => ({ image, name })),
+  );
+  if (tagged.length > 0) return tagged;
+  const image = knownBy(view, reference);
+  if (!image)
+    throw new ClusterError(
+      'notFound',
+      bareName === undefined ? 'reference does not exist' : `No such image: ${reference}`,
+    );
+  return [{ image, name: image.names.find((each) => each === normalized(reference)) }];
+}
+
+/** Of a reference without tag and digest: its repository. */
+function bareRepository(reference: string): string | undefined {
+  try {
+    const { repository, tag, digest } = parseReference(reference);
+    return tag || digest ? undefined : repository;
+  } catch {
+    return undefined;
+  }
+}
+
 /** Without what agents need not know. */
 export const bare = (image: Image): Image => ({ ...image, registryAuth: Buffer.alloc(0) });
 
@@ -274,6 +328,10 @@ function normalized(reference: string): string | undefined {
     return undefined;
   }
 }
+
+const pullStatus = (isNew: boolean, name: string): ProgressJson => ({
+  status: `Status: ${isNew ? 'Downloaded newer image' : 'Image is up to date'} for ${name}`,
+});
 
 /** As Docker says it: with the tag or digest, in the short form. */
 function shownName(reference: string): string {

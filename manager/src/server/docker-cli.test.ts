@@ -165,12 +165,13 @@ describe('docker', () => {
     await docker('network', 'create', '-d', 'overlay', '--subnet', '10.3.0.0/24', '--label', 'a=b', 'shop');
 
     expect(await docker('network', 'ls', '--format', '{{.Name}} {{.Driver}} {{.Scope}}')).toBe(
-      'shop overlay swarm',
+      ['bridge bridge local', 'host host local', 'none null local', 'shop overlay swarm'].join('\n'),
     );
     expect(await docker('network', 'inspect', 'shop', '--format', '{{(index .IPAM.Config 0).Subnet}}')).toBe(
       '10.3.0.0/24',
     );
     expect(await docker('network', 'rm', 'shop')).toBe('shop');
+    expect(await failure('network', 'rm', 'none')).toContain('cannot be removed');
   });
 
   test('swarm join-token, and its rotation', async () => {

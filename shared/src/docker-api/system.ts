@@ -35,6 +35,9 @@ export interface HostFacts {
   readonly dataDir: string;
   /** As its distribution calls itself. */
   readonly operatingSystem: string;
+  readonly insecureRegistries: readonly string[];
+  readonly registryMirrors: readonly string[];
+  readonly nowMs: number;
 }
 
 const ARCHITECTURES: Readonly<Record<string, string>> = { x86_64: 'amd64', aarch64: 'arm64', armv7l: 'arm' };
@@ -88,6 +91,7 @@ export interface InfoJson {
 
 export interface InfoCounts {
   readonly containersRunning: number;
+  readonly containersPaused: number;
   readonly containersStopped: number;
   readonly images: number;
 }
@@ -96,35 +100,49 @@ export interface InfoCounts {
 export function infoDocument(
   host: HostFacts,
   swarm: SwarmInfo,
-  counts: InfoCounts = { containersRunning: 0, containersStopped: 0, images: 0 },
+  { containersRunning, containersPaused, containersStopped, images }: InfoCounts = NOTHING,
 ): InfoJson {
+  const isV1 = host.cgroupMode !== 'v2';
   return {
     ID: swarm.NodeID,
     Name: host.hostname,
     ServerVersion: ENGINE_VERSION,
-    Containers: counts.containersRunning + counts.containersStopped,
-    ContainersRunning: counts.containersRunning,
-    ContainersPaused: 0,
-    ContainersStopped: counts.containersStopped,
-    Images: counts.images,
+    Containers: containersRunning + containersPaused + containersStopped,
+    ContainersRunning: containersRunning,
+    ContainersPaused: containersPaused,
+    ContainersStopped: containersStopped,
+    Images: images,
     Driver: 'overlayfs',
     DriverStatus: [],
-    Plugins: { Volume: [], Network: ['overlay'], Authorization: null, Log: ['json-file'] },
+    Plugins: {
+      Volume: ['local'],
+      Network: ['bridge', 'host', 'null', 'overlay'],
+      Authorization: null,
+      Log: ['json-file', 'local', 'none'],
+    },
+    // What a host's kernel cannot hold, the answers to create and update say.
     MemoryLimit: true,
-    SwapLimit: false,
+    SwapLimit: true,
+    KernelMemory: false,
+    KernelMemoryTCP: isV1,
     CpuCfsPeriod: true,
     CpuCfsQuota: true,
     CPUShares: true,
-    CPUSet: false,
+    CPUSet: true,
     PidsLimit: true,
     IPv4Forwarding: true,
+    // Nothing here depends on it; `false` makes clients warn.
+    BridgeNfIptables: true,
+    BridgeNfIp6tables: true,
     IndexServerAddress: 'https://index.docker.io/v1/',
+    RegistryConfig: registryConfig(host),
     GenericResources: null,
     Debug: false,
-    OomKillDisable: false,
+    OomKillDisable: isV1,
+    SystemTime: new Date(host.nowMs).toISOString(),
     LoggingDriver: 'json-file',
     CgroupDriver: 'cgroupfs',
-    CgroupVersion: host.cgroupMode === 'v2' ? '2' : '1',
+    CgroupVersion: isV1 ? '1' : '2',
     KernelVersion: host.kernel,
     OperatingSystem: host.operatingSystem,
     OSType: 'linux',
@@ -144,11 +162,35 @@ export function infoDocument(
     LiveRestoreEnabled: true,
     Isolation: '',
     InitBinary: '',
-    ContainerdCommit: { ID: '' },
-    RuncCommit: { ID: '' },
-    InitCommit: { ID: '' },
+    ContainerdCommit: NO_PROGRAM,
+    RuncCommit: NO_PROGRAM,
+    InitCommit: NO_PROGRAM,
     SecurityOptions: ['name=seccomp,profile=builtin', 'name=cgroupns'],
     Warnings: null,
+  };
+}
+
+const NOTHING: InfoCounts = { containersRunning: 0, containersPaused: 0, containersStopped: 0, images: 0 };
+/** There is no containerd, no runc, and no tini. */
+const NO_PROGRAM = { ID: '', Expected: '' };
+const LOOPBACK = '127.0.0.0/8';
+
+/** Source: moby registry/config.go. */
+function registryConfig({ insecureRegistries, registryMirrors }: HostFacts): object {
+  const [networks, hosts] = [true, false].map((isNetwork) =>
+    insecureRegistries.filter((entry) => entry.includes('/') === isNetwork),
+  );
+  const mirrors = registryMirrors.map((mirror) => `${mirror.replace(/\/+$/, '')}/`);
+  const own = hosts!.map((name) => [name, { Name: name, Mirrors: [], Secure: false, Official: false }]);
+  return {
+    AllowNondistributableArtifactsCIDRs: [],
+    AllowNondistributableArtifactsHostnames: [],
+    InsecureRegistryCIDRs: [...new Set([...networks!, LOOPBACK])],
+    IndexConfigs: {
+      'docker.io': { Name: 'docker.io', Mirrors: mirrors, Secure: true, Official: true },
+      ...Object.fromEntries(own),
+    },
+    Mirrors: mirrors,
   };
 }
 

@@ -19,6 +19,7 @@ export interface MountJson {
   readonly Source?: string;
   readonly Target: string;
   readonly ReadOnly?: boolean;
+  readonly Consistency?: string;
   readonly BindOptions?: {
     readonly Propagation?: string;
     readonly NonRecursive?: boolean;

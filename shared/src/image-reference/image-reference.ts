@@ -14,6 +14,8 @@ const DEFAULT_HOST = 'docker.io';
 const COMPONENT = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
 const HOST = /^(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?|\[[0-9a-fA-F:]+\])(?::[0-9]+)?$/;
 const TAG = /^\w[\w.-]{0,127}$/;
+
+export const isTag = (text: string): boolean => TAG.test(text);
 const DIGEST = /^sha256:[0-9a-f]{64}$/;
 
 /**

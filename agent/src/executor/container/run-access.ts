@@ -55,9 +55,13 @@ export abstract class RunAccess implements LiveContainer {
     return this.run?.execs.list() ?? [];
   }
 
-  /** To be called before a run starts, and with undefined when there will be none. */
-  protected async tellNextRun(run: Container | undefined): Promise<void> {
-    const size = this.#size;
+  /**
+   * To be called before a run starts, and with undefined when there will be none.
+   *
+   * @param first what its terminal has unless somebody has asked for another size
+   */
+  protected async tellNextRun(run: Container | undefined, first?: TerminalSize): Promise<void> {
+    const size = this.#size ?? (this.record?.tty ? first : undefined);
     if (size) run?.beforeGo(async (shim) => shim?.resize(size.rows, size.columns).catch(() => {}));
     for (const tell of this.#nextRun) tell(run);
     this.#nextRun.clear();

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { type Container as ContainerObject, PortBinding } from '@tessera/shared/model';
 import type { ImageConfig } from '../../image/image-store.js';
 import type { NetworkFiles, Sandbox } from '../../network/container-network.js';
+import { hostLine } from '../../network/network-files.js';
 import type { Container } from './container.js';
 import { sandboxOf } from './container-controller.js';
 import type { StartRecord } from './container-record.js';
@@ -29,6 +30,9 @@ export function wantedPorts({ host, exposedPorts }: ContainerObject, image: Imag
   return asked;
 }
 
+/** By which the host reaches itself. */
+const LOOPBACK = '127.0.0.1';
+
 /** Of a container with the host's own network: the host's files. */
 export function hostFiles(extraHosts: readonly string[]): NetworkFiles {
   const read = (path: string) => {
@@ -42,6 +46,6 @@ export function hostFiles(extraHosts: readonly string[]): NetworkFiles {
   const own = hosts === '' || hosts.endsWith('\n') ? hosts : `${hosts}\n`;
   return {
     resolvConf: read('/etc/resolv.conf'),
-    hosts: own + extraHosts.map((line) => `${line}\n`).join(''),
+    hosts: own + extraHosts.map((line) => `${hostLine(line, LOOPBACK)}\n`).join(''),
   };
 }

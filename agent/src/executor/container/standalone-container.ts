@@ -213,7 +213,7 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
       this.#freezer.forget();
       this.#run = run;
       await this.parts.volumes.hold(record.volumes, this.id);
-      await this.tellNextRun(run);
+      await this.tellNextRun(run, host.console);
       await run.start(spec, (pid) => this.#attach(run, pid, start, signal), signal);
     } catch (error) {
       await run.discard();

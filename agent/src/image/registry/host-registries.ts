@@ -12,7 +12,7 @@ export interface RegistryImages {
   /** @throws ClusterError in Docker's words */
   pull(request: ImagePullRequest, progress: Progress, signal: AbortSignal): Promise<Image>;
   push(request: ImagePushRequest, progress: Progress, signal: AbortSignal): Promise<void>;
-  /** The answer's JSON: a distribution's description, or what a login gave. */
+  /** The answer's JSON: a distribution's description, what a login gave, or a repository's tags. */
   ask(request: RegistryRequest, signal: AbortSignal): Promise<object>;
 }
 
@@ -50,6 +50,7 @@ export class HostRegistries implements RegistryImages {
   async ask({ kind, target, registryAuth }: RegistryRequest, signal: AbortSignal): Promise<object> {
     const auth = parseRegistryAuth(registryAuth);
     if (kind === 'login') return { IdentityToken: await this.registries.login(target, auth, signal) };
+    if (kind === 'tags') return { Tags: await this.registries.puller.tags(target, auth, signal) };
     const { mediaType, digest, size, platforms } = await this.registries.puller.describe(
       target,
       auth,

@@ -123,6 +123,11 @@ export class Puller {
     );
   }
 
+  /** Of a repository, in the registry's order. */
+  tags(reference: string, auth: RegistryAuth, signal: AbortSignal): Promise<string[]> {
+    return this.#read({ reference, auth }, signal, (repository) => repository.tags(signal));
+  }
+
   #read<T>(
     { reference, auth }: Pick<PullRequest, 'reference' | 'auth'>,
     signal: AbortSignal,

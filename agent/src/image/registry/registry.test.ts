@@ -8,6 +8,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest
 import { MEDIA_TYPES } from '../image-manifest.js';
 import { compress, makeLayer } from '../testing/make-layer.js';
 import { shortId } from './progress.js';
+import { NO_AUTH } from './registry-auth.js';
 import { ALICE, DockerRegistry } from './testing/docker-registry.js';
 import { imageOf, RegistryFixture } from './testing/fixture.js';
 import { TokenServer } from './testing/token-server.js';
@@ -337,4 +338,19 @@ test('what is on docker.io is asked of the mirrors first, one that is down gives
   expect(pulled.id).toBe(image.id);
   expect(pulled.names).toEqual(['docker.io/library/mirrored:1']);
   expect(pulled.repoDigests).toEqual([`docker.io/library/mirrored@${image.id}`]);
+});
+
+test('the tags of a repository are listed, as its registry has them', async () => {
+  const registries = fixture.registries();
+  const here = await fixture.stores.open('here');
+  const loaded = await fixture.load(here, await imageOf('tagged', [1000]));
+  const tags = ['1', '2', 'latest'];
+  for (const tag of tags) await fixture.push(registries, here, loaded, `${registry.host}/team/tagged:${tag}`);
+
+  const found = await registries.puller.tags(`${registry.host}/team/tagged`, NO_AUTH, signal);
+
+  expect(found.sort()).toEqual(tags);
+  await expect(registries.puller.tags(`${registry.host}/team/none`, NO_AUTH, signal)).rejects.toThrow(
+    'repository',
+  );
 });

@@ -1,5 +1,6 @@
 import { digestOf, isDigest } from '@tessera/shared/digest';
 import { ClusterError } from '@tessera/shared/errors';
+import { isTag } from '@tessera/shared/image-reference';
 import { MEDIA_TYPES } from '../image-manifest.js';
 import { repositoryScope, type Scope } from './authorizer.js';
 import { discard, type HttpAnswer } from './http-transport.js';
@@ -8,6 +9,9 @@ import type { RegistrySession } from './registry-session.js';
 
 /** Docker's own bound on what it reads as a manifest. */
 export const MANIFEST_ANSWER_BYTES_MAX = 4 * 1024 * 1024;
+
+const TAGS_PER_PAGE = 1_000;
+const TAGS_MAX = 10_000;
 
 const ACCEPTED = [
   MEDIA_TYPES.dockerManifest,
@@ -91,6 +95,28 @@ export class Repository {
     return { mediaType, digest, bytes };
   }
 
+  /** Every tag, page by page. @throws ClusterError `resourceExhausted` when there is no end of them */
+  async tags(signal: AbortSignal): Promise<string[]> {
+    const found: string[] = [];
+    const path = `/v2/${this.name}/tags/list`;
+    let last = '';
+    for (;;) {
+      const page = last === '' ? '' : `&last=${encodeURIComponent(last)}`;
+      const target = `${path}?n=${TAGS_PER_PAGE}${page}`;
+      const answer = await this.session.sendRepeated(
+        { method: 'GET', target, scopes: this.#scopes, accept: [200] },
+        signal,
+      );
+      const bytes = await this.session.transport.readAll(answer, MANIFEST_ANSWER_BYTES_MAX);
+      const tags = tagsOf(bytes).filter((tag) => !found.includes(tag));
+      found.push(...tags);
+      if (found.length > TAGS_MAX)
+        throw new ClusterError('resourceExhausted', `${this.name} has more than ${TAGS_MAX} tags`);
+      if (tags.length === 0 || answer.headers.link === undefined) return found;
+      last = found.at(-1)!;
+    }
+  }
+
   /** A small blob as a whole, verified. */
   async smallBlob(digest: string, sizeBytes: number, signal: AbortSignal): Promise<Buffer> {
     const answer = await this.session.sendRepeated(this.#blobRequest('GET', digest), signal);
@@ -138,6 +164,14 @@ function rangeStart(answer: HttpAnswer): number {
   const match = /^bytes (\d{1,15})-/.exec(answer.headers['content-range'] ?? '');
   // 206 without a range that can be read: what was asked for cannot be told from anything else.
   return match ? Number(match[1]) : Number.POSITIVE_INFINITY;
+}
+
+/** What is no tag is left out: it could not be pulled. Source: OCI distribution specification, "Listing Tags". */
+function tagsOf(bytes: Buffer): string[] {
+  const { tags } = JSON.parse(bytes.toString('utf8')) as { readonly tags?: unknown };
+  return Array.isArray(tags)
+    ? tags.filter((tag): tag is string => typeof tag === 'string' && isTag(tag))
+    : [];
 }
 
 /**

@@ -1,32 +1,55 @@
 import { type Case, created, docker, http, running, shell } from '../case.js';
 
-const AWAITS_CP = 'docker cp and export';
+const EMPTY_PATH = { at: '* /containers/$c/archive body.message', why: 'spells it in two words' };
+/** Names, kinds, owners and sizes of an archive's entries. */
+const LISTED = "tar tv --numeric-owner | awk '{print $1, $2, $3, $6, $7, $8}'";
+const read = (path: string): string => `docker cp $c:${path} - | tar xO`;
 
 /** What is in a container's file system, and how it comes out of it. */
 export const files: readonly Case[] = [
   {
     name: 'changes',
     proves: 'what was added, changed and deleted is told by kind',
-    awaits: 'docker diff',
     steps: [
-      ...running(),
-      docker("exec $c sh -c 'echo x > /new; echo x >> /etc/passwd; rm /www/index.html; mkdir /tmp/dir'"),
-      http('GET /containers/$c/changes'),
+      ...running({
+        Cmd: [
+          'sh',
+          '-c',
+          'echo x > /new; echo x >> /etc/passwd; rm /www/index.html; mkdir /tmp/dir; echo done; sleep 1000',
+        ],
+      }),
+      http('GET /containers/$c/logs?follow=1&stdout=1', { lines: 1 }),
       docker('diff $c', { sorted: true }),
       http('POST /containers/$c/stop?t=0'),
-      http('GET /containers/$c/changes'),
+      docker('diff $c', { sorted: true }),
+      docker('diff nobody'),
+      created({}, '$d'),
+      http('GET /containers/$d/changes'),
     ],
   },
   {
     name: 'copy out',
     proves: 'files and directories come as they are, also of one that does not run',
-    awaits: AWAITS_CP,
+    differs: [
+      EMPTY_PATH,
+      { at: 'docker cp $c:/etc/passwd/x . stderr', why: 'no path of a host is given away' },
+    ],
     steps: [
       created(),
       shell('docker cp $c:/etc/passwd . && cat passwd'),
       shell('docker cp $c:/www - | tar t', { sorted: true }),
+      shell('docker cp $c:/www/. - | tar t', { sorted: true }),
+      shell('docker cp $c:/www . && ls www'),
+      shell('mkdir there && docker cp $c:/www there && ls there'),
       shell('docker cp -q $c:/etc/group here && cat here'),
+      shell('docker cp $c:/etc/group there/nosuch/group'),
+      shell('docker cp $c:/etc/group nosuch/'),
+      shell('docker cp $c:/www here'),
       shell('docker cp $c:/nosuch .'),
+      shell('docker cp $c:/etc/passwd/x .'),
+      shell('docker cp $c:etc/group - | tar t'),
+      shell('docker cp nobody:/x .'),
+      shell('docker cp $c:/x nobody:/x'),
       http('HEAD /containers/$c/archive?path=/etc/passwd'),
       http('HEAD /containers/$c/archive?path=/nosuch'),
       http('GET /containers/$c/archive?path=/etc/passwd'),
@@ -37,24 +60,102 @@ export const files: readonly Case[] = [
   {
     name: 'copy in',
     proves: 'files are put where they were said to go, and refused where they cannot',
-    awaits: AWAITS_CP,
+    differs: [EMPTY_PATH],
     steps: [
       ...running(),
-      shell('echo hello > f; mkdir d; echo x > d/y; docker cp f $c:/tmp/f && docker exec $c cat /tmp/f'),
-      shell('docker cp d $c:/tmp/ && docker exec $c cat /tmp/d/y'),
+      shell(`echo hello > f; mkdir d; echo x > d/y; docker cp f $c:/tmp/f && ${read('/tmp/f')}`),
+      shell(`docker cp f $c:/tmp && docker cp f $c:/tmp/ && ${read('/tmp/f')}`),
+      shell(`docker cp d $c:/tmp/ && ${read('/tmp/d/y')}`),
+      shell(`docker cp d/. $c:/tmp/ && ${read('/tmp/y')}`),
+      shell(`docker cp d $c:/tmp/made && ${read('/tmp/made/y')}`),
       shell('docker cp f $c:/nosuch/f'),
       shell('docker cp f $c:/etc/passwd/f'),
       shell('docker cp nosuch $c:/tmp'),
-      shell('tar c f | docker cp - $c:/tmp && docker exec $c cat /tmp/f'),
+      shell('docker cp f nobody:/tmp'),
       http('PUT /containers/$c/archive?path=/nosuch', { body: Buffer.alloc(1024) }),
       http('PUT /containers/$c/archive?path=/tmp', { body: Buffer.alloc(1024) }),
       http('PUT /containers/$c/archive', { body: Buffer.alloc(1024) }),
+      http('PUT /containers/nobody/archive?path=/tmp', { body: Buffer.alloc(1024) }),
+    ],
+  },
+  {
+    name: 'copy of archives',
+    proves: 'what is piped in is unpacked in a directory that is there',
+    differs: [
+      { at: '*nonsense* stderr', why: 'says what is wrong with the archive' },
+      { at: 'mkdir -p over* stderr', why: 'says what is wrong, and not of a program of its own' },
+      { at: 'PUT /containers/$c/archive?path=/etc/passwd status', why: 'a fault of the request is 400' },
+    ],
+    steps: [
+      created(),
+      shell(`echo hello > f; mkdir d; echo x > d/y; tar c f d | docker cp - $c:/tmp && ${read('/tmp/f')}`),
+      shell(`docker cp $c:/tmp/d - | ${LISTED}`),
+      shell(`gzip -c f > f.gz; tar cz f | docker cp - $c:/www && ${read('/www/f')}`),
+      shell('tar c f | docker cp - $c:/nosuch'),
+      shell('tar c f | docker cp - $c:/etc/passwd'),
+      shell('echo nonsense | docker cp - $c:/tmp'),
+      shell('tar c f | docker cp - -'),
+      http('PUT /containers/$c/archive?path=/&noOverwriteDirNonDir=1', { body: Buffer.alloc(1024) }),
+      shell(`mkdir -p over/tmp/f; tar c -C over tmp | docker cp - $c:/`),
+      http('PUT /containers/$c/archive?path=/etc/passwd', { body: Buffer.alloc(1024) }),
+    ],
+  },
+  {
+    name: 'copy of owners',
+    proves: "root's, unless they are to be kept",
+    steps: [
+      created(),
+      shell('echo x > f; chown 1234:2345 f; chmod 640 f'),
+      shell(`docker cp f $c:/tmp/rooted && docker cp $c:/tmp/rooted - | ${LISTED}`),
+      shell(`docker cp -a f $c:/tmp/kept && docker cp $c:/tmp/kept - | ${LISTED}`),
+      shell("docker cp $c:/tmp/kept . && stat -c '%u:%g %a' kept"),
+      shell("docker cp -a $c:/tmp/kept archived && stat -c '%u:%g %a' archived"),
+    ],
+  },
+  {
+    name: 'copy of links',
+    proves: 'they are copied as links or followed, and never lead out',
+    steps: [
+      created(),
+      shell(
+        'mkdir d; echo x > d/y; ln -s d/y soft; ln -s /etc/passwd absolute; ln -s nosuch broken; ln d/y hard; tar c d soft absolute broken hard | docker cp - $c:/tmp',
+      ),
+      shell('docker cp $c:/tmp/soft . && readlink soft'),
+      shell('docker cp $c:/tmp/absolute out && readlink out'),
+      shell('docker cp -L $c:/tmp/soft followed && cat followed'),
+      shell('docker cp -L $c:/tmp/absolute users && head -1 users'),
+      shell('docker cp $c:/tmp/broken gone && readlink gone'),
+      shell('docker cp -L $c:/tmp/broken followed'),
+      shell(read('/tmp/hard')),
+      shell(`docker cp $c:/tmp - | ${LISTED}`, { sorted: true }),
+      shell(`echo through > f; docker cp f $c:/tmp/soft && ${read('/tmp/d/y')}`),
+      shell(`docker cp f $c:/tmp/broken && ${read('/tmp/nosuch')}`),
+      shell(`ln -s f link; docker cp link $c:/tmp/l && docker cp $c:/tmp/l - | ${LISTED}`),
+      shell(`docker cp -L link $c:/tmp/m && ${read('/tmp/m')}`),
+      shell('ln -s d dir; docker cp dir $c:/tmp/dir && docker cp $c:/tmp/dir - | tar t'),
+      shell('docker cp -L dir $c:/tmp/real && docker cp $c:/tmp/real - | tar t', { sorted: true }),
     ],
   },
   {
     name: 'copy into what is read-only',
     proves: 'is refused',
-    steps: [created({ HostConfig: { ReadonlyRootfs: true } }), shell('echo x > f; docker cp f $c:/f')],
+    steps: [
+      created({ HostConfig: { ReadonlyRootfs: true, Binds: ['/usr/share:/ro:ro'] } }),
+      shell('echo x > f; docker cp f $c:/f'),
+      shell('docker cp f $c:/ro/f'),
+    ],
+  },
+  {
+    name: 'copy with volumes',
+    proves: 'what is mounted is what is seen',
+    steps: [
+      created({ HostConfig: { Binds: ['v-$c:/data'] } }),
+      shell(`echo x > f; docker cp f $c:/data/f && ${read('/data/f')}`),
+      docker('run --rm --name $d -v v-$c:/mnt busybox cat /mnt/f'),
+      shell('docker cp $c:/data - | tar t', { sorted: true }),
+      docker('rm $c'),
+      docker('volume rm v-$c'),
+    ],
   },
   {
     name: 'export',
@@ -62,26 +163,36 @@ export const files: readonly Case[] = [
     steps: [
       created(),
       shell('docker export $c | tar t | grep -E "^(etc/passwd|www/|bin/busybox)$"', { sorted: true }),
+      shell('docker export -o e.tar $c && tar tf e.tar etc/group'),
+      docker('export nobody > none.tar'),
+      http('GET /containers/nobody/export'),
     ],
   },
   {
     name: 'commit',
     proves: 'a container becomes an image, with its changes and the instructions given',
-    awaits: 'docker commit',
+    differs: [
+      { at: 'POST /commit?*repo=UPPER body.message', why: 'says what may be written' },
+      { at: 'POST /commit?*repo=UPPER status', why: 'a fault of the request is 400' },
+    ],
     steps: [
-      ...running(),
-      docker("exec $c sh -c 'echo kept > /kept'"),
+      ...running({ Labels: { own: 'yes' } }),
+      shell('echo kept > kept; docker cp -q kept $c:/kept'),
       shell(
         'docker commit -a me -m why -c \'CMD ["cat", "/kept"]\' -c \'ENV A=b\' $c committed-$c | cut -c1-7',
       ),
       docker('run --rm --name $d committed-$c'),
       http('GET /images/committed-$c/json', {
-        only: ['Config.Cmd', 'Config.Env', 'Author', 'Comment', 'RepoTags'],
+        only: ['Config.Cmd', 'Config.Env', 'Config.Labels', 'Author', 'Comment', 'RepoTags', 'Os'],
       }),
+      docker("history --format '{{.CreatedBy}} {{.Comment}}' committed-$c"),
+      shell('docker commit -p=false $c committed-$c:2 | cut -c1-7'),
+      shell('docker commit $c > id && cut -c1-7 id && docker rmi $(cat id) | wc -l'),
       http('POST /commit?container=nobody'),
       http('POST /commit?container=$c&repo=committed-$c&changes=NONSENSE x'),
       http('POST /commit?container=$c&repo=UPPER'),
       http('DELETE /images/committed-$c?force=1', { only: ['[0].Untagged'] }),
+      http('DELETE /images/committed-$c:2?force=1', { only: ['[0].Untagged'] }),
     ],
   },
 ];

@@ -89,11 +89,7 @@ export const images: readonly Case[] = [
   {
     name: 'save and load',
     proves: 'an archive gives the same image again',
-    differs: [
-      { at: 'docker save nosuch > nosuch.tar stderr', why: 'names the tag that was meant' },
-      { at: 'GET /images/nosuch/get body.message', why: 'names the tag that was meant' },
-      { at: '*docker load stderr', why: 'says what is wrong with the archive' },
-    ],
+    differs: [{ at: '*docker load stderr', why: 'says what is wrong with the archive' }],
     steps: [
       docker('tag busybox saved-$c:1'),
       shell('docker save saved-$c:1 > saved.tar && docker rmi saved-$c:1'),
@@ -104,6 +100,18 @@ export const images: readonly Case[] = [
       shell('echo nonsense | docker load'),
       shell('head -c 2000 saved.tar | docker load'),
       http('GET /images/nosuch/get'),
+    ],
+  },
+  {
+    name: 'save of several',
+    proves: 'a name without a tag is all its tags, and an archive holds what was named',
+    steps: [
+      docker('tag busybox all-$c:1'),
+      docker('tag rich:1 all-$c:2'),
+      shell("docker save all-$c | tar xO manifest.json | grep -o 'all-[^\"]*' | sort"),
+      shell(`docker save busybox:latest all-$c:2 | tar xO manifest.json | grep -o '"RepoTags":[^]]*' | sort`),
+      docker('save all-$c:3 > none.tar'),
+      docker('rmi all-$c:1 all-$c:2'),
     ],
   },
   {
@@ -147,6 +155,23 @@ export const images: readonly Case[] = [
     ],
   },
   {
+    name: 'pull of all tags',
+    proves: 'each is pulled and named',
+    steps: [
+      docker('tag busybox $registry/$c:1'),
+      docker('tag busybox $registry/$c:2'),
+      docker('push -aq $registry/$c'),
+      docker('rmi $registry/$c:1 $registry/$c:2 | wc -l'),
+      shell(
+        'docker pull -a $registry/$c | grep -v -E "Already exists|Pull complete|Pulling fs|Verifying|Download complete|Waiting|Extracting"',
+      ),
+      docker("images --format '{{.Repository}}:{{.Tag}}' $registry/$c", { sorted: true }),
+      docker('pull -a $registry/none-$c'),
+      docker('pull -a $registry/$c:1'),
+      docker('rmi $registry/$c:1 $registry/$c:2 | wc -l'),
+    ],
+  },
+  {
     name: 'pull of what is no name',
     proves: 'a bad reference is refused before anything is asked',
     differs: [
@@ -181,8 +206,8 @@ export const images: readonly Case[] = [
   {
     name: 'image prune',
     proves: 'what nobody uses goes, and a label chooses',
-    awaits: 'docker image prune',
     alone: true,
+    differs: [{ at: 'POST /images/prune* body.message', why: 'says what may be written' }],
     steps: [
       http(`POST /images/prune?${filters({ dangling: ['true'], label: ['none=$c'] })}`),
       http(`POST /images/prune?${filters({ nosuch: ['x'] })}`),

@@ -23,6 +23,30 @@ export const life: readonly Case[] = [
     steps: [created(), http('GET /containers/$c/json')],
   },
   {
+    name: 'create of an image with everything',
+    proves: 'what it says is in the configuration, what the user says over it',
+    steps: [
+      http('POST /containers/create?name=$c', { body: { Image: 'rich:1' } }),
+      http('GET /containers/$c/json', { only: ['Config', 'Path', 'Args', 'HostConfig.Binds'] }),
+      http('POST /containers/create?name=$d', {
+        body: { Image: 'rich:1', Cmd: ['x'], Env: ['FROM_IMAGE=no'], User: 'root', Volumes: { '/own': {} } },
+      }),
+      http('GET /containers/$d/json', {
+        only: ['Config.Cmd', 'Config.Env', 'Config.User', 'Config.Volumes'],
+      }),
+    ],
+  },
+  {
+    name: 'a name in /etc/hosts',
+    proves: 'is at the address given, or at the gateway to the host',
+    steps: [
+      docker(
+        'run --rm --name $c --add-host h:1.2.3.4 --add-host g:host-gateway busybox grep -E "[hg]$" /etc/hosts',
+        { sorted: true },
+      ),
+    ],
+  },
+  {
     name: 'inspect a running one',
     proves: 'a running container shows its process, its network and its times',
     steps: [...running(), http('GET /containers/$c/json', { only: ['State', 'NetworkSettings'] })],

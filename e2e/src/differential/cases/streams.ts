@@ -127,9 +127,11 @@ export const streams: readonly Case[] = [
     proves: 'what comes later comes, until the end',
     steps: [
       ...running({
-        Cmd: ['sh', '-c', 'echo one; until [ -e /go ]; do sleep 0.02; done; sleep 0.5; echo two'],
+        Cmd: ['sh', '-c', 'trap "sleep 0.5; echo two; exit" USR1; echo one; while :; do sleep 0.02; done'],
       }),
-      http('GET /containers/$c/logs?stdout=1&follow=1', { during: [docker('exec $c touch /go')] }),
+      http('GET /containers/$c/logs?stdout=1&follow=1', {
+        during: [docker('kill -s USR1 $c')],
+      }),
     ],
   },
   {
@@ -146,7 +148,6 @@ export const streams: readonly Case[] = [
   {
     name: 'logs of one without',
     proves: 'the driver none cannot be read',
-    awaits: 'the log driver none',
     steps: [
       created({ ...SPEAKS, HostConfig: { LogConfig: { Type: 'none' } } }),
       start,
@@ -194,6 +195,18 @@ export const streams: readonly Case[] = [
     ],
   },
   {
+    name: 'exec that outlives its container',
+    proves: 'ends with it, and its exit code can be asked for',
+    steps: [
+      ...running({ HostConfig: { AutoRemove: true } }),
+      http('POST /containers/$c/exec', {
+        body: { Cmd: ['sleep', '1000'], AttachStdout: true },
+        keep: { exec: 'Id' },
+      }),
+      shell('(sleep 1; docker kill $c) >/dev/null & docker exec $c sleep 1000'),
+    ],
+  },
+  {
     name: 'exec with input',
     proves: 'input reaches the command, and its end',
     steps: [
@@ -230,6 +243,18 @@ export const streams: readonly Case[] = [
       http('POST /exec/$exec/resize?h=x&w=20'),
       http('POST /exec/nobody/resize?h=10&w=20'),
       http('POST /exec/nobody/start', { body: {} }),
+    ],
+  },
+  {
+    name: 'the first size of a terminal',
+    proves: 'is that of the create',
+    versions: ['1.44'],
+    steps: [
+      created({ Tty: true, Cmd: ['stty', 'size'], HostConfig: { ConsoleSize: [33, 77] } }),
+      http('GET /containers/$c/json', { only: ['HostConfig.ConsoleSize'] }),
+      start,
+      wait,
+      http('GET /containers/$c/logs?stdout=1'),
     ],
   },
   {

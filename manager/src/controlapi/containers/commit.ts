@@ -1,6 +1,6 @@
 import { ClusterError } from '@tessera/shared/errors';
 import type { Image } from '@tessera/shared/model';
-import { tellOfContainer } from '../events/index.js';
+import { tellOfContainer, tellOfImage } from '../events/index.js';
 import { awaitCopies } from '../image-copies.js';
 import { familiarName, normalizeName } from '../image-reference.js';
 import { addNames } from '../images.js';
@@ -40,6 +40,7 @@ export async function commitContainer(
   if (image.id === '') throw new ClusterError('internal', 'the node made an image without an id');
   const tagged = { ...image, lastTaggedAtMs: names.length > 0 ? context.clock.now() : 0 };
   await context.store.update((tx) => addNames(tx, tagged, names));
+  if (names[0]) await tellOfImage(context, 'tag', image, familiarName(names[0]));
   await tellOfContainer(context, container.container.id, 'commit', {
     comment: wanted.comment,
     imageID: image.configDigest,

@@ -1,6 +1,6 @@
 import { ClusterError } from '@tessera/shared/errors';
 import type { Container } from '@tessera/shared/model';
-import { type ExecCreateCall, type ExecState, ResizeCall } from '@tessera/shared/wire';
+import { type ExecCreateCall, type ExecState, type Frame, ResizeCall } from '@tessera/shared/wire';
 import type { View } from '../../store/view.js';
 import type { SideStream } from '../../streams/index.js';
 import type { ControlContext } from '../ports.js';
@@ -12,6 +12,12 @@ import { getContainer, type KnownContainer, known } from './lookup.js';
 const CONTAINER_DIGITS = 32;
 const CHANCE_BYTES = 16;
 const EXEC_ID = /^[0-9a-f]{64}$/;
+const REMEMBERED_MAX = 256;
+
+interface EndedExec {
+  readonly state: ExecState;
+  readonly container: Container;
+}
 
 /**
  * Commands run in containers. An exec's id begins with its container's, so that any manager finds the node that has it,
@@ -19,6 +25,8 @@ const EXEC_ID = /^[0-9a-f]{64}$/;
  */
 export class ExecCalls {
   readonly #context: ControlContext;
+  /** Ends that this manager has passed on: a container that goes by itself takes its execs along. */
+  readonly #ended = new Map<string, EndedExec>();
 
   constructor(
     context: ControlContext,
@@ -54,17 +62,34 @@ export class ExecCalls {
   ): Promise<SideStream> {
     const one = await this.#owner(execId, signal);
     const value = { containerId: one.container.id, execId, ...order };
-    return this.calls.open(one, { $case: 'execStart', value }, signal);
+    const stream = await this.calls.open(one, { $case: 'execStart', value }, signal);
+    const remember = (state: ExecState) => this.#remember(execId, { state, container: one.container });
+    return {
+      frames: noting(stream.frames, remember),
+      write: (frame) => stream.write(frame),
+      end: () => stream.end(),
+      close: (error) => stream.close(error),
+    };
   }
 
   /** @throws ClusterError `notFound` */
-  async inspect(
-    execId: string,
-    signal: AbortSignal,
-  ): Promise<{ readonly state: ExecState; readonly container: Container }> {
-    const one = await this.#owner(execId, signal);
-    const state = await this.calls.call(one, { $case: 'execInspect', value: { execId } }, 'exec', signal);
-    return { state, container: one.container };
+  async inspect(execId: string, signal: AbortSignal): Promise<EndedExec> {
+    try {
+      const one = await this.#owner(execId, signal);
+      const state = await this.calls.call(one, { $case: 'execInspect', value: { execId } }, 'exec', signal);
+      return { state, container: one.container };
+    } catch (error) {
+      const ended = this.#ended.get(execId);
+      if (ended && error instanceof ClusterError && error.kind === 'notFound') return ended;
+      throw error;
+    }
+  }
+
+  /** The client asks at once, and of this manager: a few are enough. */
+  #remember(execId: string, ended: EndedExec): void {
+    this.#ended.set(execId, ended);
+    const [oldest] = this.#ended.keys();
+    if (this.#ended.size > REMEMBERED_MAX && oldest !== undefined) this.#ended.delete(oldest);
   }
 
   async resize(
@@ -97,4 +122,15 @@ function assertRunning({ container: { id }, state }: KnownContainer, reference: 
   if (state.state === 'restarting')
     throw new ClusterError('conflict', `Container ${id} is restarting, wait until the container is running`);
   if (state.state !== 'running') throw new ClusterError('conflict', `container ${id} is not running`);
+}
+
+/** The same frames; what the last says of the exec's end is noted before the stream ends. */
+async function* noting(
+  frames: AsyncIterable<Frame>,
+  note: (state: ExecState) => void,
+): AsyncGenerator<Frame> {
+  for await (const frame of frames) {
+    if (frame.body?.$case === 'execEnded') note(frame.body.value);
+    yield frame;
+  }
 }

@@ -76,9 +76,9 @@ function resolveVolume(tx: Transaction, mount: Mount, owner: MountOwner): Mount 
     return mount;
   }
   const said = { ...VolumeMount.fromPartial({}), ...mount.volumeMount };
-  assertDriver(said.driver);
   const anonymous = mount.source === '';
   const name = mount.source || newHexId(owner.random);
+  assertDriver(name, said.driver);
   assertVolumeName(name);
   const known = volumeByName(tx, name);
   if (known) requireVolume(tx, known, name);

@@ -3,7 +3,7 @@ import type { Change, View } from '../../store/view.js';
 import { familiarName } from '../image-reference.js';
 import { nodeName } from '../lookup.js';
 import { containerEvents, type FormerPlaces, stateEvents } from './container-events.js';
-import { mountEvents, volumeEvents } from './volume-events.js';
+import { volumeEvents } from './volume-events.js';
 
 /** Something that happened, in Docker's words. */
 export interface ClusterEvent {
@@ -36,10 +36,7 @@ function draftsOf(change: Change, view: View, former: FormerPlaces): Draft[] {
     case 'containers':
       return containerEvents(change as Change<'containers'>, view, former);
     case 'containerStates':
-      return [
-        ...stateEvents(change as Change<'containerStates'>, view),
-        ...mountEvents(change as Change<'containerStates'>, view),
-      ];
+      return stateEvents(change as Change<'containerStates'>, view);
     case 'journals':
       return journalEvents(change as Change<'journals'>);
     case 'volumes':

@@ -1,7 +1,9 @@
 import type { Container, ContainerPlacement, ContainerState, Node } from '@tessera/shared/model';
 import type { Change, View } from '../../store/view.js';
+import { hostNetworkId } from '../host-networks.js';
 import { nodeName } from '../lookup.js';
 import type { Draft } from './cluster-event.js';
+import { mountEvents } from './volume-events.js';
 
 /** Where containers were that went in the same breath as the change that is looked at. */
 export type FormerPlaces = ReadonlyMap<string, ContainerPlacement>;
@@ -77,10 +79,12 @@ function runsBetween(
   const exit = (): Draft[] => [
     ...exitEvents(after, event),
     ...networkEvents(view, container, 'disconnect', after.finishedAtMs),
+    ...mountEvents(container, 'unmount', after.finishedAtMs),
     ...(isRestart ? [event('stop', {}, after.finishedAtMs)] : []),
   ];
   const start = (): Draft[] => [
     ...networkEvents(view, container, 'connect', after.startedAtMs),
+    ...mountEvents(container, 'mount', after.startedAtMs),
     event('start', {}, after.startedAtMs),
   ];
   return Array.from({ length: Math.max(starts, exits, 0) }, (_, turn) => [
@@ -116,7 +120,14 @@ function networkEvents(
     const spec = view.networks.get(networkId)?.spec;
     const kind = networkId === 'none' ? 'null' : networkId;
     const attributes = { container: id, name: spec?.name ?? networkId, type: spec?.driver ?? kind };
-    return { type: 'network', action, id: networkId, attributes, atMs, isLocal: spec === undefined };
+    return {
+      type: 'network',
+      action,
+      id: hostNetworkId(networkId),
+      attributes,
+      atMs,
+      isLocal: spec === undefined,
+    };
   });
 }
 

@@ -46,7 +46,7 @@ export async function tellOfContainer(
 /** As dockerd does where there is no reference: the image's id is its name. */
 export const tellOfImage = (
   context: Parameters<typeof tell>[0],
-  action: 'load' | 'import' | 'save',
+  action: 'load' | 'import' | 'save' | 'tag',
   { configDigest }: Pick<Image, 'configDigest'>,
-): Promise<void> =>
-  tell(context, { type: 'image', action, actorId: configDigest, attributes: { name: configDigest } });
+  name = configDigest,
+): Promise<void> => tell(context, { type: 'image', action, actorId: configDigest, attributes: { name } });

@@ -1,4 +1,5 @@
-import type { Change, View } from '../../store/view.js';
+import type { Container } from '@tessera/shared/model';
+import type { Change } from '../../store/view.js';
 import type { Draft } from './cluster-event.js';
 
 /** A volume is made and goes: its name is its id, as with Docker. */
@@ -14,25 +15,14 @@ export function volumeEvents({ before, after }: Change<'volumes'>): Draft[] {
 }
 
 /** A container that starts mounts its volumes; one that ends lets go of them. */
-export function mountEvents({ id, before, after }: Change<'containerStates'>, view: View): Draft[] {
-  const mounts = (view.containers.get(id)?.spec?.mounts ?? []).filter(({ type }) => type === 'volume');
-  if (!after || mounts.length === 0) return [];
-  const started = after.starts > (before?.starts ?? 0);
-  const ended = after.exits > (before?.exits ?? 0);
-  return mounts.flatMap(({ source, target, readOnly, propagation }) => [
-    ...(started
-      ? [
-          event('mount', source, {
-            container: id,
-            destination: target,
-            driver: 'local',
-            propagation,
-            'read/write': String(!readOnly),
-          }),
-        ]
-      : []),
-    ...(ended ? [event('unmount', source, { container: id, driver: 'local' })] : []),
-  ]);
+export function mountEvents({ id, spec }: Container, action: 'mount' | 'unmount', atMs: number): Draft[] {
+  return (spec?.mounts ?? [])
+    .filter(({ type }) => type === 'volume')
+    .map(({ source, target, readOnly, propagation }) => {
+      const details =
+        action === 'mount' ? { destination: target, propagation, 'read/write': String(!readOnly) } : {};
+      return { ...event(action, source, { container: id, driver: 'local', ...details }), atMs };
+    });
 }
 
 const event = (action: string, id: string, attributes: Record<string, string>): Draft => ({

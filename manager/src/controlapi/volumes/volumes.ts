@@ -39,8 +39,8 @@ export class Volumes {
    */
   async create(wanted: WantedVolume): Promise<KnownVolume> {
     const { store, random } = this.#context;
-    assertDriver(wanted.driver);
     const name = wanted.name || newHexId(random);
+    assertDriver(name, wanted.driver);
     assertVolumeName(name);
     await store.read();
     await store.update((tx) => {
@@ -112,11 +112,11 @@ const PRUNE_SKIPS = new Set([
 ]);
 
 /** @throws ClusterError `notFound` in Docker's words: there are no plugins */
-export function assertDriver(driver: string): void {
+export function assertDriver(name: string, driver: string): void {
   if (driver !== '' && driver !== LOCAL_DRIVER)
     throw new ClusterError(
       'notFound',
-      `error looking up volume plugin ${driver}: plugin "${driver}" not found`,
+      `create ${name}: error looking up volume plugin ${driver}: plugin "${driver}" not found`,
     );
 }
 

@@ -76,7 +76,7 @@ function matches(filters: EventFilters, event: ClusterEvent): boolean {
   );
 }
 
-/** By id, a beginning of it, or by name. Containers are also found by image and by node. */
+/** By id or by name, or by a beginning of either. Source: moby daemon/events/filter.go. Containers are also found by image and by node. */
 function matchesName(event: ClusterEvent, key: (typeof NAMED_TYPES)[number], value: string): boolean {
   const { type, id, attributes } = event;
   if (key === 'node' && type === 'container')
@@ -84,7 +84,7 @@ function matchesName(event: ClusterEvent, key: (typeof NAMED_TYPES)[number], val
   if (key === 'image' && type === 'container')
     return attributes.image === value || attributes.image?.split(':', 1)[0] === value;
   if (type !== key) return false;
-  return id.startsWith(value) || attributes.name === value;
+  return id.startsWith(value) || (attributes.name ?? '').startsWith(value);
 }
 
 const scopeOf = ({ type, isLocal }: ClusterEvent): string =>

@@ -228,6 +228,12 @@ describe('removing', () => {
   const remove = (reference: string, query = '') => api.call('DELETE', `/images/${reference}${query}`);
   const [running, stopped] = ['5'.repeat(64), '6'.repeat(64)];
 
+  test('an image without a name goes by its id', async () => {
+    await put({ ...app(), names: [], repoDigests: [] });
+
+    expect((await remove('d'.repeat(12))).body).toContainEqual({ Deleted: app().configDigest });
+  });
+
   test('an image by its id goes only by force while it has several names', async () => {
     const id = 'd'.repeat(12);
 

@@ -32,11 +32,11 @@ export const mountSchema = strictObject(
       Mode: count,
       Options: z.array(z.array(z.string()).min(1).max(2)).nullish(),
     }).nullish(),
+    Consistency: z.enum(['', 'default', 'consistent', 'cached', 'delegated']).nullish(),
   },
   {
     ImageOptions: 'is not supported yet; leave it out',
     ClusterOptions: 'is not supported yet; leave it out',
-    Consistency: 'has no meaning on Linux; leave it out',
   },
 );
 export type MountBody = z.output<typeof mountSchema>;
@@ -58,6 +58,7 @@ export function mountFromDocker(json: MountBody): Mount {
     createSource: bind?.CreateMountpoint ?? false,
     readOnlyNonRecursive: bind?.ReadOnlyNonRecursive ?? false,
     readOnlyForceRecursive: bind?.ReadOnlyForceRecursive ?? false,
+    consistency: json.Consistency ?? '',
     tmpfsSizeBytes: tmpfs?.SizeBytes ?? 0,
     tmpfsMode: tmpfs?.Mode ?? 0,
     tmpfsOptions: tmpfsOptions((tmpfs?.Options ?? []).map((words) => words.join('='))),
@@ -140,6 +141,7 @@ export function mountToDocker(mount: Mount): MountJson {
     ...omitEmpty<Omit<MountJson, 'Type' | 'Target'>>({
       Source: volume.anonymous ? '' : mount.source,
       ReadOnly: mount.readOnly,
+      Consistency: mount.consistency,
       BindOptions: omitEmpty<NonNullable<MountJson['BindOptions']>>({
         Propagation: mount.propagation,
         NonRecursive: mount.nonRecursive,

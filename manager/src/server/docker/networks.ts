@@ -1,27 +1,15 @@
-import type { NetworkContainerJson, NetworkJson } from '@tessera/shared/docker-api';
 import { invalid } from '@tessera/shared/errors';
-import { type IpamPool, type Network, NetworkSpec, observedState } from '@tessera/shared/model';
+import { type Network, NetworkSpec } from '@tessera/shared/model';
 import { z } from 'zod';
-import { type Networks, taskName } from '../../controlapi/index.js';
+import { HOST_NETWORKS, type HostNetwork, type Networks } from '../../controlapi/index.js';
 import type { View } from '../../store/view.js';
 import { empty, json, type Route, route } from '../route.js';
 import { Filters } from './filters.js';
-import {
-  flag,
-  isTrue,
-  omitEmpty,
-  parseBody,
-  sortedMap,
-  strictObject,
-  text,
-  textMap,
-  timeJson,
-} from './json-edge.js';
+import { flag, isTrue, parseBody, sortedMap, strictObject, text, textMap } from './json-edge.js';
+import { hostNetworkToDocker, IPAM_DRIVER, membersOf, networkToDocker } from './network-json.js';
 
 const FILTERS = ['id', 'name', 'label', 'driver', 'scope', 'type', 'dangling'] as const;
 const PRUNE_FILTERS = ['label', 'label!', 'until'] as const;
-/** Docker's name for IPAM within this engine. */
-const IPAM_DRIVER = 'default';
 
 const networkCreate = strictObject(
   {
@@ -63,20 +51,25 @@ export function networkRoutes(networks: Networks): Route[] {
     route('GET', '/networks', async ({ query }) => {
       const filters = Filters.parse(query.get('filters'), FILTERS);
       const { view, networks: all } = await networks.list();
-      return json(
-        200,
-        all
+      return json(200, [
+        ...HOST_NETWORKS.filter((network) => matchesHost(filters, network)).map((network) =>
+          hostNetworkToDocker(view, network, networks.bridgeAddrs(view)),
+        ),
+        ...all
           .filter((network) => matches(filters, view, network))
           .map((network) => networkToDocker(view, network)),
-      );
+      ]);
     }),
 
     route('GET', '/networks/:id', async ({ params, query }) => {
-      const { view, network } = await networks.inspect(params.id!);
       if (isTrue(query.get('verbose'))) throw invalid('verbose: is not supported yet; leave --verbose out');
       const scope = query.get('scope') ?? '';
-      if (scope !== '' && scope !== 'swarm') throw invalid(`no network ${params.id} of scope ${scope}`);
-      return json(200, { ...networkToDocker(view, network), Containers: containersOf(view, network.id) });
+      const { view, network } = await networks.inspect(params.id!, scope);
+      const found =
+        'driver' in network
+          ? hostNetworkToDocker(view, network, networks.bridgeAddrs(view))
+          : networkToDocker(view, network);
+      return json(200, { ...found, Containers: membersOf(view, network.id) });
     }),
 
     route('POST', '/networks/create', async ({ body }) => {
@@ -137,60 +130,21 @@ function matches(filters: Filters<(typeof FILTERS)[number]>, view: View, network
   );
 }
 
+/** Docker never takes them for unused. */
+function matchesHost(filters: Filters<(typeof FILTERS)[number]>, network: HostNetwork): boolean {
+  const { name, id, driver } = network;
+  return (
+    filters.prefix('id', id) &&
+    filters.any('name', (value) => name.includes(value)) &&
+    filters.labels('label', {}) &&
+    filters.exactly('driver', driver) &&
+    filters.exactly('scope', 'local') &&
+    filters.exactly('type', 'builtin') &&
+    filters.any('dangling', (value) => value !== 'true' && value !== '1')
+  );
+}
+
 const isUsed = (view: View, networkId: string): boolean =>
   [...view.services.all()].some((service) =>
     service.spec?.task?.networks.some((attachment) => attachment.networkId === networkId),
   );
-
-export function networkToDocker(view: View, network: Network): NetworkJson {
-  const { spec } = network;
-  const status = view.networkStatuses.get(network.id);
-  // Before the leader has allocated: what the user asked for.
-  const pools = status?.pools.length ? status.pools : (spec?.ipam ?? []);
-  return {
-    Name: spec?.name ?? '',
-    Id: network.id,
-    Created: timeJson(network.meta?.createdAtMs ?? 0),
-    Scope: 'swarm',
-    Driver: spec?.driver ?? 'overlay',
-    EnableIPv4: true,
-    EnableIPv6: spec?.enableIpv6 ?? false,
-    IPAM: { Driver: IPAM_DRIVER, Options: null, Config: pools.map(poolToDocker) },
-    Internal: spec?.internal ?? false,
-    Attachable: spec?.attachable ?? false,
-    Ingress: false,
-    ConfigFrom: { Network: '' },
-    ConfigOnly: false,
-    Containers: {},
-    Options: {
-      ...(status?.vni ? { 'com.docker.network.driver.overlay.vxlanid_list': String(status.vni) } : {}),
-      ...(spec?.options ?? {}),
-    },
-    Labels: spec?.labels ?? {},
-  };
-}
-
-const poolToDocker = ({ subnet, gateway, ipRange }: IpamPool) =>
-  omitEmpty<{ Subnet?: string; Gateway?: string; IPRange?: string }>({
-    Subnet: subnet,
-    Gateway: gateway,
-    IPRange: ipRange,
-  });
-
-/** Every running task's container on the network, on whichever node: Docker shows those of one host only. */
-function containersOf(view: View, networkId: string): Record<string, NetworkContainerJson> {
-  const containers: Record<string, NetworkContainerJson> = {};
-  for (const task of view.tasks.all()) {
-    const attachment = task.networks.find((candidate) => candidate.networkId === networkId);
-    const status = view.taskStatuses.get(task.id);
-    if (!attachment || !status?.container || observedState(task, status) !== 'running') continue;
-    containers[status.container.containerId] = {
-      Name: `${taskName(task)}.${task.id}`,
-      EndpointID: task.id,
-      MacAddress: attachment.mac,
-      IPv4Address: attachment.addr,
-      IPv6Address: '',
-    };
-  }
-  return containers;
-}

@@ -51,7 +51,9 @@ function serveRegistry(image: Image, asked: StreamKind[] = []) {
       const answer =
         kind.value.kind === 'login'
           ? { IdentityToken: 'token' }
-          : { Descriptor: { digest: INDEX }, Platforms: [{ os: 'linux' }] };
+          : kind.value.kind === 'tags'
+            ? { Tags: ['1', '2'] }
+            : { Descriptor: { digest: INDEX }, Platforms: [{ os: 'linux' }] };
       yield { body: { $case: 'data', value: Buffer.from(JSON.stringify(answer)) } };
     }
   };
@@ -76,6 +78,19 @@ test("a pulled image is the cluster's under its name, and says so as Docker does
   const { body } = await api.call('GET', `/images/${NAME}/json`);
   expect((await api.call('GET', `/images/registry.test/team/app@${INDEX}/json`)).body.Id).toBe(body.Id);
   expect(body).toMatchObject({ RepoTags: [NAME], RepoDigests: [`registry.test/team/app@${INDEX}`] });
+});
+
+test('without a tag every tag of the repository is pulled, and named one by one', async () => {
+  const asked = serveRegistry(remote());
+
+  const { text } = await api.call('POST', '/images/create?fromImage=registry.test/team/app');
+
+  expect(pulls(asked).map(({ reference }) => reference)).toEqual([NAME, 'registry.test/team/app:2']);
+  expect(lines(text).filter(({ id }) => id === undefined)).toEqual([
+    { status: `Digest: ${INDEX}` },
+    { status: `Digest: ${INDEX}` },
+    { status: 'Status: Downloaded newer image for registry.test/team/app' },
+  ]);
 });
 
 test('a refused pull answers a status, one that breaks off says so at the end', async () => {
@@ -104,7 +119,6 @@ test('a refused pull answers a status, one that breaks off says so at the end', 
     error: 'the registry went away',
   });
   expect((await api.call('POST', '/images/create?fromSrc=http://x/y')).status).toBe(501);
-  expect((await api.call('POST', '/images/create?fromImage=a')).status).toBe(501);
 });
 
 test('what is loaded is pushed by a node that holds it, and is then known to be at its registry', async () => {
@@ -243,6 +257,29 @@ test("a login is the registry's to judge", async () => {
   });
 });
 
+test('a name without a tag is saved with all its tags, by the node that holds most of them', async () => {
+  await api.addImage('docker.io/library/a:1', ID);
+  await api.addImage('docker.io/library/a:2', INDEX);
+  await api.addImage('docker.io/library/ab:1', `sha256:${'e'.repeat(64)}`);
+  await api.store.update((tx) => {
+    tx.put('nodeStatuses', { ...tx.nodeStatuses.get('node-1')!, imageDigests: [] });
+    tx.put('nodeStatuses', { ...tx.nodeStatuses.get('node-2')!, imageDigests: [ID] });
+    tx.put('nodeStatuses', { ...tx.nodeStatuses.get('node-3')!, imageDigests: [] });
+  });
+  api.onStream = async function* (nodeId, kind): AsyncGenerator<Frame> {
+    yield { body: { $case: 'data', value: Buffer.from(JSON.stringify({ nodeId, kind })) } };
+  };
+
+  const { text } = await api.call('GET', '/images/a/get');
+
+  const { nodeId, kind } = JSON.parse(text) as { nodeId: string; kind: { value: Json } };
+  expect(nodeId).toBe('node-2');
+  expect([kind.value, ...kind.value.more].map(({ names }: Json) => names[0]).sort()).toEqual([
+    'docker.io/library/a:1',
+    'docker.io/library/a:2',
+  ]);
+});
+
 test('images are saved from a node that holds them all; an archive that breaks off is not taken for whole', async () => {
   await api.addImage('docker.io/library/a:1', ID);
   await api.addImage('docker.io/library/b:1', INDEX);
@@ -266,7 +303,10 @@ test('images are saved from a node that holds them all; an archive that breaks o
       },
     },
   });
-  expect((await api.call('GET', '/images/none/get')).status).toBe(404);
+  expect(await api.call('GET', '/images/none/get')).toMatchObject({
+    status: 404,
+    body: { message: 'No such image: none' },
+  });
   api.onStream = async function* (): AsyncGenerator<Frame> {
     yield { body: { $case: 'data', value: Buffer.alloc(10) } };
     throw new ClusterError('unavailable', 'the node went away');

@@ -45,11 +45,10 @@ export function registryRoutes(registry: RegistryImages, context: ControlContext
             report({ status: image.configDigest });
           });
         }
-        const reference = pulledReference(query);
-        const platform = query.get('platform') ?? '';
-        const registryAuth = authOf(headers);
+        const { reference, isWhole } = pulledReference(query);
+        const wanted = { reference, registryAuth: authOf(headers), platform: query.get('platform') ?? '' };
         return progressReply((report) =>
-          registry.pull({ reference, registryAuth, platform }, report, signal),
+          isWhole ? registry.pullAll(wanted, report, signal) : registry.pull(wanted, report, signal),
         );
       },
     },
@@ -102,20 +101,15 @@ export function registryRoutes(registry: RegistryImages, context: ControlContext
 /** `X-Registry-Auth`, as it came: what is in it concerns the registry. */
 export const authOf = (headers: ApiRequest['headers']): string => String(headers['x-registry-auth'] ?? '');
 
-function pulledReference(query: URLSearchParams): string {
+/** A name without a tag is the whole repository: `docker pull -a`. */
+function pulledReference(query: URLSearchParams): { readonly reference: string; readonly isWhole: boolean } {
   const from = query.get('fromImage') ?? '';
   const tag = query.get('tag') ?? '';
-  if (tag === '') {
-    const { tag: inName, digest } = parseReference(from);
-    if (inName || digest) return from;
-    throw new ClusterError(
-      'unimplemented',
-      'tag: pulling all tags of a repository is not supported: name one',
-    );
-  }
+  const { repository, tag: inName, digest } = parseReference(from);
+  if (tag === '') return { reference: from, isWhole: !inName && !digest };
   // As dockerd: a tag beside the name replaces the one in it; a digest may stand in its place.
-  const { repository } = parseReference(from);
-  return tag.startsWith('sha256:') ? `${repository}@${tag}` : `${repository}:${tag}`;
+  const reference = tag.startsWith('sha256:') ? `${repository}@${tag}` : `${repository}:${tag}`;
+  return { reference, isWhole: false };
 }
 
 function importOf(query: URLSearchParams): ImageImport {

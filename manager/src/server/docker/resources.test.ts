@@ -33,7 +33,7 @@ describe('networks', () => {
     });
     expect(verbose).toMatchObject({ status: 400, body: { message: expect.stringContaining('--verbose') } });
     expect(removed.status).toBe(204);
-    expect((await api.call('GET', '/networks')).body).toEqual([]);
+    expect((await filtered('/networks', { type: ['custom'] })).body).toEqual([]);
   });
 
   test('cannot be removed while a service uses them', async () => {
@@ -139,6 +139,54 @@ describe('networks', () => {
     const found = await api.call('GET', '/networks/shop');
 
     expect(found.body.Containers.c1).toMatchObject({ Name: 'web.1.task-1', IPv4Address: '10.0.1.5/24' });
+  });
+});
+
+describe("networks of a host's own", () => {
+  const bridgeOf = (nodeId: string, bridgeAddr: string) =>
+    api.store.update((tx) => {
+      const status = tx.nodeStatuses.get(nodeId)!;
+      tx.put('nodeStatuses', { ...status, description: { ...status.description!, bridgeAddr } });
+    });
+
+  test('are listed as Docker predefines them, beside those of the cluster', async () => {
+    await api.call('POST', '/networks/create', { Name: 'shop' });
+
+    const all = await api.call('GET', '/networks');
+    const builtin = await filtered('/networks', { type: ['builtin'] });
+    const unused = await filtered('/networks', { dangling: ['true'] });
+
+    expect(all.body.map(({ Name, Driver, Scope }: Json) => [Name, Driver, Scope])).toEqual([
+      ['bridge', 'bridge', 'local'],
+      ['host', 'host', 'local'],
+      ['none', 'null', 'local'],
+      ['shop', 'overlay', 'swarm'],
+    ]);
+    expect(builtin.body).toHaveLength(3);
+    expect(unused.body.map(({ Name }: Json) => Name)).toEqual(['shop']);
+  });
+
+  test("show every subnet of the nodes' bridges once, that of the host asked first", async () => {
+    await bridgeOf('node-3', '172.18.0.1/20');
+    await bridgeOf('node-1', '172.19.0.1/20');
+    await bridgeOf('node-2', '172.18.0.1/20');
+
+    const { body } = await api.call('GET', '/networks/bridge');
+
+    expect(body.IPAM.Config).toEqual([
+      { Subnet: '172.19.0.0/20', Gateway: '172.19.0.1' },
+      { Subnet: '172.18.0.0/20', Gateway: '172.18.0.1' },
+    ]);
+    expect(body.Options['com.docker.network.bridge.name']).toBe('tessera0');
+    expect((await api.call('GET', `/networks/${body.Id.slice(0, 12)}`)).body.Name).toBe('bridge');
+    expect((await api.call('GET', '/networks/bridge?scope=swarm')).status).toBe(404);
+  });
+
+  test('are not removed', async () => {
+    expect(await api.call('DELETE', '/networks/host')).toMatchObject({
+      status: 403,
+      body: { message: 'host is a pre-defined network and cannot be removed' },
+    });
   });
 });
 
@@ -294,6 +342,19 @@ describe('the cluster', () => {
     const { body } = await api.call('GET', '/info');
 
     expect(body.Swarm.RemoteManagers).toEqual([{ NodeID: 'node-1', Addr: '10.0.0.1:2377' }]);
+  });
+
+  test('has the processors and the memory of all that are ready', async () => {
+    const before = (await api.call('GET', '/info')).body;
+    await api.store.update((tx) =>
+      tx.put('nodeStatuses', { ...tx.nodeStatuses.get('node-3')!, state: 'down' }),
+    );
+
+    const { body } = await api.call('GET', '/info');
+
+    expect(before.NCPU).toBeGreaterThan(0);
+    expect(body.NCPU).toBe((before.NCPU / 3) * 2);
+    expect(body.MemTotal).toBe((before.MemTotal / 3) * 2);
   });
 
   test('is never shown with its tokens in info', async () => {

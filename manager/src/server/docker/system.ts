@@ -25,6 +25,7 @@ export function systemRoutes(context: ControlContext, dataDir: string): Route[] 
       const view = await context.store.read();
       const status = view.nodeStatuses.get(context.nodeId);
       const description = status?.description;
+      const { nanoCpus, memoryBytes } = capacityOf(view);
       return json(
         200,
         infoDocument(
@@ -32,11 +33,14 @@ export function systemRoutes(context: ControlContext, dataDir: string): Route[] 
             kernel: description?.kernel ?? '',
             machine: description?.architecture ?? '',
             hostname: description?.hostname ?? view.nodes.get(context.nodeId)?.name ?? '',
-            cpus: Math.ceil((description?.capacity?.nanoCpus ?? 0) / 1e9),
-            memoryBytes: description?.capacity?.memoryBytes ?? 0,
+            cpus: Math.ceil(nanoCpus / 1e9),
+            memoryBytes,
             cgroupMode: description?.cgroupMode ?? '',
             dataDir,
             operatingSystem: description?.operatingSystem || 'Linux',
+            insecureRegistries: description?.insecureRegistries ?? [],
+            registryMirrors: description?.registryMirrors ?? [],
+            nowMs: context.clock.now(),
           },
           swarmInfo(view, context),
           countTasks(view, context.nodeId),
@@ -44,6 +48,16 @@ export function systemRoutes(context: ControlContext, dataDir: string): Route[] 
       );
     }),
   ];
+}
+
+/** Of the whole engine, which is every node that is there. */
+function capacityOf(view: View): { readonly nanoCpus: number; readonly memoryBytes: number } {
+  const ready = [...view.nodes.all()].flatMap(({ id }) => view.nodeStatuses.get(id) ?? []);
+  const sum = (of: 'nanoCpus' | 'memoryBytes') =>
+    ready
+      .filter(({ state }) => state === 'ready')
+      .reduce((total, { description }) => total + (description?.capacity?.[of] ?? 0), 0);
+  return { nanoCpus: sum('nanoCpus'), memoryBytes: sum('memoryBytes') };
 }
 
 function swarmInfo(view: View, { nodeId, managerAddr }: ControlContext): SwarmInfo {
@@ -70,6 +84,7 @@ function swarmInfo(view: View, { nodeId, managerAddr }: ControlContext): SwarmIn
 
 function countTasks(view: View, nodeId: string) {
   let containersRunning = 0;
+  let containersPaused = 0;
   let containersStopped = 0;
   for (const task of view.tasks.byNode(nodeId)) {
     const status = view.taskStatuses.get(task.id);
@@ -80,8 +95,9 @@ function countTasks(view: View, nodeId: string) {
   // Stand-alone containers are the cluster's, whichever node they are on.
   for (const { id } of view.containers.all()) {
     const state = view.containerStates.get(id);
-    if (state && isRunning(state)) containersRunning++;
+    if (state?.state === 'paused') containersPaused++;
+    else if (state && isRunning(state)) containersRunning++;
     else if (state) containersStopped++;
   }
-  return { containersRunning, containersStopped, images: view.images.size };
+  return { containersRunning, containersPaused, containersStopped, images: view.images.size };
 }

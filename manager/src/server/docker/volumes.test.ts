@@ -173,7 +173,11 @@ test('options and drivers that there are not are refused in the words of Docker'
   const refused: [object, number, string][] = [
     [{ Name: 'x1', DriverOpts: { foo: 'bar' } }, 400, 'create x1: invalid option: "foo"'],
     [{ Name: 'x1', DriverOpts: { type: 'nfs' } }, 400, 'create x1: missing required option: "device"'],
-    [{ Name: 'x1', Driver: 'odd' }, 404, 'error looking up volume plugin odd: plugin "odd" not found'],
+    [
+      { Name: 'x1', Driver: 'odd' },
+      404,
+      'create x1: error looking up volume plugin odd: plugin "odd" not found',
+    ],
     [{ Name: 'x' }, 400, 'create x: volume name is too short, names should be at least two'],
     [{ Name: '../x' }, 400, 'includes invalid characters for a local volume name'],
   ];

@@ -66,7 +66,7 @@ export function volumeRoutes(volumes: Volumes, { streams }: ControlContext): Rou
         );
       }, signal);
       return json(200, {
-        VolumesDeleted: gone.length > 0 ? gone.map(({ label }) => label) : null,
+        VolumesDeleted: gone.map(({ label }) => label),
         SpaceReclaimed: gone.reduce(
           (sum, { label }) => sum + Math.max(0, sizes.get(label)?.sizeBytes ?? 0),
           0,

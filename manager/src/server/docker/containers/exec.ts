@@ -4,13 +4,12 @@ import type { ExecCalls } from '../../../controlapi/containers/index.js';
 import { type ApiRequest, empty, type Hijack, json, type Reply, type Route, route } from '../../route.js';
 import { flag, parseBody, strictObject, text, texts } from '../json-edge.js';
 import { parseDetachKeys } from './detach-keys.js';
+import { consoleSize } from './schema.js';
 import { sizeOf } from './size.js';
 import { joined, ready } from './streams.js';
 
 /** The API version that made something of it. */
 const CONSOLE_SIZE_SINCE = 142;
-const SIDE_MAX = 65_535;
-const consoleSize = z.array(z.int().min(0).max(SIDE_MAX)).nullish();
 
 const createBody = strictObject({
   User: text,

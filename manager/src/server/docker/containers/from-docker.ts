@@ -2,6 +2,7 @@ import { posix } from 'node:path';
 import { ClusterError, invalid } from '@tessera/shared/errors';
 import {
   type BlkioLimit,
+  ConsoleSize,
   Container,
   type ContainerResources,
   ContainerRestartPolicy,
@@ -28,6 +29,8 @@ import {
 
 /** Up to this API version clients remove containers themselves. */
 const AUTO_REMOVE_SINCE = 125;
+/** Terminals had their first size from a later call. */
+const CONSOLE_SIZE_SINCE = 142;
 const NOT_GIVEN = -1;
 
 /**
@@ -50,7 +53,7 @@ export function containerFromDocker(body: unknown, version: number): Container {
   return Container.fromPartial({
     spec: { ...specFromDocker(json, host), env, labels },
     host: {
-      ...hostFromDocker(json, host),
+      ...hostFromDocker(json, host, version),
       autoRemove: version >= AUTO_REMOVE_SINCE && (host.AutoRemove ?? false),
     },
     placement,
@@ -114,12 +117,10 @@ function extraHost(text: string): string {
   const at = text.search(/[:=]/);
   if (at < 1) throw invalid(`bad format for add-host: "${text}": write HOST:IP`);
   const [name, address] = [text.slice(0, at), text.slice(at + 1)];
-  if (address === 'host-gateway')
-    throw invalid(`HostConfig.ExtraHosts: '${text}': host-gateway is not supported yet; write the address`);
   return `${address.replace(/^\[(.*)\]$/, '$1')} ${name}`;
 }
 
-function hostFromDocker(json: CreateBody, host: HostConfigBody): HostConfig {
+function hostFromDocker(json: CreateBody, host: HostConfigBody, version: number): HostConfig {
   const isUnmasked = host.MaskedPaths?.length === 0 || host.ReadonlyPaths?.length === 0;
   return HostConfig.fromPartial({
     resources: withSwap(resourcesFromDocker(host)),
@@ -145,7 +146,14 @@ function hostFromDocker(json: CreateBody, host: HostConfigBody): HostConfig {
     kernelMemoryTcpBytes: host.KernelMemoryTCP ?? 0,
     volumesFrom: host.VolumesFrom ?? [],
     volumeDriver: host.VolumeDriver ?? '',
+    console: consoleFromDocker(host.ConsoleSize, version),
   });
+}
+
+/** Rows and columns. Source: moby api/server/router/container/container_routes.go. */
+function consoleFromDocker(size: HostConfigBody['ConsoleSize'], version: number): HostConfig['console'] {
+  const [rows = 0, columns = 0] = version >= CONSOLE_SIZE_SINCE ? (size ?? []) : [];
+  return rows > 0 || columns > 0 ? ConsoleSize.fromPartial({ rows, columns }) : undefined;
 }
 
 /** As much swap as memory, unless something else is said. Source: moby daemon/daemon_unix.go, adaptContainerSettings. */

@@ -30,7 +30,7 @@ export function hostConfigToDocker(view: View, container: Container): object {
     AutoRemove: host.autoRemove,
     VolumeDriver: host.volumeDriver,
     VolumesFrom: orNull(host.volumesFrom),
-    ConsoleSize: [0, 0],
+    ConsoleSize: [host.console?.rows ?? 0, host.console?.columns ?? 0],
     CapAdd: orNull(spec.capAdd),
     CapDrop: orNull(spec.capDrop),
     CgroupnsMode: host.cgroupnsMode || 'private',

@@ -1,5 +1,6 @@
 import type { NetworkAttachment, PortBinding } from '@tessera/shared/model';
 import { isRunning, type KnownContainer } from '../../../controlapi/containers/index.js';
+import { hostNetworkId, isHostNetwork } from '../../../controlapi/index.js';
 
 /** A container's place on one network, as Docker's JSON has it. */
 export interface EndpointJson {
@@ -69,7 +70,8 @@ function endpoint(
     MacAddress: address ? mac : '',
     DriverOpts: null,
     GwPriority: 0,
-    NetworkID: networkId,
+    // A host's own network is known by its id once the container has been on it.
+    NetworkID: isHostNetwork(networkId) && state.starts === 0 ? '' : hostNetworkId(networkId),
     EndpointID: address ? container.id : '',
     Gateway: address ? gateway : '',
     IPAddress: address,

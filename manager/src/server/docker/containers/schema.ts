@@ -6,6 +6,7 @@ import { mountSchema } from '../mount-json.js';
 // What `POST /containers/create` and `/containers/:id/update` accept. Source: moby api/swagger.yaml, v1.50.
 
 const LATER = 'is not supported yet; leave it out';
+const MAC = 'hardware addresses are given by the cluster; leave --mac-address out';
 const WINDOWS = 'is for Windows; leave it out';
 
 /** A command, which old clients send as one word. */
@@ -37,10 +38,14 @@ const CONFIG = {
 const CONFIG_REFUSED = {
   ArgsEscaped: WINDOWS,
   NetworkDisabled: 'is deprecated; use --network none',
-  MacAddress: LATER,
+  MacAddress: MAC,
   OnBuild: 'is for images; leave it out',
   Shell: 'is for images; leave it out',
 };
+
+const SIDE_MAX = 65_535;
+/** Height and width of a terminal. */
+export const consoleSize = z.array(z.int().min(0).max(SIDE_MAX)).nullish();
 
 const throttle = z.array(strictObject({ Path: z.string(), Rate: z.int().min(0) })).nullish();
 
@@ -132,9 +137,9 @@ const hostConfig = strictObject(
     Init: flag,
     MaskedPaths: texts,
     ReadonlyPaths: texts,
-    // Facts of the client's own: where it writes the id, and how large its terminal is until it says so by resize.
+    // A fact of the client's own: where it writes the id.
     ContainerIDFile: text,
-    ConsoleSize: z.array(z.int()).nullish(),
+    ConsoleSize: consoleSize,
     Isolation: text,
     UsernsMode: text,
     Runtime: text,
@@ -143,7 +148,7 @@ const hostConfig = strictObject(
   },
   {
     ...RESOURCES_REFUSED,
-    Cgroup: LATER,
+    Cgroup: 'containers share no cgroup; leave it out',
     Links: 'are a legacy of Docker; use a network, whose containers find each other by name',
   },
 );
@@ -152,8 +157,8 @@ const endpoint = strictObject(
   { Aliases: texts, NetworkID: text, EndpointID: text, DNSNames: texts },
   {
     IPAMConfig: 'addresses are given by the cluster; leave --ip out',
-    Links: LATER,
-    MacAddress: LATER,
+    Links: 'are a legacy of Docker; give the other container a name on the network with --network-alias',
+    MacAddress: MAC,
     DriverOpts: LATER,
     GwPriority: LATER,
     Gateway: 'is given by the cluster; leave it out',

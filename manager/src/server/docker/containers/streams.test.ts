@@ -1,6 +1,6 @@
 import { ClusterError } from '@tessera/shared/errors';
 import { Task } from '@tessera/shared/model';
-import { type Frame, LogRecord } from '@tessera/shared/wire';
+import { ExecState, type Frame, LogRecord } from '@tessera/shared/wire';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import type { StreamKind } from '../../../streams/index.js';
@@ -367,6 +367,32 @@ describe('exec', () => {
 
     expect(asked.at(-1)).toMatchObject({ $case: 'execStart', value: { rows: 30, columns: 90 } });
     expect((await api.call('GET', `/exec/${Id}/json`)).body).toMatchObject({ DetachKeys: 'ctrl-x' });
+  });
+
+  test('how it ended can be asked for when its container is gone', async () => {
+    const id = await start('web');
+    let state: ExecState | undefined;
+    agents.onStream = async function* (kind) {
+      const call = kind.$case === 'containerCall' ? kind.value.call : undefined;
+      if (call?.$case === 'execCreate') state = ExecState.fromPartial({ spec: call.value, exitCode: 137 });
+      if (kind.$case !== 'execStart') {
+        yield { body: { $case: 'callResult', value: { result: { $case: 'done', value: {} } } } };
+        return;
+      }
+      yield READY;
+      yield { body: { $case: 'execEnded', value: state! } };
+    };
+    const { body } = await api.call('POST', '/containers/web/exec', { Cmd: ['sleep', '9'] });
+    const { Id } = body as { Id: string };
+
+    client.ask('POST', `/exec/${Id}/start`, { body: '{}' });
+    await client.rest();
+    await api.store.update((tx) => tx.delete('containers', id));
+
+    expect(await api.call('GET', `/exec/${Id}/json`)).toMatchObject({
+      status: 200,
+      body: { ExitCode: 137, Running: false, ContainerID: id },
+    });
   });
 
   test('a detached one is answered once it has begun', async () => {

@@ -402,7 +402,7 @@ export interface MountSource {
 /** The agent answers one `data` frame: JSON in the shape of Docker's answer. */
 export interface RegistryRequest {
   readonly kind: RegistryRequest_Kind;
-  /** distribution: a reference. login: the registry's host. */
+  /** distribution, tags: a reference. login: the registry's host. */
   readonly target: string;
   readonly registryAuth: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
@@ -411,6 +411,7 @@ export interface RegistryRequest {
 export const RegistryRequest_Kind = {
   distribution: "distribution",
   login: "login",
+  tags: "tags",
   UNRECOGNIZED: "UNRECOGNIZED",
 } as const;
 
@@ -424,6 +425,9 @@ export function registryRequest_KindFromJSON(object: any): RegistryRequest_Kind 
     case 1:
     case "login":
       return RegistryRequest_Kind.login;
+    case 2:
+    case "tags":
+      return RegistryRequest_Kind.tags;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -437,6 +441,8 @@ export function registryRequest_KindToJSON(object: RegistryRequest_Kind): string
       return "distribution";
     case RegistryRequest_Kind.login:
       return "login";
+    case RegistryRequest_Kind.tags:
+      return "tags";
     case RegistryRequest_Kind.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
@@ -449,6 +455,8 @@ export function registryRequest_KindToNumber(object: RegistryRequest_Kind): numb
       return 0;
     case RegistryRequest_Kind.login:
       return 1;
+    case RegistryRequest_Kind.tags:
+      return 2;
     case RegistryRequest_Kind.UNRECOGNIZED:
     default:
       return -1;
@@ -895,6 +903,9 @@ export interface Frame {
     | //
     /** a manager's first frame on a spare stream */
     { readonly $case: "request"; readonly value: StreamRequest }
+    | //
+    /** the last of an exec's: its container may be gone by the time somebody asks */
+    { readonly $case: "execEnded"; readonly value: ExecState }
     | { readonly $case: "volumeUsage"; readonly value: VolumeUsages }
     | //
     /** the manager's first frame, where it lends one */
@@ -10103,6 +10114,9 @@ export const Frame: MessageFns<Frame> = {
       case "request":
         StreamRequest.encode(message.body.value, writer.uint32(106).fork()).join();
         break;
+      case "execEnded":
+        ExecState.encode(message.body.value, writer.uint32(114).fork()).join();
+        break;
       case "volumeUsage":
         VolumeUsages.encode(message.body.value, writer.uint32(242).fork()).join();
         break;
@@ -10241,6 +10255,14 @@ export const Frame: MessageFns<Frame> = {
             message.body = { $case: "request", value: StreamRequest.decode(reader, reader.uint32()) };
             continue;
           }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.body = { $case: "execEnded", value: ExecState.decode(reader, reader.uint32()) };
+            continue;
+          }
           case 30: {
             if (tag !== 242) {
               break;
@@ -10317,6 +10339,10 @@ export const Frame: MessageFns<Frame> = {
         ? { $case: "stats", value: ContainerStats.fromJSON(object.stats) }
         : isSet(object.request)
         ? { $case: "request", value: StreamRequest.fromJSON(object.request) }
+        : isSet(object.execEnded)
+        ? { $case: "execEnded", value: ExecState.fromJSON(object.execEnded) }
+        : isSet(object.exec_ended)
+        ? { $case: "execEnded", value: ExecState.fromJSON(object.exec_ended) }
         : isSet(object.volumeUsage)
         ? { $case: "volumeUsage", value: VolumeUsages.fromJSON(object.volumeUsage) }
         : isSet(object.volume_usage)
@@ -10359,6 +10385,8 @@ export const Frame: MessageFns<Frame> = {
       obj.stats = ContainerStats.toJSON(message.body.value);
     } else if (message.body?.$case === "request") {
       obj.request = StreamRequest.toJSON(message.body.value);
+    } else if (message.body?.$case === "execEnded") {
+      obj.execEnded = ExecState.toJSON(message.body.value);
     } else if (message.body?.$case === "volumeUsage") {
       obj.volumeUsage = VolumeUsages.toJSON(message.body.value);
     } else if (message.body?.$case === "connection") {
@@ -10450,6 +10478,12 @@ export const Frame: MessageFns<Frame> = {
       case "request": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
           message.body = { $case: "request", value: StreamRequest.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "execEnded": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "execEnded", value: ExecState.fromPartial(object.body.value) };
         }
         break;
       }

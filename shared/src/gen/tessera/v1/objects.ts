@@ -340,6 +340,10 @@ export interface NodeDescription {
   readonly operatingSystem: string;
   /** Where its volumes lie: <volumes_dir>/<name>/_data. */
   readonly volumesDir: string;
+  /** The address of its NAT bridge, with prefix length. Empty: not known yet. */
+  readonly bridgeAddr: string;
+  readonly insecureRegistries: readonly string[];
+  readonly registryMirrors: readonly string[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -387,7 +391,11 @@ export interface Mount {
   readonly readOnlyForceRecursive: boolean;
   /** As mount(8) takes them, beside size and mode. */
   readonly tmpfsOptions: readonly string[];
-  readonly volumeMount: VolumeMount | undefined;
+  readonly volumeMount:
+    | VolumeMount
+    | undefined;
+  /** Kept for inspect: on Linux a mount is always consistent. */
+  readonly consistency: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -1744,12 +1752,20 @@ export interface HostConfig {
   /** CONTAINER[:ro|rw], as they were asked for. */
   readonly volumesFrom: readonly string[];
   readonly volumeDriver: string;
+  /** What its terminal has at first. Unset: nothing is known. */
+  readonly console: ConsoleSize | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface HostConfig_AnnotationsEntry {
   readonly key: string;
   readonly value: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface ConsoleSize {
+  readonly rows: number;
+  readonly columns: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -3511,6 +3527,9 @@ function createBaseNodeDescription(): NodeDescription {
     cgroupMode: "",
     operatingSystem: "",
     volumesDir: "",
+    bridgeAddr: "",
+    insecureRegistries: [],
+    registryMirrors: [],
     _unknownFields: {},
   };
 }
@@ -3555,6 +3574,15 @@ export const NodeDescription: MessageFns<NodeDescription> = {
     }
     if (message.volumesDir !== "") {
       writer.uint32(162).string(message.volumesDir);
+    }
+    if (message.bridgeAddr !== "") {
+      writer.uint32(170).string(message.bridgeAddr);
+    }
+    for (const v of message.insecureRegistries) {
+      writer.uint32(178).string(v!);
+    }
+    for (const v of message.registryMirrors) {
+      writer.uint32(186).string(v!);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -3687,6 +3715,30 @@ export const NodeDescription: MessageFns<NodeDescription> = {
             message.volumesDir = reader.string();
             continue;
           }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.bridgeAddr = reader.string();
+            continue;
+          }
+          case 22: {
+            if (tag !== 178) {
+              break;
+            }
+
+            message.insecureRegistries.push(reader.string());
+            continue;
+          }
+          case 23: {
+            if (tag !== 186) {
+              break;
+            }
+
+            message.registryMirrors.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3776,6 +3828,21 @@ export const NodeDescription: MessageFns<NodeDescription> = {
         : isSet(object.volumes_dir)
         ? globalThis.String(object.volumes_dir)
         : "",
+      bridgeAddr: isSet(object.bridgeAddr)
+        ? globalThis.String(object.bridgeAddr)
+        : isSet(object.bridge_addr)
+        ? globalThis.String(object.bridge_addr)
+        : "",
+      insecureRegistries: globalThis.Array.isArray(object?.insecureRegistries)
+        ? object.insecureRegistries.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.insecure_registries)
+        ? object.insecure_registries.map((e: any) => globalThis.String(e))
+        : [],
+      registryMirrors: globalThis.Array.isArray(object?.registryMirrors)
+        ? object.registryMirrors.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.registry_mirrors)
+        ? object.registry_mirrors.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -3826,6 +3893,15 @@ export const NodeDescription: MessageFns<NodeDescription> = {
     if (message.volumesDir !== "") {
       obj.volumesDir = message.volumesDir;
     }
+    if (message.bridgeAddr !== "") {
+      obj.bridgeAddr = message.bridgeAddr;
+    }
+    if (message.insecureRegistries?.length) {
+      obj.insecureRegistries = message.insecureRegistries;
+    }
+    if (message.registryMirrors?.length) {
+      obj.registryMirrors = message.registryMirrors;
+    }
     return obj;
   },
 
@@ -3857,6 +3933,9 @@ export const NodeDescription: MessageFns<NodeDescription> = {
     message.cgroupMode = object.cgroupMode ?? "";
     message.operatingSystem = object.operatingSystem ?? "";
     message.volumesDir = object.volumesDir ?? "";
+    message.bridgeAddr = object.bridgeAddr ?? "";
+    message.insecureRegistries = object.insecureRegistries?.map((e) => e) || [];
+    message.registryMirrors = object.registryMirrors?.map((e) => e) || [];
     return message;
   },
 };
@@ -4253,6 +4332,7 @@ function createBaseMount(): Mount {
     readOnlyForceRecursive: false,
     tmpfsOptions: [],
     volumeMount: undefined,
+    consistency: "",
     _unknownFields: {},
   };
 }
@@ -4303,6 +4383,9 @@ export const Mount: MessageFns<Mount> = {
     }
     if (message.volumeMount !== undefined) {
       VolumeMount.encode(message.volumeMount, writer.uint32(122).fork()).join();
+    }
+    if (message.consistency !== "") {
+      writer.uint32(130).string(message.consistency);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -4448,6 +4531,14 @@ export const Mount: MessageFns<Mount> = {
             message.volumeMount = VolumeMount.decode(reader, reader.uint32());
             continue;
           }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.consistency = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4521,6 +4612,7 @@ export const Mount: MessageFns<Mount> = {
         : isSet(object.volume_mount)
         ? VolumeMount.fromJSON(object.volume_mount)
         : undefined,
+      consistency: isSet(object.consistency) ? globalThis.String(object.consistency) : "",
     };
   },
 
@@ -4571,6 +4663,9 @@ export const Mount: MessageFns<Mount> = {
     if (message.volumeMount !== undefined) {
       obj.volumeMount = VolumeMount.toJSON(message.volumeMount);
     }
+    if (message.consistency !== "") {
+      obj.consistency = message.consistency;
+    }
     return obj;
   },
 
@@ -4596,6 +4691,7 @@ export const Mount: MessageFns<Mount> = {
     message.volumeMount = (object.volumeMount !== undefined && object.volumeMount !== null)
       ? VolumeMount.fromPartial(object.volumeMount)
       : undefined;
+    message.consistency = object.consistency ?? "";
     return message;
   },
 };
@@ -11859,6 +11955,7 @@ function createBaseHostConfig(): HostConfig {
     kernelMemoryTcpBytes: 0,
     volumesFrom: [],
     volumeDriver: "",
+    console: undefined,
     _unknownFields: {},
   };
 }
@@ -11927,6 +12024,9 @@ export const HostConfig: MessageFns<HostConfig> = {
     }
     if (message.volumeDriver !== "") {
       writer.uint32(250).string(message.volumeDriver);
+    }
+    if (message.console !== undefined) {
+      ConsoleSize.encode(message.console, writer.uint32(258).fork()).join();
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -12123,6 +12223,14 @@ export const HostConfig: MessageFns<HostConfig> = {
             message.volumeDriver = reader.string();
             continue;
           }
+          case 32: {
+            if (tag !== 258) {
+              break;
+            }
+
+            message.console = ConsoleSize.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -12243,6 +12351,7 @@ export const HostConfig: MessageFns<HostConfig> = {
         : isSet(object.volume_driver)
         ? globalThis.String(object.volume_driver)
         : "",
+      console: isSet(object.console) ? ConsoleSize.fromJSON(object.console) : undefined,
     };
   },
 
@@ -12317,6 +12426,9 @@ export const HostConfig: MessageFns<HostConfig> = {
     if (message.volumeDriver !== "") {
       obj.volumeDriver = message.volumeDriver;
     }
+    if (message.console !== undefined) {
+      obj.console = ConsoleSize.toJSON(message.console);
+    }
     return obj;
   },
 
@@ -12360,6 +12472,9 @@ export const HostConfig: MessageFns<HostConfig> = {
     message.kernelMemoryTcpBytes = object.kernelMemoryTcpBytes ?? 0;
     message.volumesFrom = object.volumesFrom?.map((e) => e) || [];
     message.volumeDriver = object.volumeDriver ?? "";
+    message.console = (object.console !== undefined && object.console !== null)
+      ? ConsoleSize.fromPartial(object.console)
+      : undefined;
     return message;
   },
 };
@@ -12461,6 +12576,107 @@ export const HostConfig_AnnotationsEntry: MessageFns<HostConfig_AnnotationsEntry
     const message = createBaseHostConfig_AnnotationsEntry() as any;
     message.key = object.key ?? "";
     message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseConsoleSize(): ConsoleSize {
+  return { rows: 0, columns: 0, _unknownFields: {} };
+}
+
+export const ConsoleSize: MessageFns<ConsoleSize> = {
+  encode(message: ConsoleSize, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.rows !== 0) {
+      writer.uint32(8).uint32(message.rows);
+    }
+    if (message.columns !== 0) {
+      writer.uint32(16).uint32(message.columns);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ConsoleSize {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConsoleSize() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.rows = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.columns = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ConsoleSize {
+    return {
+      rows: isSet(object.rows) ? globalThis.Number(object.rows) : 0,
+      columns: isSet(object.columns) ? globalThis.Number(object.columns) : 0,
+    };
+  },
+
+  toJSON(message: ConsoleSize): unknown {
+    const obj: any = {};
+    if (message.rows !== 0) {
+      obj.rows = Math.round(message.rows);
+    }
+    if (message.columns !== 0) {
+      obj.columns = Math.round(message.columns);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ConsoleSize>): ConsoleSize {
+    return ConsoleSize.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ConsoleSize>): ConsoleSize {
+    const message = createBaseConsoleSize() as any;
+    message.rows = object.rows ?? 0;
+    message.columns = object.columns ?? 0;
     return message;
   },
 };
