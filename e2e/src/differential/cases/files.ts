@@ -30,10 +30,7 @@ export const files: readonly Case[] = [
   {
     name: 'copy out',
     proves: 'files and directories come as they are, also of one that does not run',
-    differs: [
-      EMPTY_PATH,
-      { at: 'docker cp $c:/etc/passwd/x . stderr', why: 'no path of a host is given away' },
-    ],
+    differs: [EMPTY_PATH],
     steps: [
       created(),
       shell('docker cp $c:/etc/passwd . && cat passwd'),
@@ -83,7 +80,6 @@ export const files: readonly Case[] = [
     proves: 'what is piped in is unpacked in a directory that is there',
     differs: [
       { at: '*nonsense* stderr', why: 'says what is wrong with the archive' },
-      { at: 'mkdir -p over* stderr', why: 'says what is wrong, and not of a program of its own' },
       { at: 'PUT /containers/$c/archive?path=/etc/passwd status', why: 'a fault of the request is 400' },
     ],
     steps: [
@@ -171,10 +167,7 @@ export const files: readonly Case[] = [
   {
     name: 'commit',
     proves: 'a container becomes an image, with its changes and the instructions given',
-    differs: [
-      { at: 'POST /commit?*repo=UPPER body.message', why: 'says what may be written' },
-      { at: 'POST /commit?*repo=UPPER status', why: 'a fault of the request is 400' },
-    ],
+    differs: [{ at: 'POST /commit?*repo=UPPER body.message', why: 'says what may be written' }],
     steps: [
       ...running({ Labels: { own: 'yes' } }),
       shell('echo kept > kept; docker cp -q kept $c:/kept'),

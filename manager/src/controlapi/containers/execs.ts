@@ -65,6 +65,7 @@ export class ExecCalls {
     const stream = await this.calls.open(one, { $case: 'execStart', value }, signal);
     const remember = (state: ExecState) => this.#remember(execId, { state, container: one.container });
     return {
+      isLocal: stream.isLocal,
       frames: noting(stream.frames, remember),
       write: (frame) => stream.write(frame),
       end: () => stream.end(),
