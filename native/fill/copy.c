@@ -1,4 +1,7 @@
-/* A tree copied by descriptors. Nobody else writes to either side: layers are read-only, the copy is not mounted. */
+/*
+ * A tree copied by descriptors. Layers are read-only, and nobody else writes to the copy, unless the volume is a mount of
+ * its own that some container has already.
+ */
 #include "fill.h"
 
 #include <dirent.h>
@@ -6,6 +9,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/limits.h>
+#include <search.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +19,7 @@
 #include <unistd.h>
 
 #include "../confine/confine.h"
+#include "../include/open_how.h"
 
 #define PIECE (256u << 10)
 
@@ -22,33 +27,34 @@
 struct linked {
   dev_t device;
   ino_t inode;
-  char *path;
+  char path[];
 };
-static struct linked *links;
-static size_t link_count, link_room;
+/* A tree (tsearch(3)), since an image may have millions of them. */
+static void *links;
 static int copy_root = -1;
 static char path[PATH_MAX]; /* of the entry at hand, below the copy's root */
 
 static int is_dots(const char *name) { return !strcmp(name, ".") || !strcmp(name, ".."); }
 
+static int compare_links(const void *a, const void *b) {
+  const struct linked *one = a, *other = b;
+  if (one->inode != other->inode) return one->inode < other->inode ? -1 : 1;
+  return one->device == other->device ? 0 : one->device < other->device ? -1 : 1;
+}
+
 static const struct linked *find_link(const struct stat *found) {
-  for (size_t i = 0; i < link_count; i++)
-    if (links[i].device == found->st_dev && links[i].inode == found->st_ino) return &links[i];
-  return NULL;
+  struct linked wanted = {.device = found->st_dev, .inode = found->st_ino};
+  struct linked *const *there = tfind(&wanted, &links, compare_links);
+  return there ? *there : NULL;
 }
 
 static int keep_link(const struct stat *found) {
-  if (link_count == link_room) {
-    size_t room = link_room ? 2 * link_room : 64;
-    struct linked *more = realloc(links, room * sizeof *links);
-    if (!more) return fail_errno("copying '%.200s'", path);
-    links = more;
-    link_room = room;
-  }
-  char *name = strdup(path);
-  if (!name) return fail_errno("copying '%.200s'", path);
-  links[link_count++] = (struct linked){found->st_dev, found->st_ino, name};
-  return 0;
+  struct linked *made = malloc(sizeof *made + strlen(path) + 1);
+  if (!made) return fail_errno("copying '%.200s'", path);
+  made->device = found->st_dev;
+  made->inode = found->st_ino;
+  strcpy(made->path, path);
+  return tsearch(made, &links, compare_links) ? 0 : fail_errno("copying '%.200s'", path);
 }
 
 /* Attributes that are the layers' own, or a label of this host's, are not the image's. */
@@ -99,12 +105,34 @@ static int copy_content(int from, int to) {
   }
 }
 
+/*
+ * The directory of a path in the copy. A volume that is a mount of its own is copied inside, where a container that has it
+ * already may put links in the way: none is followed.
+ */
+static int open_parent(const char *of, const char **base) {
+  char parent[PATH_MAX];
+  struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
+                         .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
+  const char *slash = strrchr(of, '/');
+  size_t length = slash ? (size_t)(slash - of) : 0;
+  memcpy(parent, of, length);
+  parent[length] = 0;
+  *base = slash ? slash + 1 : of;
+  return open_how(copy_root, length ? parent : ".", how);
+}
+
+static int link_to(const char *first, int to, const char *name) {
+  const char *base;
+  int parent = open_parent(first, &base);
+  int result = parent < 0 || linkat(parent, base, to, name, 0) ? fail_errno("linking '%.200s'", path) : 0;
+  if (parent >= 0) close(parent);
+  return result;
+}
+
 static int copy_file(int from, int to, const char *name, const struct stat *found) {
   if (found->st_nlink > 1) {
     const struct linked *first = find_link(found);
-    if (first) {
-      return linkat(copy_root, first->path, to, name, 0) ? fail_errno("linking '%.200s'", path) : 0;
-    }
+    if (first) return link_to(first->path, to, name);
     if (keep_link(found) < 0) return -1;
   }
   int source = openat(from, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
@@ -129,13 +157,16 @@ static int copy_link(int from, int to, const char *name, const struct stat *foun
   return 0;
 }
 
-/* Pipes and devices. A socket belongs to a process that is not there, and stays behind. */
+/*
+ * Pipes and devices; the mode comes with them, since nothing is masked. A socket belongs to a process that is not there, and
+ * stays behind.
+ */
 static int copy_node(int to, const char *name, const struct stat *found) {
   if (S_ISSOCK(found->st_mode)) return 0;
   const struct timespec times[2] = {found->st_atim, found->st_mtim};
   if (mknodat(to, name, found->st_mode, found->st_rdev) ||
       fchownat(to, name, found->st_uid, found->st_gid, AT_SYMLINK_NOFOLLOW) ||
-      fchmodat(to, name, found->st_mode & 07777, 0) || utimensat(to, name, times, AT_SYMLINK_NOFOLLOW))
+      utimensat(to, name, times, AT_SYMLINK_NOFOLLOW))
     return fail_errno("making '%.200s'", path);
   return 0;
 }

@@ -86,7 +86,11 @@ static int run(int count, char **arguments) {
   int data = stage < 0 ? -1 : open_directory(AT_FDCWD, arguments[2]);
   if (data < 0) return -1;
   /* One that an earlier agent started may still be ending. */
-  if (flock(stage, LOCK_EX)) return fail_errno("locking the volume");
+  if (flock(stage, LOCK_EX | LOCK_NB)) {
+    /* Nor is a container's program waited for, where the volume is a mount of its own: the agent tries again. */
+    if (errno == EWOULDBLOCK) return fail("unavailable", "the volume's directory is locked by somebody else");
+    return fail_errno("locking the volume");
+  }
   int root = count == 3 ? 0 : open_image(arguments[5], arguments[3], arguments + 6);
   if (root < 0 || confine_capabilities() < 0) return -1;
   if (remove_tree(stage, FILL_STAGE_NEW) < 0 || finish(stage, data) < 0) return -1;

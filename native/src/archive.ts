@@ -223,6 +223,11 @@ async function* whole(helper: Helper): AsyncGenerator<Uint8Array> {
   try {
     yield* helper.output;
     hasEnded = true;
+  } catch (error) {
+    // What it says itself comes first: its output breaks off when it is killed.
+    helper.kill();
+    await helper.finish();
+    throw error;
   } finally {
     // A reader that goes before the end wants no more of it.
     if (!hasEnded) {

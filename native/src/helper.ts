@@ -43,6 +43,8 @@ export class Helper {
   readonly #output: Socket | undefined;
   readonly #onAbort: () => void;
   #fault: { readonly error: unknown } | undefined;
+  #finishing: Promise<ReportLine> | undefined;
+  #isClosed = false;
 
   /** On the calling thread: the program is told to end with the thread that started it. */
   constructor(
@@ -65,7 +67,11 @@ export class Helper {
     const [pidfd = -1, reportFd = -1, inputFd = -1, outputFd = -1] = fds;
     this.#pidfd = pidfd;
     this.#reports = readLines(reportFd);
-    this.#onAbort = () => this.kill();
+    // Whoever was at it may be gone as well, and it must not stay a zombie.
+    this.#onAbort = () => {
+      this.kill();
+      this.finish().catch(() => undefined);
+    };
     signal.addEventListener('abort', this.#onAbort, { once: true });
     // Whoever reads from it may do so later.
     this.#output =
@@ -86,7 +92,7 @@ export class Helper {
   }
 
   kill(): void {
-    call(native().kill, this.#pidfd);
+    if (!this.#isClosed) call(native().kill, this.#pidfd);
   }
 
   /** The next line of its report; undefined at the end. @throws the failure it reports, as ClusterError */
@@ -98,12 +104,17 @@ export class Helper {
   }
 
   /**
-   * Waits for its end.
+   * Waits for its end. May be repeated.
    *
    * @returns the line by which it says that all went well
    * @throws ClusterError what it reports; the reason of the signal; what the input threw
    */
-  async finish(): Promise<ReportLine> {
+  finish(): Promise<ReportLine> {
+    this.#finishing ??= this.#finish();
+    return this.#finishing;
+  }
+
+  async #finish(): Promise<ReportLine> {
     try {
       await this.#exited;
       // The source may be slow, or never send another byte.
@@ -119,6 +130,7 @@ export class Helper {
     } finally {
       this.signal.removeEventListener('abort', this.#onAbort);
       this.#output?.destroy();
+      this.#isClosed = true;
       await close(this.#pidfd);
     }
   }

@@ -46,6 +46,7 @@ export class Volumes {
   /** What is under way with a volume, by its name: one thing after the other. */
   readonly #turns = new Map<string, Promise<unknown>>();
   #orders: ReadonlyMap<string, Volume> = new Map();
+  #cancelRetry: (() => void) | undefined;
   #sequence = 0;
   #nodeId = '';
   #reporter: VolumeReporter | undefined;
@@ -102,6 +103,7 @@ export class Volumes {
         'a volume that the cluster knows no longer is put aside: another one has its name',
       );
       await this.directory.putAside(here);
+      this.#records.delete(here.name);
       await this.#make(wish);
     });
   }
@@ -202,8 +204,16 @@ export class Volumes {
     for (const order of this.#orders.values())
       void this.#inTurn(order.name, () => this.#obey(order)).catch((error: unknown) => {
         this.options.logger.error({ error, volume: order.name }, 'a volume cannot be removed; trying again');
-        this.options.clock.after(RETRY_MS, () => this.#carryOut());
+        this.#retry();
       });
+  }
+
+  /** Once, however many orders have failed. */
+  #retry(): void {
+    this.#cancelRetry ??= this.options.clock.after(RETRY_MS, () => {
+      this.#cancelRetry = undefined;
+      this.#carryOut();
+    });
   }
 
   async #obey(order: Volume): Promise<void> {

@@ -3,6 +3,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
@@ -444,6 +445,27 @@ test('a helper that is killed is an error, and the next one does the same work',
 
   await put(container, '/taken', archive);
   expect(await said(container, 'wc -c </taken/whole')).toBe('100000');
+  await container.remove();
+});
+
+test('a helper whose work nobody has begun to read goes with whoever asked for it', async () => {
+  const container = await started(`mkdir /taken; ${IDLE[2]}`);
+  const stop = new AbortController();
+  const descriptors = () => readdirSync('/proc/self/fd').length;
+  const before = descriptors();
+
+  const asking = container.live.useFiles(
+    container.asked,
+    async (files, _, both) => {
+      await readPath(files, pathIn('/bin'), both);
+      throw new Error('the reader has gone');
+    },
+    stop.signal,
+  );
+  await expect(asking).rejects.toThrow('the reader has gone');
+  stop.abort(new Error('so has the stream'));
+
+  await vi.waitUntil(() => helpers().length === 0 && descriptors() <= before, { timeout: 60_000 });
   await container.remove();
 });
 

@@ -1,4 +1,5 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
   chmodSync,
   chownSync,
@@ -159,6 +160,30 @@ test('a copy that was cut short counts for nothing, and one that was whole is mo
 
   expect(stdout).toBe('whole\n');
   expect(readdirSync(path).sort()).toEqual(['_data', 'volume.json']);
+});
+
+test('one that somebody else has locked is not waited for', async () => {
+  const path = join(volumesDirectory(rig.options.dataDir), 'data');
+  await rig.executor.volumes.ensure({
+    name: 'data',
+    volumeId: 'id-of-data',
+    driver: 'local',
+    labels: {},
+    options: {},
+  });
+  const holder = spawn('flock', [path, 'sh', '-c', 'echo locked; read -r _'], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  await once(holder.stdout, 'data');
+  const fill = () =>
+    rig.executor.volumes.fill('data', { base: rig.dir, layers: [rig.layer] }, '/etc', signal);
+
+  await expect(fill()).rejects.toMatchObject({ kind: 'unavailable' });
+
+  holder.stdin.end();
+  await once(holder, 'exit');
+  await fill();
+  expect(readdirSync(dataOf('data'))).toContain('passwd');
 });
 
 test('what an agent was making or deleting when it died is gone at the next start', async () => {
