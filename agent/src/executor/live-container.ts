@@ -65,6 +65,12 @@ export interface ProcessEntry {
   readonly terminal: string;
   readonly cpuSeconds: number;
   readonly command: string;
+  /** Of the program alone, as the kernel cuts it. */
+  readonly name: string;
+  /** As ps(1) writes it: `Ss+`. */
+  readonly state: string;
+  readonly virtualBytes: number;
+  readonly residentBytes: number;
 }
 
 export interface InterfaceCounters {

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { totalmem } from 'node:os';
 import { type Clock, delay, type Logger } from '@tessera/shared/env';
 import { ClusterError } from '@tessera/shared/errors';
 import {
@@ -182,7 +183,7 @@ export class ContainerStreams {
         return DONE;
       case 'top': {
         const users = userNames(await readFile('/etc/passwd', 'utf8').catch(() => ''));
-        const host = { nowMs: this.options.clock.now(), users };
+        const host = { nowMs: this.options.clock.now(), users, memoryBytes: totalmem() };
         const processes = await runtime.top();
         loop.note('top');
         return { $case: 'top', value: topTable(processes, call.value.psArgs, host) };

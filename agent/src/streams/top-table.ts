@@ -13,6 +13,7 @@ interface Column {
 /** What of the host is in the table. */
 export interface TopHost {
   readonly nowMs: number;
+  readonly memoryBytes: number;
   /** Names of users, by id. */
   readonly users: ReadonlyMap<number, string>;
 }
@@ -43,10 +44,23 @@ function cpuTime({ cpuSeconds }: ProcessEntry): string {
   return days > 0 ? `${pad(days)}-${clock}` : clock;
 }
 
+/** M:SS, as BSD's ps has it. */
+function minutes({ cpuSeconds }: ProcessEntry): string {
+  return `${Math.floor(cpuSeconds / 60)}:${pad(cpuSeconds % 60)}`;
+}
+
 const USER = column('USER', userOf);
 const PID = column('PID', ({ pid }) => String(pid));
 const PPID = column('PPID', ({ parentPid }) => String(parentPid));
 const CPU = column('%CPU', ({ cpuPercent }) => cpuPercent.toFixed(1));
+const MEMORY = column('%MEM', ({ residentBytes }, { memoryBytes }) =>
+  ((residentBytes / memoryBytes) * 100).toFixed(1),
+);
+const kib = (bytes: number): string => String(Math.floor(bytes / 1_024));
+const VIRTUAL = column('VSZ', ({ virtualBytes }) => kib(virtualBytes));
+const RESIDENT = column('RSS', ({ residentBytes }) => kib(residentBytes));
+const STATE = column('STAT', ({ state }) => state);
+const LETTER = column('S', ({ state }) => state.slice(0, 1));
 const TTY = column('TTY', ({ terminal }) => terminal);
 const START = column('STIME', startOf);
 const TIME = column('TIME', cpuTime);
@@ -62,6 +76,20 @@ const FULL = [
   TTY,
   TIME,
   CMD,
+];
+
+const AUX = [
+  USER,
+  PID,
+  CPU,
+  MEMORY,
+  VIRTUAL,
+  RESIDENT,
+  TTY,
+  STATE,
+  { ...START, title: 'START' },
+  { ...TIME, value: minutes },
+  COMMAND,
 ];
 
 /** Columns of `-o`, by ps's names. */
@@ -80,6 +108,14 @@ const BY_NAME: Readonly<Record<string, Column>> = {
   start: { ...START, title: 'STARTED' },
   time: TIME,
   cputime: TIME,
+  '%mem': MEMORY,
+  pmem: MEMORY,
+  vsz: VIRTUAL,
+  rss: RESIDENT,
+  stat: STATE,
+  state: LETTER,
+  s: LETTER,
+  comm: column('COMMAND', ({ name }) => name),
   cmd: CMD,
   args: COMMAND,
   command: COMMAND,
@@ -90,8 +126,7 @@ function columnsOf(psArgs: string): readonly Column[] {
   const words = psArgs.trim().split(/\s+/).filter(Boolean);
   const joined = words.join(' ');
   if (['', '-ef', '-eF', 'ef', '-f'].includes(joined)) return FULL;
-  if (['aux', '-aux', 'au', 'ax'].includes(joined))
-    return [USER, PID, CPU, TTY, { ...START, title: 'START' }, TIME, COMMAND];
+  if (['aux', '-aux', 'au', 'ax'].includes(joined)) return AUX;
   const names = columnNames(words);
   const unknown = names.find((name) => !(name.split('=')[0]! in BY_NAME));
   if (names.length === 0 || unknown !== undefined)

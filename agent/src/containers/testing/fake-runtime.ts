@@ -150,7 +150,8 @@ export class FakeRuntimeContainer implements RuntimeContainer {
   async top(): Promise<ProcessEntry[]> {
     if (!this.isUp) throw new ClusterError('conflict', `container ${this.id} is not running`);
     const { pid = 0, startedAtMs = 0 } = this.life.kind === 'running' ? this.life : {};
-    const base = { parentPid: 1, uid: 0, cpuPercent: 0, terminal: '?', cpuSeconds: 0 };
+    const kernel = { name: 'sleep', state: 'Ss', virtualBytes: 0, residentBytes: 0 };
+    const base = { ...kernel, parentPid: 1, uid: 0, cpuPercent: 0, terminal: '?', cpuSeconds: 0 };
     return [{ ...base, pid, startedAtMs, command: 'sleep 1d' }];
   }
 

@@ -2,6 +2,7 @@ import { readFile, stat } from 'node:fs/promises';
 import type { ProcessEntry } from '../live-container.js';
 
 const TICKS_PER_SECOND = 100;
+const PAGE_BYTES = 4_096;
 /** Numbers of /dev/pts/N. */
 const PTS_MAJORS = [136, 143] as const;
 
@@ -34,11 +35,28 @@ async function readProcess(pid: number, bootMs: number, nowMs: number): Promise<
       startedAtMs,
       terminal: terminalName(field(7)),
       cpuSeconds,
+      name,
+      state: stateOf(pid, fields[0] ?? '?', field),
+      virtualBytes: field(23),
+      residentBytes: field(24) * PAGE_BYTES,
       command: commandLine.replace(/\0+$/, '').replaceAll('\0', ' ') || `[${name}]`,
     };
   } catch {
     return undefined;
   }
+}
+
+/** The state with what ps adds: nice or not, leads a session, has threads, is in the foreground. Source: ps(1). */
+function stateOf(pid: number, letter: string, field: (number: number) => number): string {
+  const [group, session, foreground] = [field(5), field(6), field(8)];
+  const nice = field(19);
+  return [
+    letter,
+    nice < 0 ? '<' : nice > 0 ? 'N' : '',
+    session === pid ? 's' : '',
+    field(20) > 1 ? 'l' : '',
+    group === foreground ? '+' : '',
+  ].join('');
 }
 
 /** A device number as stat has it: the minor in bits 31 to 20 and 7 to 0, the major in 15 to 8. */

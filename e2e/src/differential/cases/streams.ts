@@ -273,16 +273,6 @@ export const streams: readonly Case[] = [
   {
     name: 'top',
     proves: 'processes are shown under the columns asked for',
-    differs: [
-      {
-        at: 'GET /containers/$c/top?ps_args=-o pid,comm *',
-        why: 'columns that are not known here are refused by name',
-      },
-      {
-        at: 'GET /containers/$c/top?ps_args=aux body.*',
-        why: 'the columns that can be told without the ps of the host',
-      },
-    ],
     steps: [
       ...running(),
       http('GET /containers/$c/top', { only: ['Titles', 'Processes[0][7]'] }),
