@@ -46,8 +46,7 @@ export class ContainerFiles {
     const frames = stream.frames[Symbol.asyncIterator]();
     try {
       const isTaken = await offer(stream, frames, connection);
-      const { value } = await frames.next();
-      const result = value?.body?.$case === 'callResult' ? value.body.value.result : undefined;
+      const result = await resultOf(frames);
       if (result?.$case !== 'stat')
         throw new ClusterError('internal', 'the node did not say what is at the path');
       return { stat: result.value, content: contentOf(stream, frames, isTaken) };
@@ -108,6 +107,15 @@ async function offer(stream: SideStream, frames: Frames, connection: Lendable | 
   if (value?.body?.$case !== 'connectionTaken')
     throw new ClusterError('internal', 'the node did not say whether it writes itself');
   return value.body.value;
+}
+
+/** What the node says of the connection that it has been lent may come first: it needs none for a refusal. */
+async function resultOf(frames: Frames) {
+  for (;;) {
+    const { value } = await frames.next();
+    if (value?.body?.$case === 'connectionTaken') continue;
+    return value?.body?.$case === 'callResult' ? value.body.value.result : undefined;
+  }
 }
 
 function contentOf(stream: SideStream, frames: Frames, isTaken: boolean): FileContent {
