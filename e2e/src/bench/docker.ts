@@ -118,9 +118,6 @@ try {
     'exec up true': ['exec', 'up', 'true'],
     ps: ['ps'],
   };
-  const cliMs: number[] = [];
-  for (let round = 0; round < ROUNDS; round++) cliMs.push(await timeMs(['docker', '--version']));
-  const floor = median(cliMs);
   const compared = (name: string, unit: string, [ours, theirs]: readonly number[]): Metric => ({
     name,
     unit,
@@ -130,9 +127,13 @@ try {
   });
   const measure = async (name: string, words: readonly string[]) => {
     const samples = sockets.map((): number[] => []);
-    // In turn, so that a noisy machine is as noisy for both.
-    for (let round = 0; round < ROUNDS; round++)
+    const cliMs: number[] = [];
+    // In turn, so that a noisy machine is as noisy for each.
+    for (let round = 0; round < ROUNDS; round++) {
+      cliMs.push(await timeMs(['docker', '--version']));
       for (const [i, socket] of sockets.entries()) samples[i]!.push(await timeMs(docker(socket, ...words)));
+    }
+    const floor = median(cliMs);
     for (const [what, of] of QUANTILES) {
       const values = samples.map((each) => quantile(each, of));
       metrics.push({ ...compared(`${name}, ${what}`, 'ms', values), floor });
