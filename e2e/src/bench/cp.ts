@@ -2,13 +2,10 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { type Metric, median, printReport } from '@tessera/shared/bench';
+import { type Metric, printReport } from '@tessera/shared/bench';
 import { systemClock } from '@tessera/shared/env';
-import { LabCluster } from '../lab/cluster.js';
 import { must } from '../lab/command.js';
-import { makeLabImage } from '../lab/images.js';
-import { Lab } from '../lab/lab.js';
-import { startDockerHost } from './docker-host.js';
+import { besideDockerd, medians } from './beside-dockerd.js';
 
 const { values } = parseArgs({
   options: {
@@ -32,25 +29,10 @@ function makeFiles(dir: string): void {
     writeFileSync(`${dir}/small/${file}`, content.subarray(0, SMALL_BYTES));
 }
 
-// A cluster of one host beside dockerd on another of the same kind.
-const lab = await Lab.up({
-  name: `cp${process.pid}`,
-  hosts: 1,
-  capacity: { cpus: 2, memoryBytes: 8 * 2 ** 30 },
-});
-let peer: Awaited<ReturnType<typeof startDockerHost>>;
 const metrics: Metric[] = [];
-try {
-  const cluster = await LabCluster.form(lab);
-  peer = await startDockerHost(lab);
-  if (peer) {
-    const archive = await makeLabImage(`${lab.dir}/peer-busybox.tar`);
-    await must(['docker', '-H', `unix://${peer.socket}`, 'load', '-q', '-i', archive]);
-  }
-  const sockets = [cluster.manager.socket, ...(peer ? [peer.socket] : [])];
+const notes = await besideDockerd('cp', async ({ lab, sockets, sample, compared }) => {
   const source = `${lab.dir}/source`;
   makeFiles(source);
-
   const timeMs = async (socket: string, ...words: string[]): Promise<number> => {
     const beganMs = systemClock.monotonic();
     await must(['docker', '-H', `unix://${socket}`, ...words]);
@@ -59,41 +41,35 @@ try {
   for (const socket of sockets) {
     await timeMs(socket, 'run', '-d', '--name', 'up', 'busybox', 'sleep', '36000');
     await timeMs(socket, 'create', '--name', 'down', 'busybox');
+    // What is copied out; and files that are there already are replaced.
+    await timeMs(socket, 'cp', `${source}/.`, 'up:/tmp/');
+    await timeMs(socket, 'cp', `${source}/large`, 'down:/tmp/');
   }
   const target = `${lab.dir}/target`;
+  mkdirSync(target);
+  let copies = 0;
   for (const [what, container, kind] of [
     [`${MEGABYTES} MB`, 'up', 'large'],
     [`${MEGABYTES} MB, not running`, 'down', 'large'],
     [`${SMALL_COUNT} files`, 'up', 'small'],
   ] as const) {
+    // Small files are never replaced or removed in between: before ext4 makes an inode it looks at each one of its group that
+    // was freed within the last minute, which would be most of what is measured.
+    const isKept = kind === 'small';
     const directions = {
-      in: (socket: string) => timeMs(socket, 'cp', `${source}/${kind}`, `${container}:/tmp/`),
+      in: (socket: string) =>
+        timeMs(socket, 'cp', `${source}/${kind}`, `${container}:/tmp/${isKept ? copies++ : ''}`),
       out: async (socket: string) => {
-        const tookMs = await timeMs(socket, 'cp', `${container}:/tmp/${kind}`, target);
-        rmSync(target, { recursive: true });
+        const place = `${target}/${copies++}`;
+        const tookMs = await timeMs(socket, 'cp', `${container}:/tmp/${kind}`, place);
+        if (!isKept) rmSync(place, { recursive: true });
         return tookMs;
       },
     };
-    for (const [direction, copy] of Object.entries(directions)) {
-      const samples = sockets.map((): number[] => []);
-      // In turn, so that a noisy machine is as noisy for both.
-      for (let round = 0; round < Number(values.rounds); round++)
-        for (const [i, socket] of sockets.entries()) samples[i]!.push(await copy(socket));
-      const [ours, theirs] = samples.map(median);
-      metrics.push({
-        name: `${what}, ${direction}`,
-        unit: 'ms',
-        ours: ours!,
-        peer: theirs,
-        peerName: peer && 'dockerd',
-      });
-    }
+    for (const [direction, copy] of Object.entries(directions))
+      metrics.push(
+        compared(`${what}, ${direction}`, 'ms', medians(await sample(Number(values.rounds), copy))),
+      );
   }
-} finally {
-  await peer?.down();
-  await lab.down();
-}
-printReport('cp', metrics, {
-  json: values.json,
-  notes: peer ? [] : ['dockerd was not measured: install docker.io (deploy/install/setup.sh --bench)'],
 });
+printReport('cp', metrics, { json: values.json, notes });

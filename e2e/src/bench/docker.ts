@@ -3,11 +3,8 @@ import { parseArgs } from 'node:util';
 import { type Metric, median, printReport, quantile } from '@tessera/shared/bench';
 import { systemClock } from '@tessera/shared/env';
 import { apiRequest } from '../lab/api.js';
-import { LabCluster } from '../lab/cluster.js';
 import { must } from '../lab/command.js';
-import { makeLabImage } from '../lab/images.js';
-import { Lab } from '../lab/lab.js';
-import { startDockerHost } from './docker-host.js';
+import { besideDockerd, medians } from './beside-dockerd.js';
 
 const { values } = parseArgs({
   options: {
@@ -93,23 +90,9 @@ async function attachedMegabytesPerSecond(docker: readonly string[]): Promise<nu
   return (MEGABYTES / tookMs) * 1_000;
 }
 
-// A cluster of one host beside dockerd on another of the same kind.
-const lab = await Lab.up({
-  name: `docker${process.pid}`,
-  hosts: 1,
-  capacity: { cpus: 2, memoryBytes: 8 * 2 ** 30 },
-});
-let peer: Awaited<ReturnType<typeof startDockerHost>>;
+const docker = (socket: string, ...words: string[]) => ['docker', '-H', `unix://${socket}`, ...words];
 const metrics: Metric[] = [];
-try {
-  const cluster = await LabCluster.form(lab);
-  peer = await startDockerHost(lab);
-  if (peer) {
-    const archive = await makeLabImage(`${lab.dir}/peer-busybox.tar`);
-    await must(['docker', '-H', `unix://${peer.socket}`, 'load', '-q', '-i', archive]);
-  }
-  const sockets = [cluster.manager.socket, ...(peer ? [peer.socket] : [])];
-  const docker = (socket: string, ...words: string[]) => ['docker', '-H', `unix://${socket}`, ...words];
+const notes = await besideDockerd('docker', async ({ sockets, sample, compared }) => {
   for (const socket of sockets)
     await must(docker(socket, 'run', '-d', '--name', 'up', 'busybox', 'sleep', '36000'));
 
@@ -118,21 +101,13 @@ try {
     'exec up true': ['exec', 'up', 'true'],
     ps: ['ps'],
   };
-  const compared = (name: string, unit: string, [ours, theirs]: readonly number[]): Metric => ({
-    name,
-    unit,
-    ours: ours!,
-    peer: theirs,
-    peerName: peer && 'dockerd',
-  });
   const measure = async (name: string, words: readonly string[]) => {
-    const samples = sockets.map((): number[] => []);
     const cliMs: number[] = [];
-    // In turn, so that a noisy machine is as noisy for each.
-    for (let round = 0; round < ROUNDS; round++) {
-      cliMs.push(await timeMs(['docker', '--version']));
-      for (const [i, socket] of sockets.entries()) samples[i]!.push(await timeMs(docker(socket, ...words)));
-    }
+    const samples = await sample(
+      ROUNDS,
+      (socket) => timeMs(docker(socket, ...words)),
+      async () => void cliMs.push(await timeMs(['docker', '--version'])),
+    );
     const floor = median(cliMs);
     for (const [what, of] of QUANTILES) {
       const values = samples.map((each) => quantile(each, of));
@@ -151,24 +126,15 @@ try {
   }
   metrics.push(compared('create and start, 8 at once', '1/s', rates));
 
-  const throughputs = sockets.map((): number[] => []);
-  for (let round = 0; round < FEW_ROUNDS; round++)
-    for (const [i, socket] of sockets.entries())
-      throughputs[i]!.push(await attachedMegabytesPerSecond(docker(socket)));
-  metrics.push(compared(`attached, ${MEGABYTES} MB`, 'MB/s', throughputs.map(median)));
+  const throughputs = await sample(FEW_ROUNDS, (socket) => attachedMegabytesPerSecond(docker(socket)));
+  metrics.push(compared(`attached, ${MEGABYTES} MB`, 'MB/s', medians(throughputs)));
 
   const created = [];
   for (const socket of sockets) created.push((await make(socket, CONTAINERS, false)).perSecond);
   metrics.push(compared('create alone, 8 at once', '1/s', created));
   await measure(`ps -a with ${CONTAINERS}`, ['ps', '-a']);
-} finally {
-  await peer?.down();
-  await lab.down();
-}
+});
 printReport('docker', metrics, {
   json: values.json,
-  notes: [
-    'floor: the docker command by itself (`docker --version`).',
-    ...(peer ? [] : ['dockerd was not measured: install docker.io (deploy/install/setup.sh --bench)']),
-  ],
+  notes: ['floor: the docker command by itself (`docker --version`).', ...notes],
 });
