@@ -1,6 +1,6 @@
 import { runSeed, SIZES, type Size } from './run.js';
 
-// npm run sim -- [--seed N] [--seeds COUNT] [--size small|large] [--log] [--containers]
+// npm run sim -- [--seed N] [--seeds COUNT] [--size small|large] [--log] [--no-containers]
 
 const flags = parseFlags(process.argv.slice(2));
 const first = Number(flags.get('seed') ?? 1);
@@ -8,7 +8,7 @@ const count = Number(flags.get('seeds') ?? 1);
 const size = flags.get('size') ?? 'large';
 if (!Number.isSafeInteger(first) || !Number.isSafeInteger(count) || !isSize(size)) {
   console.error(
-    'usage: npm run sim -- [--seed N] [--seeds COUNT] [--size small|large] [--log] [--containers]',
+    'usage: npm run sim -- [--seed N] [--seeds COUNT] [--size small|large] [--log] [--no-containers]',
   );
   process.exit(2);
 }
@@ -20,7 +20,7 @@ for (let seed = first; seed < first + count; seed++) {
     seed,
     size,
     flags.has('log') ? (line) => console.log(line) : undefined,
-    flags.has('containers'),
+    !flags.has('no-containers'),
   );
   const tookMs = Math.round(performance.now() - startedMs);
   const { steps, revisions, containersStarted, leadersElected, settledAfterMs, broken } = report;

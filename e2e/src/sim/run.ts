@@ -12,7 +12,7 @@ export function runSeed(
   seed: number,
   size: Size,
   onLog?: (line: string) => void,
-  withContainers = false,
+  withContainers = true,
 ): Promise<SimulationReport> {
   return new Simulation({ seed, ...SIZES[size], withContainers, ...(onLog && { onLog }) }).run();
 }
