@@ -32,9 +32,9 @@ export function volumeScenarios(cluster: () => LabCluster): void {
   const volumes = async () => (await docker('volume', 'ls', '-q')).split('\n').filter(Boolean);
 
   test('a volume is where it was first used, is filled there, and has all its containers come to it', async () => {
-    const events = startClient(
-      command(['events', '--filter', 'type=volume', '--format', '{{.Action}} {{.Actor.ID}}']),
-    );
+    // From the beginning on, whenever the client is there.
+    const filters = ['--since', '1', '--filter', 'type=volume', '--filter', 'volume=data'];
+    const events = startClient(command(['events', ...filters, '--format', '{{.Action}} {{.Actor.ID}}']));
     expect(await docker('volume', 'create', '--label', 'a=b', 'data')).toBe('data');
     const inspect = (format: string) => docker('volume', 'inspect', '-f', format, 'data');
     expect(await inspect('{{.Driver}} {{.Scope}} {{.Labels.a}} {{.Mountpoint}}')).toBe('local local b');
