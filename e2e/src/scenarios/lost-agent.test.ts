@@ -118,78 +118,84 @@ test('docker run in the foreground says so, and the container it began is found,
 });
 
 /** What work on containers' files could leave on the host: mounts, and files and directories beside theirs. */
-async function tracesOfFileWork(): Promise<string> {
+async function tracesOfFileWork(host: LabHost): Promise<string> {
   const looks = `cut -d' ' -f4- /proc/self/mountinfo | sort
     ls -A ${host.dataDir}/images/tmp ${host.dataDir}/images/partial ${host.dataDir}/trash
     cd /run/tessera && find . -name frozen`;
   return host.must(['sh', '-c', looks]);
 }
 
-test('docker cp either way, export and commit end with an error and leave nothing, and the same works again', async () => {
-  const HUGE = 'dd if=/dev/zero of=/huge bs=1 count=1 seek=$((1 << 35)) 2>/dev/null; mkdir /taken; echo up';
-  const TICKING = `${HUGE}; while :; do date +%s%N > /tick; sleep 0.05; done`;
-  for (const name of ['busy', 'frozen'])
-    await docker('run', '-d', '--name', name, ...onHost, 'busybox', 'sh', '-c', TICKING);
-  await docker('run', '--name', 'over', ...onHost, 'busybox', 'sh', '-c', HUGE);
-  for (const name of ['busy', 'frozen'])
-    await waitFor(name, async () => (await docker('logs', name)) === 'up');
-  const archive = await makeLayer([{ name: 'part', content: Buffer.alloc(8 << 20, 'x') }]);
-  const before = await tracesOfFileWork();
+/** On another host archives cross the stream to it; on the manager's own they go between client and helper. */
+test.each(['host2', 'host1'])(
+  'docker cp either way, export and commit on %s end with an error and leave nothing, and the same works again',
+  async (name) => {
+    const host = lab.host(name);
+    const onHost = ['-e', `constraint:node==${name}`];
+    const HUGE = 'dd if=/dev/zero of=/huge bs=1 count=1 seek=$((1 << 35)) 2>/dev/null; mkdir /taken; echo up';
+    const TICKING = `${HUGE}; while :; do date +%s%N > /tick; sleep 0.05; done`;
+    for (const name of ['busy', 'frozen'])
+      await docker('run', '-d', '--name', name, ...onHost, 'busybox', 'sh', '-c', TICKING);
+    await docker('run', '--name', 'over', ...onHost, 'busybox', 'sh', '-c', HUGE);
+    for (const name of ['busy', 'frozen'])
+      await waitFor(name, async () => (await docker('logs', name)) === 'up');
+    const archive = await makeLayer([{ name: 'part', content: Buffer.alloc(8 << 20, 'x') }]);
+    const before = await tracesOfFileWork(host);
 
-  const into = startClient(command(['cp', '-', 'busy:/taken']));
-  into.write(archive.subarray(0, archive.length / 2));
-  const out = ['cp busy:/huge -', 'cp over:/huge -', 'export busy'].map((words) =>
-    startStalledClient(command(words.split(' '))),
-  );
-  const commit = startClient(command(['commit', 'frozen', 'of-frozen']));
-  await Promise.all(out.map(({ begun }) => begun));
-  await waitFor(
-    'a part of what goes in',
-    async () => Number(await docker('exec', 'busy', 'stat', '-c', '%s', '/taken/part')) > 0,
-  );
-  await waitFor('a layer on its way', () =>
-    readdirSync(`${host.dataDir}/images/tmp`).some((name) => name.startsWith('commit')),
-  );
-  const { stdout: frozen } = await host.exec(['sh', '-c', 'cd /run/tessera && find . -name frozen']);
-  expect(frozen).not.toBe('');
-  await host.killAgent();
+    const into = startClient(command(['cp', '-', 'busy:/taken']));
+    into.write(archive.subarray(0, archive.length / 2));
+    const out = ['cp busy:/huge -', 'cp over:/huge -', 'export busy'].map((words) =>
+      startStalledClient(command(words.split(' '))),
+    );
+    const commit = startClient(command(['commit', 'frozen', 'of-frozen']));
+    await Promise.all(out.map(({ begun }) => begun));
+    await waitFor(
+      'a part of what goes in',
+      async () => Number(await docker('exec', 'busy', 'stat', '-c', '%s', '/taken/part')) > 0,
+    );
+    await waitFor('a layer on its way', () =>
+      readdirSync(`${host.dataDir}/images/tmp`).some((name) => name.startsWith('commit')),
+    );
+    const { stdout: frozen } = await host.exec(['sh', '-c', 'cd /run/tessera && find . -name frozen']);
+    expect(frozen).not.toBe('');
+    await host.killAgent();
 
-  const ends = await Promise.all(out.map((client) => client.end()));
-  for (const { code, stderr } of ends) {
-    expect(code).not.toBe(0);
-    expect(stderr).not.toBe('');
-  }
-  for (const client of [into, commit]) {
-    expect(await client.ended).not.toBe(0);
-    expect(client.output()).toMatch(/the node|the stream|[Ee]rror/);
-  }
-  await waitFor('the helpers to end', async () => (await pidsOf(host, 'archive')).length === 0);
-  await host.startAgent();
-  await cluster.waitNode(host, 'ready');
+    const ends = await Promise.all(out.map((client) => client.end()));
+    for (const { code, stderr } of ends) {
+      expect(code).not.toBe(0);
+      expect(stderr).not.toBe('');
+    }
+    for (const client of [into, commit]) {
+      expect(await client.ended).not.toBe(0);
+      expect(client.output()).toMatch(/the node|the stream|[Ee]rror/);
+    }
+    await waitFor('the helpers to end', async () => (await pidsOf(host, 'archive')).length === 0);
+    await host.startAgent();
+    await cluster.waitNode(host, 'ready');
 
-  // It runs on, and takes part in everything.
-  await waitFor('the next agent', () => docker('exec', 'frozen', 'rm', '/huge', '/tick'));
-  await waitFor(
-    'it to go on',
-    async () => (await tryDocker(['exec', 'frozen', 'test', '-s', '/tick'])).code === 0,
-  );
-  expect(await tracesOfFileWork()).toBe(before);
-  for (const name of ['busy', 'frozen'])
-    expect(await docker('inspect', '-f', '{{.State.Status}}', name)).toBe('running');
-  await docker('exec', 'busy', 'rm', '/huge');
+    // It runs on, and takes part in everything.
+    await waitFor('the next agent', () => docker('exec', 'frozen', 'rm', '/huge', '/tick'));
+    await waitFor(
+      'it to go on',
+      async () => (await tryDocker(['exec', 'frozen', 'test', '-s', '/tick'])).code === 0,
+    );
+    expect(await tracesOfFileWork(host)).toBe(before);
+    for (const name of ['busy', 'frozen'])
+      expect(await docker('inspect', '-f', '{{.State.Status}}', name)).toBe('running');
+    await docker('exec', 'busy', 'rm', '/huge');
 
-  const intoAgain = await tryDocker(['cp', '-', 'busy:/taken'], { input: archive });
-  expect(intoAgain).toMatchObject({ code: 0 });
-  expect(await docker('exec', 'busy', 'stat', '-c', '%s', '/taken/part')).toBe(String(8 << 20));
-  expect((await docker('cp', 'busy:/taken', '-')).length).toBeGreaterThan(8 << 20);
-  expect((await docker('export', 'busy')).length).toBeGreaterThan(8 << 20);
-  await docker('commit', 'frozen', 'of-frozen');
-  // Nobody is at its files any more: it starts.
-  await docker('start', '-a', 'over');
+    const intoAgain = await tryDocker(['cp', '-', 'busy:/taken'], { input: archive });
+    expect(intoAgain).toMatchObject({ code: 0 });
+    expect(await docker('exec', 'busy', 'stat', '-c', '%s', '/taken/part')).toBe(String(8 << 20));
+    expect((await docker('cp', 'busy:/taken', '-')).length).toBeGreaterThan(8 << 20);
+    expect((await docker('export', 'busy')).length).toBeGreaterThan(8 << 20);
+    await docker('commit', 'frozen', 'of-frozen');
+    // Nobody is at its files any more: it starts.
+    await docker('start', '-a', 'over');
 
-  await docker('rm', '-f', 'busy', 'frozen', 'over');
-  await docker('rmi', 'of-frozen');
-  await waitFor('nothing to be left', async () => (await tracesOfFileWork()) === before);
-});
+    await docker('rm', '-f', 'busy', 'frozen', 'over');
+    await docker('rmi', 'of-frozen');
+    await waitFor('nothing to be left', async () => (await tracesOfFileWork(host)) === before);
+  },
+);
 
 describe('volumes', () => volumeScenarios(() => cluster));
