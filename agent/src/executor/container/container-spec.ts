@@ -13,7 +13,7 @@ import type { Namespaces } from './namespaces.js';
 import { commandOf, environmentOf, rlimits, sysctls } from './process-spec.js';
 import { customFilter } from './seccomp/custom-filter.js';
 import type { SecurityModules } from './security-options.js';
-import { type MountPlaces, userMounts } from './user-mounts.js';
+import { type MountPlaces, type OwnFile, userMounts } from './user-mounts.js';
 
 /** What of this host goes into every spec; read once. */
 export interface HostFacts {
@@ -97,7 +97,7 @@ export class SpecCompiler {
       encodeRecords([
         ...settings.deviceNodes,
         ...networkFileRecords(inputs.networkFiles, inputs.hostname),
-        ...userMounts(inputs.mounts, this.places),
+        ...userMounts(inputs.mounts, this.places, networkFileMounts(inputs.networkFiles)),
       ]),
       this.#part(`masks ${JSON.stringify([maskedPaths, readonlyPaths])}`, () => protectedPaths(known)),
       this.#part(`sysctls ${JSON.stringify(spec.sysctls)} ${made} ${settings.domainname}`, () =>
@@ -208,28 +208,29 @@ function joinRecords({ joins }: Namespaces, runDirOf: (id: string) => string): S
 
 const NETWORK_FILES = ['resolv.conf', 'hosts', 'hostname'] as const;
 
-/**
- * Written by the shim into its run directory, and bound over the image's own. With another container's network come
- * the very files of that one.
- */
+/** Written by the shim into its run directory, where those that join this container's network find them as well. */
 function networkFileRecords(files: NetworkFiles | string, hostname: string): SpecRecord[] {
-  if (typeof files === 'string') {
-    return NETWORK_FILES.map((name) => ({
-      name: 'BIND',
-      numbers: [0, SPEC_FLAGS.MOUNT_FILE | SPEC_FLAGS.MOUNT_BASE, PROPAGATION.private],
-      strings: [`/etc/${name}`, `${files}/${name}`],
-    }));
-  }
+  if (typeof files === 'string') return [];
   const contents = { 'resolv.conf': files.resolvConf, hosts: files.hosts, hostname: `${hostname}\n` };
-  return Object.entries(contents).flatMap(([name, content]): SpecRecord[] => [
-    { name: 'FILE', numbers: [0o644], strings: [name], blob: Buffer.from(content) },
-    {
-      name: 'BIND',
-      numbers: [0, SPEC_FLAGS.MOUNT_FILE | SPEC_FLAGS.MOUNT_RELATIVE, PROPAGATION.private],
-      strings: [`/etc/${name}`, name],
-    },
-  ]);
+  return Object.entries(contents).map(([name, content]) => ({
+    name: 'FILE',
+    numbers: [0o644],
+    strings: [name],
+    blob: Buffer.from(content),
+  }));
 }
+
+/** Bound over the image's own. With another container's network come the very files of that one. */
+const networkFileMounts = (files: NetworkFiles | string): OwnFile[] =>
+  NETWORK_FILES.map((name) => {
+    const [flags, source] =
+      typeof files === 'string'
+        ? [SPEC_FLAGS.MOUNT_BASE, `${files}/${name}`]
+        : [SPEC_FLAGS.MOUNT_RELATIVE, name];
+    const target = `/etc/${name}`;
+    const numbers = [0, SPEC_FLAGS.MOUNT_FILE | flags, PROPAGATION.private];
+    return { target, record: { name: 'BIND', numbers, strings: [target, source] } };
+  });
 
 function absolute(path: string, field: string): string {
   if (!path.startsWith('/')) throw invalid(`${field}: "${path}" must be an absolute path`);

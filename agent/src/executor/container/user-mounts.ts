@@ -17,16 +17,43 @@ export interface MountPlaces {
 /** Where a container finds that directory: a file system that is always its own. */
 const API_TARGET = 'dev/.tessera';
 
-/** The shallower first, so that one mount may lie inside another. @throws ClusterError `invalidArgument` */
-export function userMounts(mounts: readonly Mount[], places: MountPlaces): SpecRecord[] {
-  const depth = ({ target }: Mount) => target.split('/').filter(Boolean).length;
-  const sorted = [...mounts].sort((a, b) => depth(a) - depth(b));
-  const sockets = sorted.filter(isApiSocket);
+/** A file that every container has, and how it is mounted. */
+export interface OwnFile {
+  readonly target: string;
+  readonly record: SpecRecord;
+}
+
+/**
+ * The shallower first, so that one mount may lie inside another: a user's /etc has our /etc/hosts in it. Our file gives
+ * way to the user's own at that place, and is not put where the host would see it.
+ *
+ * @throws ClusterError `invalidArgument`
+ */
+export function userMounts(
+  mounts: readonly Mount[],
+  places: MountPlaces,
+  files: readonly OwnFile[] = [],
+): SpecRecord[] {
+  const sockets = mounts.filter(isApiSocket);
+  const inTurn = [
+    ...files.filter(({ target }) => !mounts.some((mount) => takesPlaceOf(mount, target))),
+    ...mounts
+      .filter((mount) => !isApiSocket(mount))
+      .map((mount): OwnFile => ({ target: mount.target, record: record(mount, places) })),
+  ].sort((a, b) => partsOf(a.target).length - partsOf(b.target).length);
   return [
     ...(sockets.length > 0 ? [apiDirectory(places)] : []),
-    ...sorted.filter((mount) => !isApiSocket(mount)).map((mount) => record(mount, places)),
+    ...inTurn.map((one) => one.record),
     ...sockets.map(apiLink),
   ];
+}
+
+const partsOf = (path: string): string[] => path.split('/').filter((part) => part !== '' && part !== '.');
+
+function takesPlaceOf({ target, propagation }: Mount, file: string): boolean {
+  const [at, of] = [partsOf(target), partsOf(file)];
+  const covers = at.every((part, i) => part === of[i]);
+  return covers && (at.length === of.length || propagation.endsWith('shared'));
 }
 
 /**

@@ -261,6 +261,27 @@ test('a volume of the driver’s options is a mount of its own, for as long as a
   );
 });
 
+test("a user's /etc has the container's own files in it, but for those that the user brings", async () => {
+  const etc = join(rig.dir, 'etc');
+  mkdirSync(etc);
+  for (const name of ['hosts', 'hostname', 'mark']) writeFileSync(join(etc, name), `host's ${name}\n`);
+  const own = join(rig.dir, 'own-hosts');
+  writeFileSync(own, 'brought\n');
+  const bind = (source: string, target: string, part: object = {}) => ({
+    type: 'bind',
+    source,
+    target,
+    ...part,
+  });
+  const look =
+    'cat /etc/mark; grep -c localhost /etc/hosts; [ "$(cat /etc/hostname)" = "$(hostname)" ] && echo own';
+
+  expect((await shell(look, [bind(etc, '/etc/')])).stdout).toBe("host's mark\n2\nown\n");
+  const both = [bind(own, '/etc/hosts'), bind(etc, '/etc')];
+  expect((await shell('cat /etc/mark /etc/hosts', both)).stdout).toBe("host's mark\nbrought\n");
+  expect(readFileSync(join(etc, 'hosts'), 'utf8')).toBe("host's hosts\n");
+});
+
 test('a source that -v names and that is missing is made; mounts do not travel where they cannot', async () => {
   const source = join(rig.dir, 'made/deep');
   const bind = (part: object) => ({ type: 'bind', source, target: '/x', createSource: true, ...part });
