@@ -1,8 +1,9 @@
 import { type Clock, delay, type Logger } from '@tessera/shared/env';
 import { errorText, isCancelled } from '@tessera/shared/errors';
 import { Health, type Healthcheck, Probe } from '@tessera/shared/model';
+import type { AttachedClient } from '../executor/attachment.js';
 import { StartError } from '../executor/executor.js';
-import type { AttachedClient, RuntimeContainer } from './runtime.js';
+import type { RuntimeContainer } from './runtime.js';
 
 // Whether a container does what it is there for, asked by a command of the user's. Source: moby, daemon/health.go.
 

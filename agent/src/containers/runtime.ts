@@ -1,6 +1,7 @@
 import type { FilesOf } from '@tessera/native';
 import type { NetworkAttachment, PortBinding } from '@tessera/shared/model';
 import type { ContainerAssignment } from '@tessera/shared/wire';
+import type { AttachedClient, AttachOrder, TerminalSize } from '../executor/attachment.js';
 import type { ExitStatus } from '../executor/executor.js';
 import type { LiveContainer } from '../executor/live-container.js';
 import type { LocalImage } from '../image/image-store.js';
@@ -27,45 +28,6 @@ export interface StopOrder {
   readonly signal: string;
   /** Until SIGKILL; negative: its own. */
   readonly timeoutMs: number;
-}
-
-export interface TerminalSize {
-  readonly rows: number;
-  readonly columns: number;
-}
-
-/** What a process wrote, in pieces as they came. Of a terminal all of it is stdout. */
-export interface OutputPiece {
-  readonly stream: 'stdout' | 'stderr';
-  readonly bytes: Uint8Array;
-}
-
-export interface AttachOrder {
-  readonly stdout: boolean;
-  readonly stderr: boolean;
-  /** Begin with all that is in the log; nothing is lost or doubled where what comes live goes on. */
-  readonly history: boolean;
-  /**
-   * The container waits for this reader, as a program does for the reader of its pipe. Without it the container never
-   * waits, and a reader that is too slow is given the rest from the log.
-   */
-  readonly wait?: boolean;
-  /** With `wait`: the container goes on without a reader that has taken nothing at all for so long. */
-  readonly patienceMs?: number;
-}
-
-/**
- * A client's hold on the standard streams of a container or an exec. Iterated over once; that ends with the run it is
- * attached to, and throws ClusterError `resourceExhausted` when the reader was so slow that the log has lost what was to
- * come next, `unavailable` when the shim was lost.
- */
-export interface AttachedClient extends AsyncIterable<OutputPiece> {
-  /** Resolves when more may be written. @throws ClusterError when the container's stdin is closed */
-  write(bytes: Uint8Array): Promise<void>;
-  /** The client has no more to write: closes stdin, unless it is kept open for others. */
-  endInput(): Promise<void>;
-  /** Lets go. The container goes on, its stdin stays open. */
-  close(): void;
 }
 
 /** One container that is no task's: made once, started any number of times. Each call may be repeated after a crash. */

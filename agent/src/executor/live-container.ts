@@ -1,4 +1,4 @@
-import type { AttachedClient, AttachOrder, TerminalSize } from '../containers/runtime.js';
+import type { AttachedClient, AttachOrder, TerminalSize } from './attachment.js';
 
 // What can be done with a container while it is on this host, whoever made it: a task, or a person.
 

@@ -2,7 +2,7 @@ import { ClusterError } from '@tessera/shared/errors';
 import { normalizeName } from '@tessera/shared/image-reference';
 import { z } from 'zod';
 import type { ArchiveDirectory } from './archive-directory.js';
-import type { ArchivedBlob, ArchivedImage } from './image-archive.js';
+import type { ArchivedBlob, ArchivedImage } from './archived-image.js';
 import { LAYERS_MAX, parseJson } from './image-config.js';
 
 const MANIFEST_FILE_BYTES_MAX = 4 * 1024 * 1024;

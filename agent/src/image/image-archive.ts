@@ -1,28 +1,12 @@
 import { digestOf } from '@tessera/shared/digest';
 import { ClusterError } from '@tessera/shared/errors';
 import type { ArchiveDirectory } from './archive-directory.js';
+import type { ArchivedBlob, ArchivedImage } from './archived-image.js';
 import { measureFile } from './blob-store.js';
 import { readDockerArchive } from './docker-archive.js';
 import { CONFIG_BYTES_MAX, type ParsedConfig, parseConfig } from './image-config.js';
 import { type LayerFormat, layerFormat, makeManifest } from './image-manifest.js';
 import { readOciLayout } from './oci-layout.js';
-
-/** An image as an archive's metadata names it; nothing of it has been looked at yet. */
-export interface ArchivedImage {
-  /** Normalised. */
-  readonly names: readonly string[];
-  /** File names in the archive, with the digest their content must have where that is known. */
-  readonly config: ArchivedBlob;
-  /** Bottom first. */
-  readonly layers: readonly ArchivedBlob[];
-  /** The manifest that came with it. */
-  readonly manifest?: Buffer;
-}
-export interface ArchivedBlob {
-  readonly file: string;
-  readonly digest?: string;
-  readonly size?: number;
-}
 
 /** A layer whose digest has been computed and found right. */
 export interface MeasuredLayer {

@@ -3,7 +3,7 @@ import { ClusterError } from '@tessera/shared/errors';
 import { normalizeName } from '@tessera/shared/image-reference';
 import { z } from 'zod';
 import type { ArchiveDirectory } from './archive-directory.js';
-import type { ArchivedBlob, ArchivedImage } from './image-archive.js';
+import type { ArchivedBlob, ArchivedImage } from './archived-image.js';
 import { MANIFEST_BYTES_MAX, parseJson } from './image-config.js';
 import { type Descriptor, descriptorSchema, MEDIA_TYPES, parseManifest } from './image-manifest.js';
 

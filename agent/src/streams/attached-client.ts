@@ -1,6 +1,6 @@
 import type { Logger } from '@tessera/shared/env';
 import { errorText } from '@tessera/shared/errors';
-import type { AttachedClient, TerminalSize } from '../containers/index.js';
+import type { AttachedClient, TerminalSize } from '../executor/attachment.js';
 import type { FrameStream } from './frame-stream.js';
 
 /** Frames of a size that shares a connection well. */

@@ -12,7 +12,8 @@ import {
   ExecState,
   type StreamRequest,
 } from '@tessera/shared/wire';
-import type { ContainerLoop, Containers, RuntimeContainer, TerminalSize } from '../containers/index.js';
+import type { ContainerLoop, Containers, RuntimeContainer } from '../containers/index.js';
+import type { TerminalSize } from '../executor/attachment.js';
 import { StartError } from '../executor/executor.js';
 import type { ExecRequest, ExecStatus } from '../executor/live-container.js';
 import { joinClient } from './attached-client.js';

@@ -1,6 +1,7 @@
 import type { Clock } from '@tessera/shared/env';
 import { ClusterError, notFound } from '@tessera/shared/errors';
 import type { ContainerAssignment } from '@tessera/shared/wire';
+import type { AttachedClient, AttachOrder, OutputPiece, TerminalSize } from '../../executor/attachment.js';
 import { type ExitStatus, StartError } from '../../executor/executor.js';
 import type {
   ContainerStats,
@@ -10,16 +11,7 @@ import type {
   ProcessEntry,
 } from '../../executor/live-container.js';
 import { Condition } from '../../task/condition.js';
-import type {
-  AttachedClient,
-  AttachOrder,
-  ContainerLife,
-  ContainerRuntime,
-  OutputPiece,
-  RuntimeContainer,
-  StopOrder,
-  TerminalSize,
-} from '../runtime.js';
+import type { ContainerLife, ContainerRuntime, RuntimeContainer, StopOrder } from '../runtime.js';
 
 /** How the containers of a fake host behave; every part may be left out. What they throw, the call rejects with. */
 export interface FakeContainerBehaviour {

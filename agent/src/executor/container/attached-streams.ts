@@ -1,6 +1,6 @@
 import { Attachment, type AttachOptions, type LogPosition } from '@tessera/native';
 import { ClusterError } from '@tessera/shared/errors';
-import type { AttachedClient, AttachOrder, OutputPiece } from '../../containers/runtime.js';
+import type { AttachedClient, AttachOrder, OutputPiece } from '../attachment.js';
 import type { Container } from './container.js';
 import type { ContainerRecord } from './container-record.js';
 import { LogOutput, type LogPlace } from './logs/log-output.js';

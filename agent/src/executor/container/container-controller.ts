@@ -4,7 +4,6 @@ import { effectiveHealthcheck } from '@tessera/shared/healthcheck';
 import type { ContainerStatus, Health, Mount, Task } from '@tessera/shared/model';
 import { healthPlan, monitorHealth, STARTING } from '../../containers/health.js';
 import type { LocalImage } from '../../image/image-store.js';
-import type { Sandbox } from '../../network/container-network.js';
 import { anonymousNames, namedMounts, prepareVolumes, volumeNames } from '../../volumes/index.js';
 import type { Controller, ExitStatus } from '../executor.js';
 import type { Exec, ExecRequest } from '../live-container.js';
@@ -15,6 +14,7 @@ import { ContainerOperations } from './container-operations.js';
 import { writeRecord } from './container-record.js';
 import { imageTree } from './container-spec.js';
 import { prepareSources } from './mount-sources.js';
+import { sandboxOf } from './run-network.js';
 import { parseSignal } from './signals.js';
 
 export const DEFAULT_STOP_GRACE_MS = 10_000;
@@ -229,12 +229,3 @@ class TaskProbe {
     return new ContainerOperations(this.container, this.host).createExec(request);
   }
 }
-
-export const sandboxOf = ({ record }: Container, pid: number): Sandbox => ({
-  containerId: record.id,
-  taskId: record.taskId,
-  pid,
-  attachments: record.attachments,
-  hostname: record.hostname,
-  dnsServers: record.dnsServers,
-});

@@ -1,6 +1,6 @@
 import { Attachment, type Shim } from '@tessera/native';
 import { ClusterError, invalid, notFound } from '@tessera/shared/errors';
-import type { AttachedClient, TerminalSize } from '../../containers/runtime.js';
+import type { AttachedClient, TerminalSize } from '../attachment.js';
 import type { Exec, ExecRequest, ExecStatus } from '../live-container.js';
 import { abortable } from './abortable.js';
 import { ProcessStreams } from './attached-streams.js';

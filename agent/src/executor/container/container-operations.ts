@@ -1,5 +1,5 @@
 import { ClusterError } from '@tessera/shared/errors';
-import type { AttachedClient, AttachOrder, TerminalSize } from '../../containers/runtime.js';
+import type { AttachedClient, AttachOrder, TerminalSize } from '../attachment.js';
 import type { ContainerStats, Exec, ExecRequest, LiveContainer, ProcessEntry } from '../live-container.js';
 import { connect, ProcessStreams, streamOptions } from './attached-streams.js';
 import type { Container, ContainerHost } from './container.js';

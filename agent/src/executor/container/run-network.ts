@@ -4,12 +4,21 @@ import type { ImageConfig } from '../../image/image-store.js';
 import type { NetworkFiles, Sandbox } from '../../network/container-network.js';
 import { hostLine } from '../../network/network-files.js';
 import type { Container } from './container.js';
-import { sandboxOf } from './container-controller.js';
 import type { StartRecord } from './container-record.js';
 
-// What one run of a container that is no task's needs of the network part.
+// What one run of a container needs of the network part.
 
-/** The run's place on its networks, for the network part. */
+/** A run's place on the networks of a task. */
+export const sandboxOf = ({ record }: Container, pid: number): Sandbox => ({
+  containerId: record.id,
+  taskId: record.taskId,
+  pid,
+  attachments: record.attachments,
+  hostname: record.hostname,
+  dnsServers: record.dnsServers,
+});
+
+/** The same of a container that is no task's. */
 export const sandboxOfStart = (run: Container, pid: number, { network, ports }: StartRecord): Sandbox => ({
   ...sandboxOf(run, pid),
   isolated: network === 'none',

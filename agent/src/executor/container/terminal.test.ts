@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { AttachedClient } from '../../containers/runtime.js';
+import type { AttachedClient } from '../attachment.js';
 import { openRig, type Rig, readAll, readLog } from './testing/rig.js';
 
 let rig: Rig;

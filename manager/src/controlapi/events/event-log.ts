@@ -1,7 +1,8 @@
 import type { Clock } from '@tessera/shared/env';
 import { ClusterError } from '@tessera/shared/errors';
 import type { Store } from '../../store/view.js';
-import { type ClusterEvent, eventsOf } from './cluster-event.js';
+import type { ClusterEvent } from './cluster-event.js';
+import { eventsOf } from './events-of.js';
 
 /** What can still be asked for after it happened: more than dockerd's 256, for there are many hosts. */
 const KEPT_MAX = 4_096;

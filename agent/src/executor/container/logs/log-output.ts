@@ -1,5 +1,5 @@
 import { ClusterError } from '@tessera/shared/errors';
-import type { OutputPiece } from '../../../containers/runtime.js';
+import type { OutputPiece } from '../../attachment.js';
 import { LogCursor, type StoredRecord, segmentsOf } from './log-cursor.js';
 
 /** From where on a log is read, and what of each stream from there on is known already, in bytes. */

@@ -1,7 +1,7 @@
 import { newHexId, systemRandom } from '@tessera/shared/env';
 import { Container, ContainerPlacement, type ContainerSpec, type HostConfig } from '@tessera/shared/model';
 import type { ContainerAssignment } from '@tessera/shared/wire';
-import type { AttachedClient, AttachOrder, TerminalSize } from '../../../containers/runtime.js';
+import type { AttachedClient, AttachOrder, TerminalSize } from '../../attachment.js';
 import type { ExitStatus } from '../../executor.js';
 import type { Exec, ExecRequest } from '../../live-container.js';
 import type { ContainerExecutor } from '../container-executor.js';
