@@ -28,6 +28,7 @@ test('without anything said, the defaults hold', () => {
     listenAddr: '0.0.0.0:2377',
     dataPathPort: 4789,
     cgroupParent: '/tessera',
+    enterTimeoutMs: 120_000,
     logLevel: 'info',
     socketGroup: 'docker',
     etcdEndpoints: [],
@@ -62,6 +63,7 @@ test('registries are given as dockerd has it: again and again, or separated by c
 });
 
 test('a bad value is refused with the name of where it came from', () => {
+  expect(() => parse(['--enter-timeout', '0'])).toThrow('invalid --enter-timeout (0)');
   expect(() => parse(['--log-level', 'loud'])).toThrow('invalid --log-level (loud)');
   expect(() => parse([], { TESSERA_DATA_PATH_PORT: '70000' })).toThrow(
     'invalid TESSERA_DATA_PATH_PORT (70000)',

@@ -26,6 +26,7 @@ const SETTINGS = {
     help: "group that may open the API's socket, and so is root here (empty: root alone)",
     default: DEFAULT_SOCKET_GROUP,
   },
+  'enter-timeout': { help: 'seconds that `cluster init` and `join` may take on this host', default: '120' },
   'log-level': { help: 'error, warn, info or debug', default: 'info' },
   'insecure-registry': {
     help: 'HOST[:PORT] or CIDR of registries without verified TLS; may be repeated, or separated by commas',
@@ -70,6 +71,7 @@ const SCHEMA = z.object({
   capacity: z.string(),
   hostname: z.string().max(63),
   'socket-group': z.string().max(64),
+  'enter-timeout': z.coerce.number().int().min(1).max(86_400),
   'log-level': z.enum(['error', 'warn', 'info', 'debug']),
   'insecure-registry': z.string(),
   'registry-mirror': z.string(),
@@ -97,6 +99,8 @@ export interface Config {
   readonly hostname: string;
   /** Whose members may open the API's socket, by name or number; empty: root's alone. */
   readonly socketGroup: string;
+  /** Until entering a cluster is given up: it takes seconds on an idle host, more under load. */
+  readonly enterTimeoutMs: number;
   readonly logLevel: z.infer<typeof SCHEMA>['log-level'];
   readonly insecureRegistries: readonly string[];
   readonly registryMirrors: readonly string[];
@@ -170,6 +174,7 @@ function toConfig(data: z.infer<typeof SCHEMA>): Config {
     capacity: data.capacity,
     hostname: data.hostname || hostname(),
     socketGroup: data['socket-group'],
+    enterTimeoutMs: data['enter-timeout'] * 1000,
     logLevel: data['log-level'],
     insecureRegistries: list(data['insecure-registry']),
     registryMirrors: list(data['registry-mirror']),

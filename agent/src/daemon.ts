@@ -33,9 +33,6 @@ import {
 import { NodeAgent, type NodeParts } from './node-agent.js';
 import { AgentDirectory } from './storage/index.js';
 
-/** How long `init` waits for the manager, its etcd and the CA: seconds on an idle host, more under load. */
-const INIT_TIMEOUT_MS = 120_000;
-
 /** The parts that touch the host, and how to let go of them. */
 export interface OpenParts extends NodeParts {
   /** Stops serving; containers, networks and images stay as they are. */
@@ -284,12 +281,16 @@ export class Daemon implements NodeBackend {
 
   /** Runs the steps by which this node enters a cluster; what they leave when they fail is taken back. */
   async #entering<T>(body: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const { clock, logger } = this.options;
+    const { clock, logger, config } = this.options;
+    const { enterTimeoutMs } = config;
     this.#state = 'pending';
     const timeout = new AbortController();
-    const cancel = clock.after(INIT_TIMEOUT_MS, () =>
-      timeout.abort(new ClusterError('deadlineExceeded', `not done within ${INIT_TIMEOUT_MS / 1000} s`)),
-    );
+    const cancel = clock.after(enterTimeoutMs, () => {
+      const seconds = enterTimeoutMs / 1000;
+      timeout.abort(
+        new ClusterError('deadlineExceeded', `not done within ${seconds} s (tsd --enter-timeout=${seconds})`),
+      );
+    });
     try {
       return await body(AbortSignal.any([timeout.signal, this.#stopping.signal]));
     } catch (error) {

@@ -1,7 +1,7 @@
 // Runs in the machine, at each of its boots: does and checks what the boot's phase is for, says how that went on the
 // console, and ends the boot. `host.ts` boots it; `phases.ts` says which phase does what.
 import { deepStrictEqual, ok } from 'node:assert/strict';
-import { copyFileSync, existsSync, readdirSync, readFileSync } from 'node:fs';
+import { copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { get } from 'node:http';
 import { errorText } from '@tessera/shared/errors';
 import { must, run } from '../../lab/command.js';
@@ -21,7 +21,7 @@ async function fact(what: string, check: () => unknown): Promise<void> {
 }
 
 const systemctl = (...words: string[]) => must(['systemctl', ...words], { timeoutMs: 300_000 });
-const tsctl = (...words: string[]) => must(['node', TSCTL, ...words], { timeoutMs: 300_000 });
+const tsctl = (...words: string[]) => must(['node', TSCTL, ...words], { timeoutMs: 900_000 });
 const status = async (name: string) => (await engine.inspect(name))?.State.Status;
 
 /** What must not change while a container only goes on. */
@@ -41,6 +41,8 @@ const answers = (url: string): Promise<boolean> =>
 
 async function deploy(): Promise<void> {
   copyFileSync('/opt/tessera/deploy/systemd/tessera.service', UNIT);
+  // An emulated processor that others have a part in takes minutes to start a manager and its etcd.
+  writeFileSync('/etc/default/tessera', 'TESSERA_ENTER_TIMEOUT=900\n');
   await systemctl('daemon-reload');
   await systemctl('enable', '--now', 'tessera.service');
   await waitFor('the daemon', () => existsSync('/run/tessera/tsd.sock'), engine.patience);
