@@ -17,12 +17,12 @@ const { values, positionals } = parseArgs({
 
 /** A busy machine is ten times slower than an idle one; this bounds a hang, it does not time the tests. */
 const TIMEOUT_MS = 30 * 60_000;
-/** One emulated processor each, so two keep a small machine busy. */
-const MACHINES = 2;
+/** One emulated processor each, so two keep a small machine busy: no more are booted at a time. */
+const AT_ONCE = 2;
 
 const tests = `node node_modules/vitest/vitest.mjs run --project vm --no-color --shard=$SHARE ${positionals.join(' ')}`;
 const isPart = values.command !== undefined || positionals.length > 0;
-const machines = values.reboot ? 0 : isPart ? 1 : MACHINES;
+const machines = values.reboot ? 0 : isPart ? 1 : AT_ONCE;
 const say = (line: string) => console.log(`vm: ${line}`);
 
 /** Runs the command in $SHARE's part of it, in a machine that has nothing else to do. */
@@ -41,28 +41,42 @@ async function runShare(image: VmImage, repository: string, number: number): Pro
   }
 }
 
+interface Job {
+  readonly name: string;
+  /** Resolves to an exit code. */
+  readonly run: () => Promise<number>;
+}
+
+/** Does what has not been begun, one after the other. */
+async function work(jobs: Job[]): Promise<void> {
+  for (let job = jobs.shift(); job; job = jobs.shift()) {
+    const beganMs = systemClock.monotonic();
+    const code = await job.run();
+    const seconds = (systemClock.monotonic() - beganMs) / 1000;
+    say(`${job.name}: exit code ${code} after ${seconds.toFixed(1)} s`);
+    process.exitCode ||= code;
+  }
+}
+
 try {
   const image = await vmImage(say);
   const repository = await repositoryDisk(values.command ?? tests);
-  const beganMs = systemClock.monotonic();
-  const timed = async (name: string, run: Promise<number>): Promise<number> => {
-    const code = await run;
-    say(`${name}: exit code ${code} after ${((systemClock.monotonic() - beganMs) / 1000).toFixed(1)} s`);
-    return code;
-  };
   say('booting');
-  const runs = Array.from({ length: machines }, (_, i) =>
-    timed(`vm${i + 1}`, runShare(image, repository, i + 1)),
+  const shares = Array.from(
+    { length: machines },
+    (_, i): Job => ({
+      name: `vm${i + 1}`,
+      run: () => runShare(image, repository, i + 1),
+    }),
   );
-  if (values.reboot || !isPart)
-    runs.push(
-      timed(
-        'reboots',
-        runReboots(image, repository, { timeoutMs: TIMEOUT_MS, print: (line) => console.log(line) }),
-      ),
-    );
-  const codes = await Promise.all(runs);
-  process.exitCode = codes.find((code) => code !== 0) ?? 0;
+  const print = (line: string) => console.log(line);
+  const reboots = {
+    name: 'reboots',
+    run: () => runReboots(image, repository, { timeoutMs: TIMEOUT_MS, print }),
+  };
+  // The longest first.
+  const jobs = values.reboot || !isPart ? [reboots, ...shares] : shares;
+  await Promise.all(Array.from({ length: AT_ONCE }, () => work(jobs)));
 } catch (error) {
   console.error(`vm: ${errorText(error)}`);
   process.exitCode = 1;
