@@ -91,7 +91,12 @@ export const lists: readonly Case[] = [
   {
     name: 'ps as it is printed',
     proves: 'the columns are those of Docker',
-    differs: [{ at: 'docker p* stdout', why: 'ports are published on IPv4' }],
+    differs: [
+      {
+        at: 'docker p* stdout',
+        why: 'ports are published on IPv4; one of all addresses is shown at that of its node',
+      },
+    ],
     steps: [
       docker('run -d --name $c -p 127.0.0.1:18081:80 -p 53/udp -l mine=$c busybox sleep 1000'),
       docker('ps --filter label=mine=$c'),

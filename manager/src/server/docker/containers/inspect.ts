@@ -7,7 +7,7 @@ import { omitEmpty, timeJson } from '../json-edge.js';
 import { commandOf, type EffectiveConfig, effectiveConfig } from './effective-config.js';
 import { hostConfigToDocker } from './host-config-to-docker.js';
 import { mountPoints } from './mount-points.js';
-import { networksToDocker, portMap } from './networks-to-docker.js';
+import { networksToDocker, openPorts, portMap } from './networks-to-docker.js';
 import { healthWord, stateWord } from './status.js';
 
 const ID_LENGTH_SHORT = 12;
@@ -133,7 +133,7 @@ function networkSettings(one: KnownContainer, config: EffectiveConfig): object {
     Bridge: '',
     SandboxID: '',
     SandboxKey: '',
-    Ports: isRunning(one.state) ? portMap(one.state.ports, config.exposedPorts) : {},
+    Ports: isRunning(one.state) ? portMap(openPorts(one), config.exposedPorts) : {},
     HairpinMode: false,
     LinkLocalIPv6Address: '',
     LinkLocalIPv6PrefixLen: 0,

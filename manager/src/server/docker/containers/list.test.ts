@@ -98,6 +98,12 @@ describe('docker ps', () => {
 
   test('a line has what the docker CLI shows', async () => {
     const { body } = await api.call('GET', '/containers/json');
+    const { body: web } = await api.call('GET', '/containers/web/json');
+    const { IP } = (web as { Node: { IP: string } }).Node;
+    expect(IP).toMatch(/^10\.0\.0\.\d$/);
+    expect(web).toMatchObject({
+      NetworkSettings: { Ports: { '80/tcp': [{ HostIp: IP, HostPort: '8080' }] } },
+    });
     expect((body as Json[])[0]).toMatchObject({
       Id: ids.get('web'),
       Names: ['/web'],
@@ -105,7 +111,7 @@ describe('docker ps', () => {
       ImageID: anImage(`sha256:${'a'.repeat(64)}`, []).configDigest,
       State: 'running',
       Status: expect.stringMatching(/^Up .* \(healthy\)$/),
-      Ports: [{ IP: '0.0.0.0', PrivatePort: 80, PublicPort: 8080, Type: 'tcp' }],
+      Ports: [{ IP, PrivatePort: 80, PublicPort: 8080, Type: 'tcp' }],
       Labels: { tier: 'back' },
       HostConfig: { NetworkMode: 'default' },
       Mounts: [{ Type: 'bind', Source: '/srv', Destination: '/data' }],

@@ -12,7 +12,7 @@ import { Filters } from '../filters.js';
 import { commandOf, effectiveConfig } from './effective-config.js';
 import { networkModeText } from './host-config-to-docker.js';
 import { mountPoints } from './mount-points.js';
-import { networksToDocker } from './networks-to-docker.js';
+import { networksToDocker, openPorts } from './networks-to-docker.js';
 import { healthWord, stateWord, statusText } from './status.js';
 
 const FILTERS = [
@@ -175,7 +175,7 @@ export function summaryToDocker(one: KnownContainer, nowMs: number, size?: Conta
   const { view, container, state } = one;
   const config = effectiveConfig(view, container);
   const { path, args } = commandOf(config);
-  const shown = isRunning(state) ? state.ports : [];
+  const shown = openPorts(one);
   const published = new Set(shown.map(({ containerPort, protocol }) => `${containerPort}/${protocol}`));
   const exposed = isRunning(state) ? config.exposedPorts.filter((port) => !published.has(port)) : [];
   return {

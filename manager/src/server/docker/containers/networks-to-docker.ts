@@ -94,6 +94,20 @@ function firstAddress(addr: string): string {
   return [24, 16, 8, 0].map((shift) => Math.floor(first / 2 ** shift) % 256).join('.');
 }
 
+/**
+ * The ports that are open, each where it is reached: one of all addresses is at its node's, as the stand-alone Swarm showed
+ * it. A node that is alone says of them what dockerd says. Source: docker/swarm, api/handlers.go, "insert node IP".
+ */
+export function openPorts({ view, placement, state }: KnownContainer): readonly PortBinding[] {
+  if (!isRunning(state)) return [];
+  const address = view.nodes.size > 1 ? view.nodeStatuses.get(placement?.nodeId ?? '')?.addr : undefined;
+  return state.ports.map((port) =>
+    address && isAnyAddress(port.hostIp) ? { ...port, hostIp: address } : port,
+  );
+}
+
+const isAnyAddress = (hostIp: string): boolean => hostIp === '' || hostIp === '0.0.0.0';
+
 type HostPorts = readonly { readonly HostIp: string; readonly HostPort: string }[];
 
 /** `{"80/tcp": [{"HostIp","HostPort"}]}`; what is exposed and not published has null. */
