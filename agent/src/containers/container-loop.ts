@@ -207,6 +207,7 @@ export class ContainerLoop {
         return this.#advance({ ...this.#stored, state: { ...this.#stored.state, state: 'running' } });
       case 'update':
         await runtime.update(assignment);
+        if (this.#hasPolicy) await runtime.persist();
         return this.#answer();
       case 'answer':
         return this.#answer(step.refusal);
@@ -278,15 +279,18 @@ export class ContainerLoop {
     await delay(this.options.clock, waitMs, signal).catch(() => undefined);
   }
 
+  get #hasPolicy(): boolean {
+    return (this.#stored.assignment.container?.host?.restart?.name ?? 'no') !== 'no';
+  }
+
   async #noteStart(answers: boolean): Promise<void> {
+    // What a policy is to bring back after a power cut must be there then: first the container, then what is known of it.
+    const isToLast = this.#hasPolicy && this.#stored.memory.restartAtMs === undefined;
+    if (isToLast) await this.runtime.persist();
     const { life, facts } = this.runtime;
     if (life.kind === 'none' || life.kind === 'created') return;
     const pid = life.kind === 'exited' ? 0 : life.pid;
     const { state, memory } = progress.started(this.#stored, pid, Math.round(life.startedAtMs));
-    // What a policy is to bring back after a power cut must be there then: first the container, then what is known of it.
-    const restart = this.#stored.assignment.container?.host?.restart?.name ?? 'no';
-    const isToLast = state.restartCount === 0 && restart !== 'no';
-    if (isToLast) await this.runtime.persist();
     const { healthcheck } = this.#stored.assignment.container?.spec ?? {};
     const health = healthPlan(healthcheck) ? STARTING : undefined;
     const noted = { state: { ...progress.placed(state, facts), health }, memory };

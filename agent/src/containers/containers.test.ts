@@ -541,6 +541,11 @@ describe('restart policies', () => {
     };
     expect(await disk({ restart: 'always' })).toEqual({ syncs: 1, persists: 1 });
     expect(await disk({})).toEqual({ syncs: 0, persists: 0 });
+
+    const { agent, container } = await started();
+    agent.apply(assigned({ restart: 'always', verb: 'update', generation: 3 }));
+    await settle();
+    expect(container.persists).toBe(1);
   });
 });
 
