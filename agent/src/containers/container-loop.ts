@@ -301,15 +301,7 @@ export class ContainerLoop {
   #noteExit(): void {
     const { life } = this.runtime;
     const nowMs = this.options.clock.now();
-    const exit =
-      life.kind === 'exited'
-        ? life.exit
-        : {
-            exitCode: 255,
-            oomKilled: false,
-            finishedAtMs: nowMs,
-            error: 'lost: neither its processes nor a word of its end were found',
-          };
+    const exit = life.kind === 'exited' ? life.exit : progress.lost(nowMs);
     this.#advance(progress.exited(this.#stored, exit, nowMs));
   }
 

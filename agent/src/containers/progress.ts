@@ -93,6 +93,14 @@ export function placed(state: ContainerState, { networks, ports }: LocalFacts): 
   return { ...state, localNetworks: networks, ports };
 }
 
+/** How something ended that ran, and of which nothing is left. */
+export const lost = (nowMs: number): ExitStatus => ({
+  exitCode: 255,
+  oomKilled: false,
+  finishedAtMs: nowMs,
+  error: 'lost: neither its processes nor a word of its end were found',
+});
+
 /** It has ended; its policy says whether it comes back. */
 export function exited(
   { assignment, state, memory }: StoredContainer,
