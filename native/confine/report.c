@@ -43,6 +43,7 @@ static const char *kind_of(int error) {
     case EILSEQ:
     case ENOTDIR:
     case EROFS:
+    case EBUSY: /* something is mounted there */
     case ELOOP:
       return KIND_INVALID;
     case ENOENT:

@@ -205,6 +205,12 @@ describe('a running container', () => {
     );
   });
 
+  test('a mount gives its place to nothing', async () => {
+    await expect(put(container, '/', archiveOf({ 'host-ro': 'x' }))).rejects.toMatchObject({
+      kind: 'invalidArgument',
+    });
+  });
+
   test('what it has written is listed, and nothing of what a start makes', async () => {
     const all = await changes(container);
     expect(all).toContain('M /bin');
