@@ -19,7 +19,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{shared,native,agent,manager,cli,deploy,e2e}/src/**/*.test.ts'],
-          exclude: ['e2e/src/scenarios/**', '**/dist/**', '**/node_modules/**'],
+          exclude: ['e2e/src/scenarios/**', '**/*.vm.test.ts', '**/dist/**', '**/node_modules/**'],
           testTimeout: 30_000,
           hookTimeout: 30_000,
           // What many files import is evaluated once for all of a worker's, which saves half of the time.
@@ -56,6 +56,7 @@ export default defineConfig({
           name: 'vm',
           include: [
             'native/src/daemon.test.ts',
+            'agent/src/executor/container/apparmor.vm.test.ts',
             'agent/src/executor/container/{container-executor,churn,hostile-image,loaded-image,networking}.test.ts',
             'agent/src/image/local-image-store.test.ts',
             'agent/src/network/network-manager.kernel.test.ts',

@@ -30,6 +30,7 @@ const PACKAGES = [
   'procps',
   'util-linux',
   'busybox-static',
+  'apparmor',
   'curl',
   'nftables',
   'libnftables1',
