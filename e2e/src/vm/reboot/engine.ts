@@ -1,3 +1,4 @@
+import { ClusterError } from '@tessera/shared/errors';
 import { api, apiRequest } from '../../lab/api.js';
 import { waitFor } from '../../lab/wait.js';
 
@@ -88,7 +89,8 @@ export const engine = {
   /** What it has written to its standard output. */
   async logs(name: string): Promise<string> {
     const path = `/v1.43/containers/${name}/logs?stdout=1`;
-    const { body } = await apiRequest(SOCKET, 'GET', path);
+    const { status, body } = await apiRequest(SOCKET, 'GET', path);
+    if (status !== 200) throw new ClusterError('unavailable', `logs of ${name}: ${status} ${body}`);
     const pieces: string[] = [];
     for (let at = 0; at + 8 <= body.length; at += 8 + body.readUInt32BE(at + 4))
       pieces.push(body.toString('utf8', at + 8, at + 8 + body.readUInt32BE(at + 4)));

@@ -97,6 +97,7 @@ async function deploy(): Promise<void> {
     await waitFor(
       'more lines',
       async () => (await engine.logs('always')).trim().split('\n').length > last + 2,
+      engine.patience,
     );
     const lines = (await engine.logs('always')).trim().split('\n').map(Number);
     deepStrictEqual(
