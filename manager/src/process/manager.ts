@@ -57,14 +57,7 @@ export async function runManager(config: Config, env: Environment, signal: Abort
   // The store's own keys are named after the node, which has no id before it has a cluster.
   const storeName = files.identity()?.nodeId ?? config.advertiseAddr;
   const store = await persist(
-    () =>
-      createStore(kv, {
-        ...env,
-        managerId: storeName,
-        lease: () => lease.id,
-        // Its own etcd has no other member, and listens where nobody else can reach it.
-        isOnlyWriter: config.etcdEndpoints.length === 0,
-      }),
+    () => createStore(kv, { ...env, managerId: storeName, lease: () => lease.id }),
     env,
     signal,
   );

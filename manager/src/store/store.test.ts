@@ -322,26 +322,6 @@ test('reads that wait together share one request', async () => {
   expect(ranges).toBe(2);
 });
 
-test('the only writer of an etcd reads without asking it, and its own writes are there; a leader asks all the same', async () => {
-  const store = await open({ isOnlyWriter: true });
-  let ranges = 0;
-  store.kv.faults.fate = (call) => {
-    if (call === 'range') ranges++;
-    return 'answer';
-  };
-
-  await putService(store, 's1', 'web');
-  expect((await store.read()).services.get('s1')).toBeDefined();
-  await store
-    .fenced({ key: 'election', createRevision: 0 })
-    .update((tx) => tx.put('tasks', aTask({ id: 't1' })));
-  expect((await store.read()).tasks.get('t1')).toBeDefined();
-  expect(ranges).toBe(0);
-
-  await store.fenced({ key: 'election', createRevision: 0 }).read();
-  expect(ranges).toBe(1);
-});
-
 test('a list that was handed out does not change under its reader', async () => {
   const store = await open();
   await store.update((tx) => tx.put('tasks', aTask({ id: 't1' })));

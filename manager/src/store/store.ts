@@ -20,11 +20,6 @@ export interface StoreOptions {
   /** The lease that session keys die with, while this manager holds one. */
   readonly lease?: () => LeaseId | undefined;
   readonly patienceMs?: number;
-  /**
-   * Nobody else can write there: the cache, which has every write of this store's own before that write is answered, is
-   * then never behind, and `read` need not ask how far etcd is.
-   */
-  readonly isOnlyWriter?: boolean;
 }
 
 /**
@@ -78,12 +73,6 @@ export class ClusterStore implements Store {
   }
 
   async read(signal?: AbortSignal): Promise<View> {
-    if (this.options.isOnlyWriter && !this.#closing.signal.aborted) return this.#cache;
-    return this.#readAnew(signal);
-  }
-
-  /** The same, by asking etcd: what a process before this one had sent may still arrive. */
-  async #readAnew(signal?: AbortSignal): Promise<View> {
     await this.#reader.fresh(signal);
     return this.#cache;
   }
@@ -101,7 +90,7 @@ export class ClusterStore implements Store {
     const writer = this.#newWriter(`${this.options.managerId}/leader`, fence);
     return {
       view: () => this.view(),
-      read: (signal) => this.#readAnew(signal),
+      read: (signal) => this.read(signal),
       update: (body) => writer.update(body),
       subscribe: (handler) => this.subscribe(handler),
     };
