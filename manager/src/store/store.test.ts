@@ -332,3 +332,44 @@ test('a list that was handed out does not change under its reader', async () => 
   expect([...before]).toHaveLength(1);
   expect([...store.view().tasks.all()]).toHaveLength(2);
 });
+
+test('a writer behind a watch that has fallen silent has it started again, though nobody reads', async () => {
+  const clock = new FakeClock();
+  const other = await openMemoryStore(clock);
+  const kv = other.kv.connect();
+  let isSilent = false;
+  let restarts = 0;
+  const watch = kv.watch.bind(kv);
+  kv.watch = (prefix, fromRevision, handler) => {
+    let heardUpTo = fromRevision - 1;
+    const open = () =>
+      watch(prefix, heardUpTo + 1, {
+        ...handler,
+        onEvents: (revision, events) => {
+          if (isSilent) return;
+          heardUpTo = revision;
+          handler.onEvents(revision, events);
+        },
+      });
+    let current = open();
+    const restart = () => {
+      restarts++;
+      isSilent = false;
+      current.close();
+      current = open();
+    };
+    return { close: () => current.close(), restart };
+  };
+  const store = await openMemoryStore(clock, { managerId: 'manager-2', kv });
+  await store.update((tx) => tx.put('nodes', aNode({ id: 'n1' })));
+
+  isSilent = true;
+  // A revision that only the watch could have told of.
+  await other.update((tx) => tx.put('nodes', aNode({ id: 'n2' })));
+  const written = store.update((tx) => tx.put('nodes', aNode({ id: 'n3' })));
+  await clock.advanceAsync(5_000);
+  await written;
+
+  expect(restarts).toBe(1);
+  expect(['n1', 'n2', 'n3'].every((id) => store.view().nodes.get(id))).toBe(true);
+});

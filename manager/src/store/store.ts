@@ -106,6 +106,7 @@ export class ClusterStore implements Store {
     return new Writer({
       kv: this.kv,
       cache: this.#cache,
+      feed: this.#feed,
       clock,
       random,
       logger: logger.child({ module: 'store', writer: name }),

@@ -2,6 +2,7 @@ import { type Clock, delay, type Logger, newId, type Random } from '@tessera/sha
 import { ClusterError } from '@tessera/shared/errors';
 import { Batch, CHANGE_OPS_MAX } from './batch.js';
 import type { Cache } from './cache.js';
+import type { Feed } from './feed.js';
 import { ROOT } from './kinds.js';
 import { Compacted, type Compare, type Kv, type LeaseId, type OpResult } from './kv/kv.js';
 import { CacheTransaction } from './transaction.js';
@@ -24,6 +25,7 @@ export interface Fence {
 export interface WriterOptions {
   readonly kv: Kv;
   readonly cache: Cache;
+  readonly feed: Feed;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -177,11 +179,12 @@ export class Writer {
   }
 
   async #settle(batch: Batch<Job>, revision: number, committed: readonly boolean[]): Promise<void> {
-    const { cache, signal } = this.options;
+    const { cache, feed, signal } = this.options;
     // Where nobody else has written in between, there is no event to wait for but our own.
     if (cache.revision === revision - 1) cache.apply(revision, batch.events(revision, committed));
     // So that whoever reads next sees these writes, and a body that lost decides on what beat it.
-    await cache.catchUp(revision, signal).catch(() => {});
+    // Nobody may be reading: a watch that has fallen silent is noticed here too, or this writer would wait for ever.
+    await feed.reach(revision, signal).catch(() => {});
     const again: Job[] = [];
     batch.jobs.forEach((job, index) => {
       if (committed[index]) job.resolve(job.result);

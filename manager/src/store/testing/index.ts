@@ -16,6 +16,8 @@ export class MemoryStore extends ClusterStore {
 export interface MemoryStoreOptions extends Partial<StoreOptions> {
   /** Another manager's store, whose data this one shares. */
   readonly beside?: MemoryStore;
+  /** A connection of one's own to it. */
+  readonly kv?: MemoryKv;
   readonly faults?: KvFaults;
   readonly seed?: number;
 }
@@ -26,7 +28,7 @@ const LEASE_MS = 10 * 365 * 24 * 3_600_000;
 /** An open store in memory, for tests. All of it happens in promise jobs and on `clock`. */
 export async function openMemoryStore(clock: Clock, options: MemoryStoreOptions = {}): Promise<MemoryStore> {
   const { beside, faults, seed = 1, managerId = 'manager-1', ...rest } = options;
-  const kv = beside ? beside.kv.connect(faults) : new MemoryKv(clock, faults);
+  const kv = options.kv ?? (beside ? beside.kv.connect(faults) : new MemoryKv(clock, faults));
   const lease = rest.lease ?? (await testLease(kv));
   const store = new MemoryStore(kv, {
     clock,
