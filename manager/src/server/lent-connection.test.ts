@@ -1,21 +1,15 @@
 import { read, writeSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer, type Server } from 'node:http';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { silentLogger, systemClock } from '@tessera/shared/env';
 import { invalid } from '@tessera/shared/errors';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Lendable } from '../streams/index.js';
-import { serveRoutes } from './api-server.js';
 import { json, type Route, route, type UploadRequest } from './route.js';
-import { RawClient } from './testing/raw-client.js';
+import type { RawClient } from './testing/raw-client.js';
+import { RawServer } from './testing/raw-server.js';
 
 // A connection that an agent works on in between: here the test itself, by its descriptor.
 
-let directory: string;
-let server: Server;
+let server: RawServer;
 let client: RawClient;
 let uploaded: (request: UploadRequest) => Promise<unknown>;
 let written: (connection: Lendable) => Promise<void>;
@@ -55,19 +49,12 @@ const routes: Route[] = [
 ];
 
 beforeEach(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'tessera-lent-'));
-  const handler = serveRoutes(routes, systemClock, silentLogger);
-  server = createServer(handler);
-  handler.prepare(server);
-  const path = join(directory, 'api.sock');
-  await new Promise<void>((resolve) => server.listen(path, resolve));
-  client = await RawClient.open(path);
+  server = await RawServer.start(routes);
+  client = await server.connect();
 });
 afterEach(async () => {
   client.destroy();
-  server.closeAllConnections();
-  await new Promise((resolve) => server.close(resolve));
-  await rm(directory, { recursive: true, force: true });
+  await server.close();
 });
 
 const UP = 'PUT /up HTTP/1.1\r\nHost: docker\r\nTransfer-Encoding: chunked\r\n\r\n';
@@ -180,7 +167,7 @@ describe('the body of a request', () => {
 
     await client.saw('begun');
     client.destroy();
-    const next = await RawClient.open(join(directory, 'api.sock'));
+    const next = await server.connect();
     next.write('GET /plain HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n');
     expect(await rest(next)).toContain('"plain"');
   });

@@ -1,12 +1,7 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer, type Server } from 'node:http';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { silentLogger, systemClock } from '@tessera/shared/env';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { serveRoutes } from './api-server.js';
 import { json, type Route, route } from './route.js';
-import { RawClient } from './testing/raw-client.js';
+import type { RawClient } from './testing/raw-client.js';
+import { RawServer } from './testing/raw-server.js';
 
 // Byte by byte what clients send when they take a connection over, to the server without anything behind it.
 
@@ -16,8 +11,7 @@ const UPGRADE = ['Connection: Upgrade', 'Upgrade: tcp'];
 const JSON_TYPE = 'Content-Type: application/json';
 const LENGTH = `Content-Length: ${BODY.length}`;
 
-let directory: string;
-let server: Server;
+let server: RawServer;
 let client: RawClient;
 
 /** Says which body came, then repeats what follows it until there is no more. */
@@ -39,19 +33,12 @@ const routes: Route[] = [
 ];
 
 beforeEach(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'tessera-take-over-'));
-  const handler = serveRoutes(routes, systemClock, silentLogger);
-  server = createServer(handler);
-  handler.prepare(server);
-  const path = join(directory, 'api.sock');
-  await new Promise<void>((resolve) => server.listen(path, resolve));
-  client = await RawClient.open(path);
+  server = await RawServer.start(routes);
+  client = await server.connect();
 });
 afterEach(async () => {
   client.destroy();
-  server.closeAllConnections();
-  await new Promise((resolve) => server.close(resolve));
-  await rm(directory, { recursive: true, force: true });
+  await server.close();
 });
 
 const message = (lines: readonly string[], behind = '') => `${lines.join('\r\n')}\r\n\r\n${behind}`;
