@@ -199,11 +199,10 @@ export const streams: readonly Case[] = [
     proves: 'ends with it, and its exit code can be asked for',
     steps: [
       ...running({ HostConfig: { AutoRemove: true } }),
-      http('POST /containers/$c/exec', {
-        body: { Cmd: ['sleep', '1000'], AttachStdout: true },
-        keep: { exec: 'Id' },
-      }),
-      shell('(sleep 1; docker kill $c) >/dev/null & docker exec $c sleep 1000'),
+      // Killed once the exec has said that it runs.
+      shell(
+        '{ docker exec $c sh -c "echo up; exec sleep 1000"; echo $?; } | { read up; docker kill $c >/dev/null; cat; }',
+      ),
     ],
   },
   {
