@@ -19,7 +19,7 @@ export interface Exchange {
   readonly payload: Buffer | undefined;
   /** Written to a connection that was taken over, which is then half-closed. */
   readonly input: string;
-  /** Done once the head of the answer is there. */
+  /** Done once the head of the answer is there; the exchange is over when this is, too. */
   readonly during: () => Promise<void>;
   /** The body ends after so many lines. */
   readonly lines: number | undefined;
@@ -33,12 +33,16 @@ export function exchange(options: Exchange): Promise<Answer> {
     const headers = { ...options.headers, ...(payload ? { 'content-length': payload.length } : {}) };
     const call = request({ socketPath, method, path, headers, agent: false });
     let answer: Answer | undefined;
+    let meanwhile: Promise<void> | undefined;
     const chunks: Buffer[] = [];
     const done = (isCut = false) => {
       timer.abort();
       call.destroy();
-      if (answer) resolve({ ...answer, body: Buffer.concat(chunks), ...(isCut ? { isCut } : {}) });
-      else resolve({ status: 0, headers: {}, body: Buffer.alloc(0), isCut: true });
+      const whole: Answer = answer
+        ? { ...answer, body: Buffer.concat(chunks), ...(isCut ? { isCut } : {}) }
+        : { status: 0, headers: {}, body: Buffer.alloc(0), isCut: true };
+      // The last line may come before the answer to what had caused it.
+      Promise.resolve(meanwhile).then(() => resolve(whole), reject);
     };
     const timer = new AbortController();
     const timeout = AbortSignal.timeout(options.timeoutMs);
@@ -55,13 +59,17 @@ export function exchange(options: Exchange): Promise<Answer> {
     call.once('response', (response) => {
       answer = { status: response.statusCode ?? 0, headers: response.headers, body: Buffer.alloc(0) };
       collect(response);
-      options.during().catch(reject);
+      meanwhile = options.during();
+      meanwhile.catch(reject);
     });
     call.once('upgrade', (response, socket, head) => {
       answer = { status: response.statusCode ?? 0, headers: response.headers, body: Buffer.alloc(0) };
       if (head.length > 0) socket.unshift(head);
       collect(socket as Socket);
-      options.during().then(() => socket.end(options.input), reject);
+      meanwhile = options.during().then(() => {
+        socket.end(options.input);
+      });
+      meanwhile.catch(reject);
     });
     call.once('error', (error) => {
       if (!answer) reject(error);
@@ -79,10 +87,12 @@ export function messages(
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const client = new WebSocket(`ws+unix:${options.socketPath}:${options.path}`);
+    let meanwhile: Promise<void> | undefined;
     const chunks: Buffer[] = [];
     const done = (status: number, headers: IncomingHttpHeaders = {}, isCut = false) => {
       stop.abort();
-      resolve({ status, headers, body: Buffer.concat(chunks), ...(isCut ? { isCut } : {}) });
+      const whole: Answer = { status, headers, body: Buffer.concat(chunks), ...(isCut ? { isCut } : {}) };
+      Promise.resolve(meanwhile).then(() => resolve(whole), reject);
     };
     const stop = new AbortController();
     const timeout = AbortSignal.timeout(options.timeoutMs);
@@ -90,9 +100,10 @@ export function messages(
 
     client.on('message', (data: Buffer) => chunks.push(data));
     client.once('open', () => {
-      options.during().then(() => {
+      meanwhile = options.during().then(() => {
         if (options.input !== '') client.send(options.input);
-      }, reject);
+      });
+      meanwhile.catch(reject);
     });
     client.once('unexpected-response', (_, response) => {
       response.on('data', (chunk: Buffer) => chunks.push(chunk));

@@ -204,8 +204,9 @@ try {
   await WORK[phase]();
 } catch (error) {
   code = 1;
-  say(`not ok - ${errorText(error)}`);
   say((await run(['journalctl', '-u', 'tessera.service', '--no-pager', '-n', '60', '-o', 'cat'])).stdout);
+  // Last, where it is seen.
+  say(`not ok - ${phase}: ${errorText(error)}`);
 }
 say(`LAB-EXIT ${code}`);
 const [file, ...words] = code === 0 && phase ? ENDING[phase] : ['systemctl', 'poweroff'];
