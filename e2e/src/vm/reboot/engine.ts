@@ -86,16 +86,21 @@ export const engine = {
       PATIENCE,
     ),
 
-  /** What it has written to its standard output. */
-  async logs(name: string): Promise<string> {
-    const path = `/v1.43/containers/${name}/logs?stdout=1`;
-    const { status, body } = await apiRequest(SOCKET, 'GET', path);
-    if (status !== 200) throw new ClusterError('unavailable', `logs of ${name}: ${status} ${body}`);
-    const pieces: string[] = [];
-    for (let at = 0; at + 8 <= body.length; at += 8 + body.readUInt32BE(at + 4))
-      pieces.push(body.toString('utf8', at + 8, at + 8 + body.readUInt32BE(at + 4)));
-    return pieces.join('');
-  },
+  /** What it has written to its standard output. An agent that is emulated may take its time until it serves anybody. */
+  logs: (name: string): Promise<string> =>
+    waitFor(
+      `the logs of ${name}`,
+      async () => {
+        const path = `/v1.43/containers/${name}/logs?stdout=1`;
+        const { status, body } = await apiRequest(SOCKET, 'GET', path);
+        if (status !== 200) throw new ClusterError('unavailable', `${status} ${body}`);
+        const pieces: string[] = [];
+        for (let at = 0; at + 8 <= body.length; at += 8 + body.readUInt32BE(at + 4))
+          pieces.push(body.toString('utf8', at + 8, at + 8 + body.readUInt32BE(at + 4)));
+        return pieces.join('');
+      },
+      PATIENCE,
+    ),
 
   patience: PATIENCE,
 };
