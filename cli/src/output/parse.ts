@@ -1,4 +1,4 @@
-import { parseGoDuration } from '@tessera/shared/durations';
+import { parseGoDuration } from '@tessera/shared/units';
 import { badFlag, CliError, EXIT_USAGE } from '../cli-error.js';
 
 // What users write in flags, as docker reads it.

@@ -1,7 +1,7 @@
 import type { NodeJson, ServiceJson, TaskJson } from '@tessera/shared/docker-api';
+import { timeAgo } from '@tessera/shared/units';
 import type { Cli } from '../cli.js';
 import { type ListStyle, printList, type Row } from './list.js';
-import { timeAgo } from './units.js';
 import { capitalized, ellipsis, nodeLabel, shortId, withoutDigest } from './words.js';
 
 const COLUMNS = [

@@ -96,11 +96,15 @@ export interface InfoCounts {
   readonly images: number;
 }
 
-/** @param swarm outside a cluster: `inactiveSwarm` */
+/**
+ * @param swarm outside a cluster: `inactiveSwarm`
+ * @param lines pairs that `docker info` shows below the storage driver
+ */
 export function infoDocument(
   host: HostFacts,
   swarm: SwarmInfo,
   { containersRunning, containersPaused, containersStopped, images }: InfoCounts = NOTHING,
+  lines: readonly (readonly [string, string])[] = [],
 ): InfoJson {
   const isV1 = host.cgroupMode !== 'v2';
   return {
@@ -113,7 +117,7 @@ export function infoDocument(
     ContainersStopped: containersStopped,
     Images: images,
     Driver: 'overlayfs',
-    DriverStatus: [],
+    DriverStatus: lines,
     Plugins: {
       Volume: ['local'],
       Network: ['bridge', 'host', 'null', 'overlay'],

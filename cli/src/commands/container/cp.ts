@@ -2,13 +2,13 @@ import { lstat, realpath, stat } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import { basename, posix, resolve } from 'node:path';
 import { Transform } from 'node:stream';
+import { decimalSize } from '@tessera/shared/units';
 import type { Cli, Verb } from '../../cli.js';
 import { CliError } from '../../cli-error.js';
 import { type CopyEnd, type CopySource, parseCopyEnd, planCopy, splitPath } from '../../files/copy-paths.js';
 import { packPath } from '../../files/pack.js';
 import { unpackInto } from '../../files/unpack.js';
 import { refuseTerminal, writeArchive } from '../../output/archive.js';
-import { decimalSize } from '../../output/units.js';
 
 interface CpFlags {
   readonly archive: boolean;

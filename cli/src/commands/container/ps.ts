@@ -1,7 +1,7 @@
+import { timeAgo } from '@tessera/shared/units';
 import { many, parseFilterFlags, type Verb } from '../../cli.js';
 import { encodeFilters } from '../../client/api-client.js';
 import { printList, type Row } from '../../output/list.js';
-import { timeAgo } from '../../output/units.js';
 import { shortId } from '../../output/words.js';
 
 const COLUMNS = [

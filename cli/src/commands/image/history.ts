@@ -1,7 +1,7 @@
 import type { ImageHistoryJson } from '@tessera/shared/docker-api';
+import { decimalSize, timeAgo } from '@tessera/shared/units';
 import type { Verb } from '../../cli.js';
 import { printList } from '../../output/list.js';
-import { decimalSize, timeAgo } from '../../output/units.js';
 import { shortId } from '../../output/words.js';
 
 const COLUMNS = [

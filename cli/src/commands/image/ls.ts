@@ -1,8 +1,8 @@
 import type { ImageSummaryJson } from '@tessera/shared/docker-api';
+import { decimalSize, timeAgo } from '@tessera/shared/units';
 import { many, parseFilterFlags, type Verb } from '../../cli.js';
 import { encodeFilters } from '../../client/api-client.js';
 import { printList, type Row } from '../../output/list.js';
-import { decimalSize, timeAgo } from '../../output/units.js';
 import { shortId } from '../../output/words.js';
 
 const COLUMNS = [

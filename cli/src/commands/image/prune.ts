@@ -1,8 +1,8 @@
 import type { ImageDeleteJson } from '@tessera/shared/docker-api';
+import { decimalSize } from '@tessera/shared/units';
 import { many, parseFilterFlags, type Verb } from '../../cli.js';
 import { CliError, EXIT_USAGE } from '../../cli-error.js';
 import { encodeFilters } from '../../client/api-client.js';
-import { decimalSize } from '../../output/units.js';
 
 interface Flags {
   readonly all?: boolean;

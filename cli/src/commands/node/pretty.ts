@@ -1,5 +1,5 @@
 import type { NodeJson } from '@tessera/shared/docker-api';
-import { binarySize } from '../../output/units.js';
+import { binarySize } from '@tessera/shared/units';
 import { capitalized } from '../../output/words.js';
 
 /**

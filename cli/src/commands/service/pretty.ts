@@ -1,5 +1,5 @@
 import type { ServiceJson, TaskSpecJson, UpdateConfigJson } from '@tessera/shared/docker-api';
-import { binarySize, goDuration, timeAgo } from '../../output/units.js';
+import { binarySize, goDuration, timeAgo } from '@tessera/shared/units';
 
 /** Lines of the form; undefined where the service has nothing to say. */
 type Lines = readonly (string | undefined)[];

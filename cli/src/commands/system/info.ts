@@ -1,7 +1,7 @@
 import type { InfoJson } from '@tessera/shared/docker-api';
+import { binarySize } from '@tessera/shared/units';
 import type { Verb } from '../../cli.js';
 import { printInspected } from '../../output/inspected.js';
-import { binarySize } from '../../output/units.js';
 
 export const info: Verb = (program, cli) => {
   program

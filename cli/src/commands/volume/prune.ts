@@ -1,7 +1,7 @@
 import type { VolumePruneJson } from '@tessera/shared/docker-api';
+import { decimalSize } from '@tessera/shared/units';
 import { many, parseFilterFlags, type Verb } from '../../cli.js';
 import { encodeFilters } from '../../client/api-client.js';
-import { decimalSize } from '../../output/units.js';
 
 interface Flags {
   readonly all: boolean;

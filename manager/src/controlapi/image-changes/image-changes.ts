@@ -1,6 +1,6 @@
 import { posix } from 'node:path';
-import { parseGoDuration } from '@tessera/shared/durations';
 import { invalid } from '@tessera/shared/errors';
+import { parseGoDuration } from '@tessera/shared/units';
 import { signalNumber } from '../signal-number.js';
 import { type Environment, environmentOf, expand, expandWords } from './expansion.js';
 import { exposedPorts } from './exposed-ports.js';

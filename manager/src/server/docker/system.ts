@@ -4,6 +4,7 @@ import { isRunning } from '../../controlapi/containers/index.js';
 import type { ControlContext } from '../../controlapi/index.js';
 import type { View } from '../../store/view.js';
 import { json, type Reply, type Route, route } from '../route.js';
+import { nodeLines } from './node-lines.js';
 import { swarmToDocker } from './swarm.js';
 
 /** `/_ping`, `/version` and `/info`. */
@@ -44,6 +45,7 @@ export function systemRoutes(context: ControlContext, dataDir: string): Route[] 
           },
           swarmInfo(view, context),
           countTasks(view, context.nodeId),
+          nodeLines(view),
         ),
       );
     }),

@@ -1,5 +1,5 @@
-import { parseGoDuration } from '@tessera/shared/durations';
 import { invalid } from '@tessera/shared/errors';
+import { parseGoDuration } from '@tessera/shared/units';
 
 /**
  * The value of an `until` filter: a Unix time, an RFC 3339 time, or how long ago as Go writes durations: `1h30m`.

@@ -2,7 +2,7 @@ import { systemClock } from '@tessera/shared/env';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ApiFixture, anImage, type Json } from '../../testing/api-fixture.js';
 import { FakeContainers } from '../../testing/fake-containers.js';
-import { humanDuration, statusText } from './status.js';
+import { statusText } from './status.js';
 
 let api: ApiFixture;
 let agents: FakeContainers;
@@ -119,22 +119,20 @@ describe('docker ps', () => {
   });
 });
 
-test('durations are said as Docker says them', () => {
-  const minute = 60_000;
-  const said: [number, string][] = [
-    [500, 'Less than a second'],
-    [1_500, '1 second'],
-    [59_000, '59 seconds'],
-    [minute, 'About a minute'],
-    [5 * minute, '5 minutes'],
-    [60 * minute, 'About an hour'],
-    [5 * 60 * minute, '5 hours'],
-    [50 * 60 * minute, '2 days'],
-    [15 * 24 * 60 * minute, '2 weeks'],
-    [90 * 24 * 60 * minute, '3 months'],
-    [800 * 24 * 60 * minute, '2 years'],
-  ];
-  expect(said.map(([ms]) => humanDuration(ms))).toEqual(said.map(([, text]) => text));
+test('docker info has a line for each node, with what is there and what is reserved', async () => {
+  await create('reserving', {
+    Env: ['constraint:node==host2'],
+    HostConfig: { MemoryReservation: 64 * 2 ** 20 },
+  });
+  const { body } = await api.call('GET', '/info');
+  await api.call('DELETE', '/containers/reserving');
+
+  const lines = new Map((body as { DriverStatus: [string, string][] }).DriverStatus);
+  expect([...lines.keys()]).toEqual(['Nodes', ' host1', ' host2', ' host3']);
+  expect(lines.get('Nodes')).toBe('3');
+  expect(lines.get(' host2')).toBe(
+    '10.0.0.2; worker, ready, active; 2 containers; 0 of 4 CPUs and 64MiB of 8GiB reserved',
+  );
 });
 
 test('a status says since when, and how it ended', async () => {

@@ -1,4 +1,5 @@
 import type { ContainerState } from '@tessera/shared/model';
+import { humanDuration } from '@tessera/shared/units';
 import { isRunning } from '../../../controlapi/containers/index.js';
 
 /** Docker's word for where a container is. */
@@ -26,22 +27,4 @@ export function statusText(state: ContainerState, isRemoving: boolean, nowMs: nu
 export function healthWord({ health }: ContainerState): 'none' | 'starting' | 'healthy' | 'unhealthy' {
   const status = health?.status ?? 'none';
   return status === 'UNRECOGNIZED' ? 'none' : status;
-}
-
-/** Source: docker/go-units HumanDuration. */
-export function humanDuration(ms: number): string {
-  const seconds = Math.floor(ms / 1_000);
-  if (seconds < 1) return 'Less than a second';
-  if (seconds === 1) return '1 second';
-  if (seconds < 60) return `${seconds} seconds`;
-  const minutes = Math.floor(seconds / 60);
-  if (minutes === 1) return 'About a minute';
-  if (minutes < 60) return `${minutes} minutes`;
-  const hours = Math.floor(seconds / 3_600 + 0.5);
-  if (hours === 1) return 'About an hour';
-  if (hours < 48) return `${hours} hours`;
-  if (hours < 24 * 7 * 2) return `${Math.floor(hours / 24)} days`;
-  if (hours < 24 * 30 * 2) return `${Math.floor(hours / 24 / 7)} weeks`;
-  if (hours < 24 * 365 * 2) return `${Math.floor(hours / 24 / 30)} months`;
-  return `${Math.floor(seconds / 3_600 / 24 / 365)} years`;
 }

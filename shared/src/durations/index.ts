@@ -1,1 +1,0 @@
-export * from './go-duration.js';

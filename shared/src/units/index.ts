@@ -1,0 +1,3 @@
+export * from './go-duration.js';
+export * from './human-duration.js';
+export * from './sizes.js';
