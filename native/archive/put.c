@@ -156,34 +156,12 @@ static int clear(const char *path, const char *base) {
   return fail_errno("'%.200s': replacing what was there", path);
 }
 
-static int write_content(struct archive *archive, int64_t size, const char *path, int fd) {
-  const void *piece;
-  size_t length;
-  int64_t offset, end = 0;
-  int result;
-  while ((result = archive_read_data_block(archive, &piece, &length, &offset)) == ARCHIVE_OK) {
-    if (offset < 0 || offset > size || length > (uint64_t)(size - offset))
-      return fail(KIND_INVALID, "'%.200s': holds more than its size says", path);
-    while (length > 0) {
-      ssize_t written = pwrite(fd, piece, length, offset);
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) return fail_errno("'%.200s': writing", path);
-      piece = (const char *)piece + written;
-      length -= (size_t)written;
-      offset += written;
-    }
-    if (offset > end) end = offset;
-  }
-  if (result != ARCHIVE_EOF) return input_refuse(archive, path);
-  return end < size && ftruncate(fd, size) < 0 ? fail_errno("'%.200s': writing", path) : 0;
-}
-
 static int make_file(struct archive *archive, struct archive_entry *entry, const char *path, const char *base) {
   if (clear(path, base) < 0) return -1;
   int fd = open(base, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (fd < 0) return fail_errno("'%.200s': making the file", path);
   struct times times = times_of(entry);
-  int result = write_content(archive, archive_entry_size(entry), path, fd);
+  int result = input_write(archive, archive_entry_size(entry), path, fd);
   if (result == 0) result = set_metadata(entry, path, fd);
   if (result == 0 && futimens(fd, times.at) < 0) result = fail_errno("'%.200s': times", path);
   close(fd);

@@ -117,6 +117,8 @@ struct archive *input_archive(void);
 /* The next entry: 1, 0 at the end, -1 after fail(). */
 struct archive_entry;
 int input_entry(struct archive *archive, struct archive_entry **entry);
+/* Writes the entry's content to `fd`, `size` bytes with its holes. `path` names it. */
+int input_write(struct archive *archive, int64_t size, const char *path, int fd);
 /* fail() with what libarchive found wrong. */
 int input_refuse(struct archive *archive, const char *path);
 

@@ -222,3 +222,25 @@ int input_entry(struct archive *archive, struct archive_entry **entry) {
     if (result != ARCHIVE_RETRY) return input_refuse(archive, NULL);
   }
 }
+
+int input_write(struct archive *archive, int64_t size, const char *path, int fd) {
+  const void *piece;
+  size_t length;
+  int64_t offset, end = 0;
+  int result;
+  while ((result = archive_read_data_block(archive, &piece, &length, &offset)) == ARCHIVE_OK) {
+    if (offset < 0 || offset > size || length > (uint64_t)(size - offset))
+      return fail(KIND_INVALID, "'%.200s': holds more than its size says", path);
+    while (length > 0) {
+      ssize_t written = pwrite(fd, piece, length, offset);
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0) return fail_errno("'%.200s': writing", path);
+      piece = (const char *)piece + written;
+      length -= (size_t)written;
+      offset += written;
+    }
+    if (offset > end) end = offset;
+  }
+  if (result != ARCHIVE_EOF) return input_refuse(archive, path);
+  return end < size && ftruncate(fd, size) < 0 ? fail_errno("'%.200s': writing", path) : 0;
+}

@@ -96,27 +96,7 @@ static int write_content(struct archive *archive, struct archive_entry *entry, c
     return fail(KIND_EXHAUSTED, "'%.200s': the archive's files are larger than %llu bytes together", path,
                 (unsigned long long)x.options->input.bytes_max);
   x.bytes += (uint64_t)size;
-
-  const void *piece;
-  size_t length;
-  int64_t offset, end = 0;
-  int result;
-  while ((result = archive_read_data_block(archive, &piece, &length, &offset)) == ARCHIVE_OK) {
-    if (offset < 0 || offset > size || length > (uint64_t)(size - offset))
-      return fail(KIND_INVALID, "'%.200s': holds more than its size says", path);
-    while (length > 0) {
-      ssize_t written = pwrite(fd, piece, length, offset);
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) return fail_errno("'%.200s': writing", path);
-      piece = (const char *)piece + written;
-      length -= (size_t)written;
-      offset += written;
-    }
-    if (offset > end) end = offset;
-  }
-  if (result != ARCHIVE_EOF) return input_refuse(archive, path);
-  if (end < size && ftruncate(fd, size) < 0) return fail_errno("'%.200s': writing", path);
-  return 0;
+  return input_write(archive, size, path, fd);
 }
 
 static int make_file(struct archive *archive, struct archive_entry *entry, const char *path, const char *base) {
