@@ -151,6 +151,19 @@ export function volumeScenarios(cluster: () => LabCluster): void {
     expect(await volumes()).toEqual(['named']);
     expect(await cluster().manager.tsctl('volume', 'prune', '-a')).toContain('named\n');
     expect(await volumes()).toEqual([]);
+
+    // A service's task has one too, for as long as it is there.
+    await docker(
+      ...'service create -d --name tasks --constraint node.hostname==host2 with-volume sleep 100000'.split(
+        ' ',
+      ),
+    );
+    await cluster().waitRunning('tasks', 1);
+    const [own] = await volumes();
+    expect(own).toMatch(/^[0-9a-f]{64}$/);
+    expect(readdirSync(dataOf(own!))).toContain('passwd');
+    await docker('service', 'rm', 'tasks');
+    await waitFor("the task's volume to go", async () => (await volumes()).length === 0);
     await docker('rmi', 'with-volume');
   });
 

@@ -2,6 +2,7 @@ import { delay } from '@tessera/shared/env';
 import { ClusterError, invalid } from '@tessera/shared/errors';
 import { effectiveHealthcheck } from '@tessera/shared/healthcheck';
 import type { ContainerStatus, Health, Mount, Task } from '@tessera/shared/model';
+import { withImageVolumes } from '@tessera/shared/volumes';
 import { healthPlan, monitorHealth, STARTING } from '../../containers/health.js';
 import type { LocalImage } from '../../image/image-store.js';
 import { anonymousNames, namedMounts, prepareVolumes, volumeNames } from '../../volumes/index.js';
@@ -41,11 +42,11 @@ export class ContainerController implements Controller {
     if (this.#container && this.#container.life.kind !== 'prepared') return;
     const spec = this.task.spec?.container;
     if (!spec) throw invalid(`task ${this.task.id} has no container specification`);
-    const mounts = namedMounts(spec.mounts, this.task.id);
-    await prepareSources(mounts);
+    await prepareSources(spec.mounts);
     const id = this.#container?.id ?? this.parts.newContainerId();
     const image = await this.parts.images.ensure(spec.imageDigest || spec.image, id, signal);
     try {
+      const mounts = namedMounts(withImageVolumes(spec.mounts, image.config.volumes), this.task.id);
       await prepareVolumes(this.parts.volumes, id, mounts, [], imageTree(image), signal);
       await this.#make(id, image, mounts);
     } catch (error) {

@@ -20,7 +20,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Volumes, volumesDirectory } from '../../volumes/index.js';
 import { ContainerExecutor } from './container-executor.js';
 import type { StandaloneContainer } from './standalone-container.js';
-import { openRig, type Rig, readLog } from './testing/rig.js';
+import { anImageConfig, directoryImages, openRig, type Rig, readLog } from './testing/rig.js';
 
 // Volumes and binds of real containers.
 
@@ -376,6 +376,46 @@ test('what a task’s volume of no name is called stays, and goes with the task'
   await controller.remove();
 
   expect(rig.executor.volumes.states()).toEqual([]);
+});
+
+test('what its image declares to be volumes a task has as such: filled, and gone with it', async () => {
+  seed();
+  const volumes = ['/seed', '/new', '/own'];
+  const declaring = await openRig({ images: directoryImages([rig.layer], anImageConfig({ volumes })) });
+  try {
+    const script =
+      'cat /seed/deep/file; echo x > /new/x; echo x > /own/x; grep -cE " /(seed|new|own) " /proc/mounts';
+    const task = declaring.task(['sh', '-c', script], {
+      mounts: [Mount.fromPartial({ type: 'tmpfs', target: '/own' })],
+    });
+    const controller = declaring.executor.controller(task);
+    await controller.prepare(signal);
+    const made = declaring.executor.volumes.states();
+    expect(made.map(({ labels }) => labels)).toEqual(
+      [0, 1].map(() => ({ 'com.docker.volume.anonymous': '' })),
+    );
+    await controller.start(signal);
+    expect((await controller.wait(signal)).exitCode).toBe(0);
+    const written = made.flatMap(({ mountpoint }) => readdirSync(mountpoint)).sort();
+    expect(written).toEqual(['deep', 'link', 'twin', 'x']);
+
+    const next = await ContainerExecutor.open(declaring.options);
+    await next.recover(new Set([task.id]));
+    await next.controller(task).remove();
+    expect(next.volumes.states()).toEqual([]);
+  } finally {
+    await declaring.close();
+  }
+});
+
+test('an image that declares nonsense to be a volume is refused, and leaves nothing', async () => {
+  for (const path of ['/', 'relative']) {
+    const volumes = ['/first', path];
+    const declaring = await openRig({ images: directoryImages([rig.layer], anImageConfig({ volumes })) });
+    await expect(declaring.run(declaring.task(['true']))).rejects.toThrow('it is a VOLUME of the image');
+    expect(declaring.executor.volumes.states()).toEqual([]);
+    await declaring.close();
+  }
 });
 
 test('the next agent knows the volumes, and who has them', async () => {

@@ -4,6 +4,5 @@ export * from './containers.js';
 export * from './execs.js';
 export * from './files.js';
 export * from './lookup.js';
-export { cleanPath } from './resolve-mounts.js';
 export * from './sizes.js';
 export type { Ended, WaitCondition } from './wait.js';

@@ -1,7 +1,7 @@
 import { newHexId, type Random } from '@tessera/shared/env';
 import { ClusterError, invalid } from '@tessera/shared/errors';
-import { type Container, Mount, Placement, type Volume, VolumeMount } from '@tessera/shared/model';
-import { assertVolumeName } from '@tessera/shared/volumes';
+import { type Container, type Mount, Placement, type Volume, VolumeMount } from '@tessera/shared/model';
+import { assertVolumeName, withImageVolumes } from '@tessera/shared/volumes';
 import { nodeOfVolume, volumeClaim } from '../../loops/volumes.js';
 import type { Transaction, View } from '../../store/view.js';
 import { nameOfNode } from '../volumes/lookup.js';
@@ -29,10 +29,8 @@ export function resolveMounts(tx: Transaction, container: Container, owner: Moun
   const borrowed = new Map(
     others.flatMap(({ mounts }) => mounts.map((mount) => [mount.target, mount] as const)),
   );
-  const mounts = [...own, ...[...borrowed.values()].filter(({ target }) => !taken.has(target))];
-  for (const { target } of mounts) taken.add(target);
-  for (const target of new Set(owner.volumes.map(cleanPath)))
-    if (!taken.has(target)) mounts.push(Mount.fromPartial({ type: 'volume', target, origin: 'image' }));
+  const said = [...own, ...[...borrowed.values()].filter(({ target }) => !taken.has(target))];
+  const mounts = withImageVolumes(said, owner.volumes);
   return {
     ...container,
     spec: { ...container.spec!, mounts: mounts.map((mount) => resolveVolume(tx, mount, owner)) },
@@ -43,17 +41,6 @@ export function resolveMounts(tx: Transaction, container: Container, owner: Moun
       ],
     },
   };
-}
-
-/** As Go's path.Clean does it for a path that begins with a slash. */
-export function cleanPath(path: string): string {
-  if (!path.startsWith('/')) return path;
-  const parts: string[] = [];
-  for (const part of path.split('/')) {
-    if (part === '..') parts.pop();
-    else if (part !== '' && part !== '.') parts.push(part);
-  }
-  return `/${parts.join('/')}`;
 }
 
 /** `CONTAINER[:ro|rw|z|Z]` */

@@ -1,8 +1,8 @@
 import type { MountJson } from '@tessera/shared/docker-api';
 import { invalid } from '@tessera/shared/errors';
 import { Mount, VolumeMount } from '@tessera/shared/model';
+import { cleanPath } from '@tessera/shared/volumes';
 import { z } from 'zod';
-import { cleanPath } from '../../controlapi/containers/index.js';
 import { count, flag, omitEmpty, sortedMap, strictObject, text, textMap } from './json-edge.js';
 
 // A mount in Docker's JSON, which containers and services have in common. Source: moby api/swagger.yaml, v1.50, Mount;
