@@ -70,9 +70,9 @@ afterEach(async () => {
 
 const until = (check: () => void) => vi.waitFor(check, { timeout: 20_000, interval: 10 });
 
-async function assign(target: 'create' | 'start', host: object = {}): Promise<void> {
+async function assign(target: 'create' | 'start', host: object = {}, spec: object = {}): Promise<void> {
   const generation = target === 'create' ? 1 : 2;
-  const made = aContainer({ target: { verb: target, generation }, host } as never);
+  const made = aContainer({ target: { verb: target, generation }, host, spec } as never);
   containers.apply(
     new Map([
       [ID, { container: made, placement: ContainerPlacement.create({ containerId: ID }), volumes: [] }],
@@ -341,3 +341,20 @@ describe('what it uses', () => {
     });
   });
 });
+
+test.each([
+  ['a volume', { mounts: [{ type: 'volume', source: 'data', target: '/d' }] }, ['mount', 'unmount']],
+  ['none', {}, []],
+])(
+  'who looks for a path in a container with %s mounts and unmounts that, found or not',
+  async (_which, spec, noted) => {
+    await assign('create', {}, spec);
+
+    const { kinds } = await call({ $case: 'stat', value: { path: '/d' } });
+
+    // This runtime has no files.
+    await until(() => expect(kinds()).toContain('error'));
+    const { state } = containers.get(ID);
+    expect(state.events.map(({ action }) => action)).toEqual(noted);
+  },
+);

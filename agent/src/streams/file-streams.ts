@@ -48,22 +48,56 @@ export async function serveArchive(
   stream: FrameStream,
   stop: AbortController,
 ): Promise<void> {
-  const { assignment, runtime } = loop;
-  const { verb, path, noOverwriteDirNonDir, copyUidGid, lends } = request;
-  if (verb === 'put') {
-    await withRequestBody(stream, lends, stop, (input) => {
-      return runtime.useFiles(
-        assignment,
-        (files, image, signal) => {
-          const user = copyUidGid ? assignment.container?.spec?.user || image.config.user : '';
-          const options = { keepKind: noOverwriteDirNonDir, user };
-          return putArchive(files, pathIn(path).path, options, input, signal);
-        },
-        stop.signal,
-      );
-    });
-    return loop.note('extract-to-dir');
+  switch (request.verb) {
+    case 'put':
+      return withVolumes(loop, () => takeArchive(loop, request, stream, stop));
+    case 'get':
+      return withVolumes(loop, () => giveArchive(loop, request, stream, stop));
+    default:
+      return giveArchive(loop, request, stream, stop);
   }
+}
+
+/** As dockerd tells it: who looks for a path in a container mounts its volumes first, and lets go of them at the end. */
+async function withVolumes<T>(loop: ContainerLoop, work: () => Promise<T>): Promise<T> {
+  const { mounts } = loop.assignment.container?.spec ?? { mounts: [] };
+  if (!mounts.some(({ type }) => type === 'volume')) return work();
+  loop.note('mount');
+  try {
+    return await work();
+  } finally {
+    loop.note('unmount');
+  }
+}
+
+async function takeArchive(
+  loop: ContainerLoop,
+  { path, noOverwriteDirNonDir, copyUidGid, lends }: ArchiveRequest,
+  stream: FrameStream,
+  stop: AbortController,
+): Promise<void> {
+  const { assignment, runtime } = loop;
+  await withRequestBody(stream, lends, stop, (input) => {
+    return runtime.useFiles(
+      assignment,
+      (files, image, signal) => {
+        const user = copyUidGid ? assignment.container?.spec?.user || image.config.user : '';
+        const options = { keepKind: noOverwriteDirNonDir, user };
+        return putArchive(files, pathIn(path).path, options, input, signal);
+      },
+      stop.signal,
+    );
+  });
+  loop.note('extract-to-dir');
+}
+
+async function giveArchive(
+  loop: ContainerLoop,
+  { verb, path, lends }: ArchiveRequest,
+  stream: FrameStream,
+  stop: AbortController,
+): Promise<void> {
+  const { assignment, runtime } = loop;
   await withAnswerBody(stream, lends, stop, (answer) => {
     return runtime.useFiles(
       assignment,
@@ -110,13 +144,12 @@ async function sendAll(content: AsyncIterable<Uint8Array>, stream: FrameStream):
     for (const part of frameSized(piece)) await stream.write({ $case: 'data', value: part });
 }
 
-export async function statCall(
-  { assignment, runtime }: ContainerLoop,
-  path: string,
-  signal: AbortSignal,
-): Promise<Result> {
+export async function statCall(loop: ContainerLoop, path: string, signal: AbortSignal): Promise<Result> {
+  const { assignment, runtime } = loop;
   const where = pathIn(path);
-  const facts = await runtime.useFiles(assignment, (files, _, both) => statPath(files, where, both), signal);
+  const facts = await withVolumes(loop, () =>
+    runtime.useFiles(assignment, (files, _, both) => statPath(files, where, both), signal),
+  );
   return statResult(where, facts);
 }
 

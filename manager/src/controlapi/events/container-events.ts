@@ -42,7 +42,11 @@ export function stateEvents({ id, before, after }: Change<'containerStates'>, vi
   });
   const noted = after.events
     .filter(({ number }) => number > (before?.sequence ?? 0))
-    .map((one): Draft => event(one.action, one.attributes, one.atMs));
+    .flatMap(({ action, attributes: more, atMs }): Draft[] =>
+      action === 'mount' || action === 'unmount'
+        ? mountEvents(container, action, atMs)
+        : [event(action, more, atMs)],
+    );
   const runs = runsBetween(before, after, container, view, event);
   const created =
     !before && after.generationError === '' ? [event('create', {}, container.meta?.createdAtMs)] : [];

@@ -14,7 +14,7 @@ export function volumeEvents({ before, after }: Change<'volumes'>): Draft[] {
   return [event(is ? 'create' : 'destroy', volume.name, { driver: volume.driver })];
 }
 
-/** A container that starts mounts its volumes; one that ends lets go of them. */
+/** A container that starts mounts its volumes; one that ends lets go of them. So does who copies from it or to it. */
 export function mountEvents({ id, spec }: Container, action: 'mount' | 'unmount', atMs: number): Draft[] {
   return (spec?.mounts ?? [])
     .filter(({ type }) => type === 'volume')

@@ -105,6 +105,28 @@ test('what its agent writes down is told once, in its place among starts and end
   expect(events[0]).toMatchObject({ Actor: { Attributes: { signal: '15', name: 'web' } } });
 });
 
+test('who copies from a container mounts its volumes, which are told of as such', async () => {
+  await run('web', { HostConfig: { Binds: ['data:/d:ro'] } });
+  const { id } = api.store.view().containers.byName('web')!;
+  const { sequence } = api.store.view().containerStates.get(id)!;
+  const at = api.deps.clock.now();
+
+  await agents.report('web', {
+    events: ['mount', 'archive-path', 'unmount'].map((action, number) =>
+      Event.fromPartial({ number: sequence + 1 + number, action, atMs: at }),
+    ),
+  });
+
+  const events = await past({ event: ['mount', 'archive-path', 'unmount'] });
+  expect(events.map(({ Type, Action, Actor }) => [Type, Action, Actor.ID])).toEqual([
+    ['volume', 'mount', 'data'],
+    ['volume', 'mount', 'data'],
+    ['container', 'archive-path', id],
+    ['volume', 'unmount', 'data'],
+  ]);
+  expect(events[1]).toMatchObject({ Actor: { Attributes: { container: id, 'read/write': 'false' } } });
+});
+
 test('a container is on its networks while it runs, and its end says where it was', async () => {
   await api.call('POST', '/networks/create', { Name: 'shop', Driver: 'overlay', Attachable: true });
   await run('web', { HostConfig: { NetworkMode: 'shop' } });
