@@ -25,6 +25,7 @@ type Inspected = NetworkJson | NodeJson | ServiceJson | SwarmInfo | SwarmJson | 
 /** A record, so that the compiler asks for every field that is added to the API's types. */
 const OPTIONAL: Readonly<Record<OptionalFields<Inspected>, true>> = {
   Aliases: true,
+  Architecture: true,
   Args: true,
   BindOptions: true,
   CreateMountpoint: true,
@@ -88,6 +89,7 @@ const OPTIONAL: Readonly<Record<OptionalFields<Inspected>, true>> = {
   NodeID: true,
   Nodes: true,
   OomScoreAdj: true,
+  OS: true,
   OpenStdin: true,
   Options: true,
   Orchestration: true,
@@ -95,6 +97,7 @@ const OPTIONAL: Readonly<Record<OptionalFields<Inspected>, true>> = {
   Parallelism: true,
   Pids: true,
   Placement: true,
+  Platforms: true,
   Preferences: true,
   PreviousSpec: true,
   Privileges: true,

@@ -7,6 +7,7 @@ import {
   makeBusyboxArchive,
   makeLayer,
 } from '@tessera/agent/image/testing';
+import { hostPlatform } from '@tessera/shared/platform';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { LabCluster } from '../lab/cluster.js';
 import { must, run } from '../lab/command.js';
@@ -118,6 +119,9 @@ test('a private image is pulled by every node that needs it, with credentials no
   expect(new Set(tasks.map(({ NodeID }) => NodeID)).size).toBe(3);
   const inspected = await docker('service', 'inspect', 'private');
   expect(inspected).toMatch(new RegExp(`"Image": "${name}@sha256:[0-9a-f]{64}"`));
+  expect(JSON.parse(inspected)[0].Spec.TaskTemplate.Placement.Platforms).toEqual([
+    { Architecture: hostPlatform().architecture, OS: 'linux' },
+  ]);
   expect(inspected).not.toContain('pass:word');
 
   // With the registry gone, nodes have it from each other.

@@ -114,6 +114,28 @@ export function architectureNames(name: string): readonly string[] {
   return ARCHITECTURES.find((names) => names.includes(name.toLowerCase())) ?? [name];
 }
 
+/** What a task is for; an empty part is any. */
+export interface WantedPlatform {
+  readonly os: string;
+  readonly architecture: string;
+}
+
+/**
+ * Whether a node runs one of the platforms, where any are named. One that has not said what it is turns nothing down.
+ *
+ * Source: swarmkit manager/scheduler/filter.go, PlatformFilter
+ */
+export function runsOneOf(wanted: readonly WantedPlatform[], status: NodeStatus | undefined): boolean {
+  const { os = '', architecture = '' } = status?.description ?? {};
+  if (wanted.length === 0 || architecture === '') return true;
+  const names = architectureNames(architecture);
+  return wanted.some(
+    (each) =>
+      (each.os === '' || os === '' || each.os.toLowerCase() === os) &&
+      (each.architecture === '' || names.includes(each.architecture.toLowerCase())),
+  );
+}
+
 /** @param range an address or a CIDR */
 function isAddressIn(range: string, address: string): boolean {
   if (!ipaddr.isValid(address)) return false;

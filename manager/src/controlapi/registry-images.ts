@@ -1,6 +1,7 @@
 import type { ProgressJson } from '@tessera/shared/docker-api';
 import { ClusterError, errorText, invalid } from '@tessera/shared/errors';
 import type { Image } from '@tessera/shared/model';
+import { platformJson, platformOfConfig } from '@tessera/shared/platform';
 import { seal, unseal } from '../seal/index.js';
 import type { View } from '../store/view.js';
 import { tell, tellOfImage } from './events/index.js';
@@ -146,9 +147,7 @@ export class RegistryImages {
     // What was loaded under a name is what that name means here: its registry may never have heard of it.
     if (known && !repositoriesOf(known).includes(repository)) return descriptionOf(known);
     try {
-      const answer = await this.#ask('distribution', wanted, signal);
-      // Left out: clients make constraints of them, and the platform is the image's own here.
-      return { ...answer, Platforms: [] };
+      return await this.#ask('distribution', wanted, signal);
     } catch (error) {
       if (known && !signal.aborted) return descriptionOf(known);
       throw error;
@@ -377,12 +376,13 @@ function parseProgress(line: string): ProgressJson {
 
 function descriptionOf(image: Image): object {
   const manifest = JSON.parse(Buffer.from(image.manifest).toString('utf8')) as { mediaType?: string };
+  const platform = platformOfConfig(image.config);
   return {
     Descriptor: {
       mediaType: manifest.mediaType ?? 'application/vnd.oci.image.manifest.v1+json',
       digest: image.id,
       size: image.manifest.length,
     },
-    Platforms: [],
+    Platforms: platform ? [platformJson(platform)] : [],
   };
 }

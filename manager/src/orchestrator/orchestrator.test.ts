@@ -226,6 +226,30 @@ test('new constraints move the tasks whose node does not meet them, and no other
   expect(wanted(store, 's1').filter(({ id }) => before.includes(id))).toHaveLength(1);
 });
 
+test('new platforms move the tasks whose node is of none of them, and no others', async () => {
+  const { store } = await anOrchestrator();
+  await putService(store, 's1', { replicas: 1 });
+  await settle();
+  const [task] = wanted(store, 's1');
+  await report(store, task!, 'running', 60_000);
+  await settle();
+  const placed = (architecture: string) => ({
+    replicas: 1,
+    task: aTaskSpec({
+      forceUpdate: 1,
+      placement: Placement.fromPartial({ platforms: [{ os: 'linux', architecture }] }),
+    }),
+  });
+
+  await putService(store, 's1', placed('amd64'), 2);
+  await settle();
+  expect(wanted(store, 's1')).toMatchObject([{ id: task!.id, specVersion: 2 }]);
+
+  await putService(store, 's1', placed('arm64'), 3);
+  await settle();
+  expect(wanted(store, 's1').map(({ id }) => id)).not.toContain(task!.id);
+});
+
 test('a node that is lost has its tasks replaced, a global service waits for it', async () => {
   const { store } = await anOrchestrator();
   await putService(store, 's1', { replicas: 1 });

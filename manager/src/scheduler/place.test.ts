@@ -118,6 +118,38 @@ test('an image goes only where its platform runs', async () => {
   expect(countByNode(plan(store, await putPending(store, 's1', 2, spec)))).toEqual({ arm: 2 });
 });
 
+test.each([
+  ['what runs it', [{ os: 'linux', architecture: 'arm64' }], { arm: 4 }],
+  [
+    'one of several',
+    [
+      { os: 'linux', architecture: 'amd64' },
+      { os: 'linux', architecture: 'aarch64' },
+    ],
+    { amd: 2, arm: 2 },
+  ],
+  ['any processor where only the system is named', [{ os: 'linux', architecture: '' }], { amd: 2, arm: 2 }],
+  ['any system where only the processor is named', [{ os: '', architecture: 'AMD64' }], { amd: 4 }],
+])('a service that names its platforms goes to %s', async (_which, platforms, expected) => {
+  const store = await openScheduling({ amd: { architecture: 'x86_64' }, arm: { architecture: 'aarch64' } });
+  const spec = { placement: Placement.fromPartial({ platforms }) };
+
+  expect(countByNode(plan(store, await putPending(store, 's1', 4, spec)))).toEqual(expected);
+});
+
+test("a service whose platforms no node runs waits, and says so in Swarm's words", async () => {
+  const store = await openScheduling({ amd: { architecture: 'x86_64' }, arm: { architecture: 'aarch64' } });
+  const platforms = [
+    { os: 'windows', architecture: 'amd64' },
+    { os: 'linux', architecture: 's390x' },
+  ];
+  const spec = { placement: Placement.fromPartial({ platforms }) };
+
+  const placements = plan(store, await putPending(store, 's1', 1, spec));
+
+  expect(reasonOf(placements)).toBe('no suitable node (unsupported platform on 2 nodes)');
+});
+
 test('of two nodes alike the one that has the image is taken', async () => {
   const store = await openScheduling({ a: {}, b: { images: ['sha256:1'] } });
   const [sample] = await putPending(store, 'x', 1);

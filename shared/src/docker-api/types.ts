@@ -89,6 +89,11 @@ export interface RestartPolicyJson {
   readonly MaxAttempts?: number;
   readonly Window?: number;
 }
+/** What a task is for; a part that is left out is any. */
+export interface PlatformJson {
+  readonly Architecture?: string;
+  readonly OS?: string;
+}
 export interface TaskSpecJson {
   readonly ContainerSpec?: ContainerSpecJson;
   readonly Resources?: { readonly Limits?: ResourcesJson; readonly Reservations?: ResourcesJson };
@@ -97,6 +102,7 @@ export interface TaskSpecJson {
     readonly Constraints?: readonly string[];
     readonly Preferences?: readonly { readonly Spread: { readonly SpreadDescriptor: string } }[];
     readonly MaxReplicas?: number;
+    readonly Platforms?: readonly PlatformJson[];
   };
   readonly Networks?: readonly { readonly Target: string; readonly Aliases?: readonly string[] }[];
   readonly LogDriver?: { readonly Name?: string; readonly Options?: StringMap };

@@ -20,6 +20,13 @@ const ALIASES: Readonly<Record<string, string>> = {
   armhf: 'arm',
 };
 
+/** Those that stand for themselves in `--platform arm64`. Source: containerd platforms/database.go. */
+const KNOWN_ARCHITECTURES: ReadonlySet<string> = new Set([
+  ...Object.keys(ALIASES),
+  ...['386', 'amd64', 'arm', 'arm64', 'loong64', 'mips', 'mipsle', 'mips64', 'mips64le'],
+  ...['ppc', 'ppc64', 'ppc64le', 'riscv', 'riscv64', 's390', 's390x', 'sparc64', 'wasm'],
+]);
+
 /** This host's. */
 export const hostPlatform = (): Platform => ({
   os: 'linux',
@@ -27,13 +34,32 @@ export const hostPlatform = (): Platform => ({
   variant: '',
 });
 
+/** What an image's configuration says that it is for; undefined when it is silent. */
+export function platformOfConfig(config: Uint8Array): Platform | undefined {
+  try {
+    const { os, architecture, variant } = JSON.parse(Buffer.from(config).toString()) as Record<
+      string,
+      unknown
+    >;
+    if (typeof architecture !== 'string' || architecture === '') return undefined;
+    return { os: textOf(os) || 'linux', architecture, variant: textOf(variant) };
+  } catch {
+    // Not for us to judge: whoever unpacks it will say what is wrong with it.
+    return undefined;
+  }
+}
+
+const textOf = (value: unknown): string => (typeof value === 'string' ? value : '');
+
 /**
- * `OS/ARCH[/VARIANT]`, as `--platform` has it; empty: this host's.
+ * `OS[/ARCH[/VARIANT]]` or `ARCH`, as `--platform` has it; empty: this host's.
  * @throws ClusterError `invalidArgument`
  */
 export function parsePlatform(text: string): Platform {
   if (text === '') return hostPlatform();
-  const [os = '', architecture = '', variant = '', ...rest] = text.toLowerCase().split('/');
+  const parts = text.toLowerCase().split('/');
+  const [os = '', architecture = '', variant = '', ...rest] =
+    parts.length === 1 && KNOWN_ARCHITECTURES.has(parts[0]!) ? ['linux', ...parts] : parts;
   if (
     rest.length > 0 ||
     ![os, architecture || 'x', variant || 'x'].every((part) => /^[a-z0-9._-]+$/.test(part))
@@ -49,6 +75,13 @@ export function parsePlatform(text: string): Platform {
 
 export const platformText = ({ os, architecture, variant }: Platform): string =>
   [os, architecture, ...(variant ? [variant] : [])].join('/');
+
+/** As `/distribution` shows it. */
+export const platformJson = ({ os, architecture, variant }: Platform) => ({
+  architecture,
+  os,
+  ...(variant ? { variant } : {}),
+});
 
 const defaultVariant = (architecture: string): string =>
   ALIASES[architecture] === 'arm64' || architecture === 'arm64' ? 'v8' : architecture === 'arm' ? 'v7' : '';

@@ -1,5 +1,5 @@
 import type { Image } from '@tessera/shared/model';
-import { parsePlatform } from '@tessera/shared/platform';
+import { parsePlatform, platformJson } from '@tessera/shared/platform';
 import type { ImagePullRequest, ImagePushRequest, RegistryRequest } from '@tessera/shared/wire';
 import type { BlobStore } from '../blob-store.js';
 import type { Progress } from './progress.js';
@@ -56,6 +56,6 @@ export class HostRegistries implements RegistryImages {
       auth,
       signal,
     );
-    return { Descriptor: { mediaType, digest, size }, Platforms: platforms };
+    return { Descriptor: { mediaType, digest, size }, Platforms: platforms.map(platformJson) };
   }
 }

@@ -161,6 +161,8 @@ test('of a manifest list or an index, the image for the platform is pulled', asy
     const described = await registries.puller.describe(`${registry.host}/${repository}`, noAuth, signal);
     expect(described).toMatchObject({ mediaType, digest: listDigest });
     expect(described.platforms.map(({ architecture }) => architecture)).toEqual(['s390x', host]);
+    const one = await registries.puller.describe(`${registry.host}/${repository}:s390x`, noAuth, signal);
+    expect(one.platforms).toEqual([{ os: 'linux', architecture: 's390x', variant: '' }]);
   }
 });
 

@@ -1,6 +1,6 @@
 import { isDigest } from '@tessera/shared/digest';
 import { ClusterError } from '@tessera/shared/errors';
-import { type Platform, platformFit, platformText } from '@tessera/shared/platform';
+import { type Platform, platformFit, platformOfConfig, platformText } from '@tessera/shared/platform';
 import { z } from 'zod';
 import {
   CONFIG_BYTES_MAX,
@@ -114,9 +114,9 @@ export async function describeRemote(
     const { manifests } = parseJson('image index', fetched.bytes, indexSchema);
     return { ...described, platforms: manifests.flatMap(({ platform }) => (platform ? [platform] : [])) };
   }
-  const { config } = await readManifest(repository, fetched, signal);
-  const { os, architecture } = config;
-  return { ...described, platforms: [{ os: os || 'linux', architecture, variant: '' }] };
+  const { configBytes } = await readManifest(repository, fetched, signal);
+  const platform = platformOfConfig(configBytes);
+  return { ...described, platforms: platform ? [platform] : [] };
 }
 
 /** As dockerd: a tag is looked up first, which registries that count pulls do not count. */

@@ -100,10 +100,16 @@ test('history shows the newest step first, shortened', async () => {
   expect(stdout).toMatch(/<missing> +N\/A +ADD file +0B +base\n/);
 });
 
-test('a service is created with the digest its image has now, and credentials only when asked', async () => {
+test('a service is created with the digest and the platforms its image has now, and credentials only when asked', async () => {
   logIn('registry.test');
   const digest = `sha256:${'d'.repeat(64)}`;
-  api.on('GET /distribution/registry.test/app/json', { Descriptor: { digest } });
+  api.on('GET /distribution/registry.test/app/json', {
+    Descriptor: { digest },
+    Platforms: [
+      { architecture: 'amd64', os: 'linux' },
+      { architecture: 'arm', os: 'linux', variant: 'v7' },
+    ],
+  });
   api.on('POST /services/create', { ID: 'service-1' });
 
   await api.tsctl('service', 'create', '-d', '--with-registry-auth', 'registry.test/app');
@@ -112,8 +118,13 @@ test('a service is created with the digest its image has now, and credentials on
   const [asked, pinned, plain] = api.calls;
   expect(authOf(asked!.headers['x-registry-auth'])).toMatchObject({ username: 'alice' });
   expect(pinned!.body.TaskTemplate.ContainerSpec.Image).toBe(`registry.test/app:latest@${digest}`);
+  expect(pinned!.body.TaskTemplate.Placement.Platforms).toEqual([
+    { Architecture: 'amd64', OS: 'linux' },
+    { OS: 'linux' },
+  ]);
   expect(authOf(pinned!.headers['x-registry-auth'])).toMatchObject({ username: 'alice' });
   expect(plain!.body.TaskTemplate.ContainerSpec.Image).toBe('registry.test/app');
+  expect(plain!.body.TaskTemplate.Placement).toBeUndefined();
   expect(plain!.headers['x-registry-auth']).toBeUndefined();
 });
 

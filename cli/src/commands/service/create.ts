@@ -38,7 +38,7 @@ export const create: Verb = (noun, cli) => {
     applyFlags(draft, flags);
     applyLists(draft, flags);
 
-    const auth = await pinImage(cli, draft.container, flags);
+    const auth = await pinImage(cli, draft, flags);
     const { ID } = await cli.api.call<{ ID: string }>('POST', '/services/create', {
       body: draft.spec,
       registryAuth: auth,

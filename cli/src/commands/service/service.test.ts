@@ -221,6 +221,19 @@ describe('service update', () => {
     });
   });
 
+  test('another image leaves nothing of the platforms of the one before', async () => {
+    const before = aService();
+    const Placement = { Platforms: [{ Architecture: 'arm64', OS: 'linux' }] };
+    const TaskTemplate = { ...before.Spec.TaskTemplate, Placement };
+    api.on('GET /services/web', { ...before, Spec: { ...before.Spec, TaskTemplate } });
+
+    await api.tsctl('service', 'update', '-d', '--limit-pids', '5', 'web');
+    await api.tsctl('service', 'update', '-d', '--no-resolve-image', '--image', 'busybox:2', 'web');
+
+    const sent = api.calls.filter(({ method }) => method === 'POST');
+    expect(sent.map(({ body }) => body.TaskTemplate.Placement)).toEqual([Placement, {}]);
+  });
+
   test("sets the log driver's options by docker's name for it", async () => {
     await api.tsctl('service', 'update', '-d', '--log-opt', 'max-size=1m', 'web');
 

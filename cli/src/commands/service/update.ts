@@ -42,12 +42,16 @@ export const update: Verb = (noun, cli) => {
     const draft = new SpecDraft(service.Spec);
     applyFlags(draft, flags);
     applyLists(draft, { ...flags, ...(await resolveNetworks(cli, flags)) });
-    if (flags.image !== undefined) draft.container.Image = flags.image;
+    if (flags.image !== undefined) {
+      draft.container.Image = flags.image;
+      // Those were of the image before.
+      if (draft.task.Placement) delete draft.task.Placement.Platforms;
+    }
     if (flags.args !== undefined) draft.container.Args = parseWords('--args')(flags.args);
     if (flags.force) draft.task.ForceUpdate = (draft.task.ForceUpdate ?? 0) + 1;
 
     const resolveImage = flags.resolveImage && flags.image !== undefined;
-    const auth = await pinImage(cli, draft.container, { ...flags, resolveImage });
+    const auth = await pinImage(cli, draft, { ...flags, resolveImage });
     await updateService(cli, service, draft.spec, flags.rollback, auth);
     cli.out.line(name);
     if (!flags.detach) await awaitConverged(cli, service.ID, name, { quiet: flags.quiet });

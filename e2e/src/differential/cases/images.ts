@@ -150,7 +150,9 @@ export const images: readonly Case[] = [
       docker('pull $registry/nosuch'),
       docker('push $registry/$c:2'),
       docker('push nosuch'),
-      http('GET /distribution/$registry/$c:1/json', { only: ['Descriptor.mediaType', 'Descriptor.digest'] }),
+      http('GET /distribution/$registry/$c:1/json', {
+        only: ['Descriptor.mediaType', 'Descriptor.digest', 'Platforms'],
+      }),
       docker('rmi $registry/$c:1'),
     ],
   },

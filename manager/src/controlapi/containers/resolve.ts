@@ -1,7 +1,7 @@
 import { ClusterError, errorText, invalid, notFound } from '@tessera/shared/errors';
 import { effectiveHealthcheck, type ImageHealthcheck } from '@tessera/shared/healthcheck';
 import { type Container, HostConfig, type Image, Placement, PortBinding } from '@tessera/shared/model';
-import { architectureNames } from '../../constraints/index.js';
+import { parsePlatform, platformFit, platformOfConfig, platformText } from '@tessera/shared/platform';
 import type { Transaction, View } from '../../store/view.js';
 import { assertApiSocket } from '../api-socket.js';
 import { validateContainer, validateLogDriver } from '../container-validation.js';
@@ -104,8 +104,6 @@ function resolveImage(tx: Transaction, container: Container, platform: string): 
 const isId = (image: string): boolean => /^(sha256:)?[0-9a-f]{4,64}$/.test(image);
 
 interface ImageFacts {
-  readonly os?: string;
-  readonly architecture?: string;
   readonly config?: {
     readonly ExposedPorts?: Readonly<Record<string, unknown>> | null;
     readonly Volumes?: Readonly<Record<string, unknown>> | null;
@@ -129,14 +127,12 @@ function imageFacts(view: View, { spec }: Container): ImageFacts {
 
 function assertPlatform(image: Image, reference: string, platform: string): void {
   if (platform === '') return;
-  const { os = 'linux', architecture = '' } = configOf(image);
-  const [wantedOs = '', wantedArchitecture] = platform.split('/');
-  const isOs = wantedOs.toLowerCase() === os;
-  const names = architectureNames(architecture);
-  if (isOs && (wantedArchitecture === undefined || names.includes(wantedArchitecture))) return;
+  const wanted = parsePlatform(platform);
+  const offered = platformOfConfig(image.config);
+  if (!offered || platformFit(wanted, offered) > 0) return;
   throw new ClusterError(
     'notFound',
-    `image with reference ${reference} was found but its platform (${os}/${architecture}) does not match the specified platform (${platform})`,
+    `image with reference ${reference} was found but its platform (${platformText(offered)}) does not match the specified platform (${platformText(wanted)})`,
   );
 }
 

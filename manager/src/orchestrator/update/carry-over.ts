@@ -1,5 +1,5 @@
 import { isTerminal, type Service, type Task, TaskSpec } from '@tessera/shared/model';
-import { meetsConstraints, parseConstraints } from '../../constraints/index.js';
+import { meetsConstraints, parseConstraints, runsOneOf } from '../../constraints/index.js';
 import { isWanted } from '../../loops/facts.js';
 import type { View } from '../../store/view.js';
 import type { Slot, TaskFacts } from '../slots.js';
@@ -36,6 +36,7 @@ function sameAs(view: View, service: Service): (task: Task) => boolean {
   if (!current) return () => false;
   const currentBytes = bytesOf(current);
   const constraints = parseConstraints(current.placement?.constraints ?? []);
+  const platforms = current.placement?.platforms ?? [];
   /** By version: whether its template is the current one, its placement apart. */
   const known = new Map<number, boolean>();
   const isAlike = (task: Task): boolean => {
@@ -45,7 +46,8 @@ function sameAs(view: View, service: Service): (task: Task) => boolean {
   };
   const isPlaced = (task: Task): boolean => {
     const node = view.nodes.get(task.nodeId);
-    return node !== undefined && meetsConstraints(constraints, node, view.nodeStatuses.get(node.id));
+    const status = view.nodeStatuses.get(task.nodeId);
+    return node !== undefined && meetsConstraints(constraints, node, status) && runsOneOf(platforms, status);
   };
   return (task) => isAlike(task) && isPlaced(task);
 }

@@ -1,5 +1,11 @@
 import type { TaskSpec } from '@tessera/shared/model';
-import { architectureNames, meetsConstraints, parseConstraints } from '../../constraints/index.js';
+import { platformOfConfig } from '@tessera/shared/platform';
+import {
+  meetsConstraints,
+  parseConstraints,
+  runsOneOf,
+  type WantedPlatform,
+} from '../../constraints/index.js';
 import type { View } from '../../store/view.js';
 import type { NodeEntry } from '../node-set.js';
 import { apiSocketFilter } from './api-socket.js';
@@ -65,23 +71,20 @@ export const constraintFilter: Filter = {
   },
 };
 
-/** The image is made for the node's system and processor. */
+/** The node's system and processor are what the image is made for, and among those that the user names. */
 export const platformFilter: Filter = {
   name: 'platform',
   isDynamic: false,
   forTask: (_task, spec, { view }) => {
-    const platform = platformOf(view, spec);
-    if (!platform) return [];
-    const architectures = new Set(architectureNames(platform.architecture));
-    const accepts = ({ status }: NodeEntry) => {
-      const description = status?.description;
-      // A node that has not said what it is turns nothing down.
-      if (!description?.architecture) return true;
-      return (
-        (!description.os || description.os === platform.os) && architectures.has(description.architecture)
-      );
-    };
-    return [{ accepts, explain: (nodeCount) => `unsupported platform ${onNodes(nodeCount)}` }];
+    const ofImage = platformOf(view, spec);
+    const named = spec.placement?.platforms ?? [];
+    if (!ofImage && named.length === 0) return [];
+    return [
+      {
+        accepts: ({ status }) => runsOneOf(ofImage ? [ofImage] : [], status) && runsOneOf(named, status),
+        explain: (nodeCount) => `unsupported platform ${onNodes(nodeCount)}`,
+      },
+    ];
   },
 };
 
@@ -115,25 +118,11 @@ export const FILTERS: readonly Filter[] = [
   apiSocketFilter,
 ];
 
-interface Platform {
-  readonly os: string;
-  readonly architecture: string;
-}
-
 /** What the image's own configuration says; undefined when the cluster does not hold the image, or it is silent. */
-function platformOf(view: View, spec: TaskSpec): Platform | undefined {
+function platformOf(view: View, spec: TaskSpec): WantedPlatform | undefined {
   const container = spec.container;
   const image = container?.imageDigest
     ? view.images.get(container.imageDigest)
     : container && view.images.byName(container.image);
-  if (!image || image.config.length === 0) return undefined;
-  try {
-    const { os, architecture } = JSON.parse(Buffer.from(image.config).toString()) as Partial<Platform>;
-    return typeof architecture === 'string' && architecture !== ''
-      ? { os: typeof os === 'string' && os !== '' ? os : 'linux', architecture }
-      : undefined;
-  } catch {
-    // Not ours to judge: the node that unpacks it will say what is wrong with it.
-    return undefined;
-  }
+  return image && platformOfConfig(image.config);
 }

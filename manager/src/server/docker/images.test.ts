@@ -172,7 +172,10 @@ describe('an image', () => {
   test('tells its digest to clients that pin it', async () => {
     const { body } = await api.call('GET', '/distribution/busybox:latest/json');
 
-    expect(body).toMatchObject({ Descriptor: { digest: ID }, Platforms: [] });
+    expect(body).toMatchObject({
+      Descriptor: { digest: ID },
+      Platforms: [{ architecture: 'amd64', os: 'linux' }],
+    });
   });
 
   test('takes further names, and goes with its last one', async () => {

@@ -144,7 +144,10 @@ test('what is loaded is pushed by a node that holds it, and is then known to be 
 test('what a name means is asked of its registry, unless it was loaded', async () => {
   serveRegistry(remote());
   const path = '/distribution/registry.test/team/app:1/json';
-  expect((await api.call('GET', path)).body).toEqual({ Descriptor: { digest: INDEX }, Platforms: [] });
+  expect((await api.call('GET', path)).body).toEqual({
+    Descriptor: { digest: INDEX },
+    Platforms: [{ os: 'linux' }],
+  });
 
   await api.addImage(NAME, ID);
   expect((await api.call('GET', path)).body.Descriptor.digest).toBe(ID);

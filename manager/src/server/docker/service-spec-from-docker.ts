@@ -71,6 +71,10 @@ function taskFromDocker(json: TaskTemplateBody): TaskSpec {
       constraints: json.Placement?.Constraints ?? [],
       spreadOver: (json.Placement?.Preferences ?? []).map(({ Spread }) => Spread.SpreadDescriptor),
       maxReplicasPerNode: json.Placement?.MaxReplicas ?? 0,
+      platforms: (json.Placement?.Platforms ?? []).map(({ OS, Architecture }) => ({
+        os: OS ?? '',
+        architecture: Architecture ?? '',
+      })),
     }),
     networks: (json.Networks ?? []).map(({ Target, Aliases }) => ({
       networkId: Target,
@@ -125,6 +129,7 @@ function containerFromDocker(json: ContainerBody, image: string): ContainerSpec 
     capAdd: json.CapabilityAdd ?? [],
     capDrop: json.CapabilityDrop ?? [],
     healthcheck: json.Healthcheck ? healthcheckFromDocker(json.Healthcheck) : undefined,
+    shell: [],
     init: false,
     noNewPrivileges: json.Privileges?.NoNewPrivileges ?? false,
     privileged: false,

@@ -86,16 +86,14 @@ export const taskTemplate = strictObject(
       MaxAttempts: count,
       Window: duration,
     }).nullish(),
-    Placement: strictObject(
-      {
-        Constraints: texts,
-        Preferences: z
-          .array(strictObject({ Spread: strictObject({ SpreadDescriptor: z.string() }) }))
-          .nullish(),
-        MaxReplicas: count,
-      },
-      { Platforms: 'platforms are taken from the image; leave them out' },
-    ).nullish(),
+    Placement: strictObject({
+      Constraints: texts,
+      Preferences: z
+        .array(strictObject({ Spread: strictObject({ SpreadDescriptor: z.string() }) }))
+        .nullish(),
+      MaxReplicas: count,
+      Platforms: z.array(strictObject({ OS: text, Architecture: text })).nullish(),
+    }).nullish(),
     Networks: networks,
     LogDriver: strictObject({ Name: text, Options: textMap }).nullish(),
     ForceUpdate: count,

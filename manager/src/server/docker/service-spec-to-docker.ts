@@ -1,6 +1,7 @@
 import type {
   ContainerSpecJson,
   HealthcheckJson,
+  PlatformJson,
   ResourcesJson,
   ServiceSpecJson,
   TaskSpecJson,
@@ -49,6 +50,9 @@ export function taskSpecToDocker(spec: TaskSpec | undefined): TaskSpecJson {
         Spread: { SpreadDescriptor: descriptor },
       })),
       MaxReplicas: spec?.placement?.maxReplicasPerNode,
+      Platforms: spec?.placement?.platforms.map(({ os, architecture }) =>
+        omitEmpty<PlatformJson>({ Architecture: architecture, OS: os }),
+      ),
     }),
     ...(spec?.networks.length
       ? {

@@ -218,7 +218,15 @@ describe('a spec to Docker and back', () => {
         maxAttempts: fc.nat(10),
         windowMs: ms,
       }),
-      placement: fc.record({ constraints: words, spreadOver: words, maxReplicasPerNode: fc.nat(5) }),
+      placement: fc.record({
+        constraints: words,
+        spreadOver: words,
+        maxReplicasPerNode: fc.nat(5),
+        platforms: fc.array(
+          fc.record({ os: fc.constantFrom('', 'linux'), architecture: fc.constantFrom('', 'arm64') }),
+          { maxLength: 2 },
+        ),
+      }),
       networks: fc.array(fc.record({ networkId: word, aliases: words }), { maxLength: 2 }),
       logDriver: fc.option(fc.record({ name: word, options: labels }), { nil: undefined }),
       forceUpdate: fc.nat(3),

@@ -611,6 +611,8 @@ export interface ContainerSpec {
   readonly noNewPrivileges: boolean;
   readonly privileged: boolean;
   readonly oomScoreAdj: number;
+  /** Runs what a health check gives as CMD-SHELL; empty: /bin/sh -c. */
+  readonly shell: readonly string[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -709,6 +711,15 @@ export interface Placement {
    */
   readonly nodeExpressions: readonly string[];
   readonly affinityExpressions: readonly string[];
+  /** Of services: the node must run one of them; none: whatever its image is for. */
+  readonly platforms: readonly PlacementPlatform[];
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** An empty part is any. */
+export interface PlacementPlatform {
+  readonly os: string;
+  readonly architecture: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -5489,6 +5500,7 @@ function createBaseContainerSpec(): ContainerSpec {
     noNewPrivileges: false,
     privileged: false,
     oomScoreAdj: 0,
+    shell: [],
     _unknownFields: {},
   };
 }
@@ -5581,6 +5593,9 @@ export const ContainerSpec: MessageFns<ContainerSpec> = {
     }
     if (message.oomScoreAdj !== 0) {
       writer.uint32(232).int32(message.oomScoreAdj);
+    }
+    for (const v of message.shell) {
+      writer.uint32(242).string(v!);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -5844,6 +5859,14 @@ export const ContainerSpec: MessageFns<ContainerSpec> = {
             message.oomScoreAdj = reader.int32();
             continue;
           }
+          case 30: {
+            if (tag !== 242) {
+              break;
+            }
+
+            message.shell.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5975,6 +5998,9 @@ export const ContainerSpec: MessageFns<ContainerSpec> = {
         : isSet(object.oom_score_adj)
         ? globalThis.Number(object.oom_score_adj)
         : 0,
+      shell: globalThis.Array.isArray(object?.shell)
+        ? object.shell.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -6079,6 +6105,9 @@ export const ContainerSpec: MessageFns<ContainerSpec> = {
     if (message.oomScoreAdj !== 0) {
       obj.oomScoreAdj = Math.round(message.oomScoreAdj);
     }
+    if (message.shell?.length) {
+      obj.shell = message.shell;
+    }
     return obj;
   },
 
@@ -6134,6 +6163,7 @@ export const ContainerSpec: MessageFns<ContainerSpec> = {
     message.noNewPrivileges = object.noNewPrivileges ?? false;
     message.privileged = object.privileged ?? false;
     message.oomScoreAdj = object.oomScoreAdj ?? 0;
+    message.shell = object.shell?.map((e) => e) || [];
     return message;
   },
 };
@@ -6600,6 +6630,7 @@ function createBasePlacement(): Placement {
     coLocatedWith: [],
     nodeExpressions: [],
     affinityExpressions: [],
+    platforms: [],
     _unknownFields: {},
   };
 }
@@ -6623,6 +6654,9 @@ export const Placement: MessageFns<Placement> = {
     }
     for (const v of message.affinityExpressions) {
       writer.uint32(50).string(v!);
+    }
+    for (const v of message.platforms) {
+      PlacementPlatform.encode(v!, writer.uint32(58).fork()).join();
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -6696,6 +6730,14 @@ export const Placement: MessageFns<Placement> = {
             message.affinityExpressions.push(reader.string());
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.platforms.push(PlacementPlatform.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -6746,6 +6788,9 @@ export const Placement: MessageFns<Placement> = {
         : globalThis.Array.isArray(object?.affinity_expressions)
         ? object.affinity_expressions.map((e: any) => globalThis.String(e))
         : [],
+      platforms: globalThis.Array.isArray(object?.platforms)
+        ? object.platforms.map((e: any) => PlacementPlatform.fromJSON(e))
+        : [],
     };
   },
 
@@ -6769,6 +6814,9 @@ export const Placement: MessageFns<Placement> = {
     if (message.affinityExpressions?.length) {
       obj.affinityExpressions = message.affinityExpressions;
     }
+    if (message.platforms?.length) {
+      obj.platforms = message.platforms.map((e) => PlacementPlatform.toJSON(e));
+    }
     return obj;
   },
 
@@ -6783,6 +6831,108 @@ export const Placement: MessageFns<Placement> = {
     message.coLocatedWith = object.coLocatedWith?.map((e) => e) || [];
     message.nodeExpressions = object.nodeExpressions?.map((e) => e) || [];
     message.affinityExpressions = object.affinityExpressions?.map((e) => e) || [];
+    message.platforms = object.platforms?.map((e) => PlacementPlatform.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBasePlacementPlatform(): PlacementPlatform {
+  return { os: "", architecture: "", _unknownFields: {} };
+}
+
+export const PlacementPlatform: MessageFns<PlacementPlatform> = {
+  encode(message: PlacementPlatform, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.os !== "") {
+      writer.uint32(10).string(message.os);
+    }
+    if (message.architecture !== "") {
+      writer.uint32(18).string(message.architecture);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PlacementPlatform {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePlacementPlatform() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.os = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.architecture = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PlacementPlatform {
+    return {
+      os: isSet(object.os) ? globalThis.String(object.os) : "",
+      architecture: isSet(object.architecture) ? globalThis.String(object.architecture) : "",
+    };
+  },
+
+  toJSON(message: PlacementPlatform): unknown {
+    const obj: any = {};
+    if (message.os !== "") {
+      obj.os = message.os;
+    }
+    if (message.architecture !== "") {
+      obj.architecture = message.architecture;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<PlacementPlatform>): PlacementPlatform {
+    return PlacementPlatform.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PlacementPlatform>): PlacementPlatform {
+    const message = createBasePlacementPlatform() as any;
+    message.os = object.os ?? "";
+    message.architecture = object.architecture ?? "";
     return message;
   },
 };
