@@ -291,8 +291,7 @@ export class ContainerLoop {
     if (life.kind === 'none' || life.kind === 'created') return;
     const pid = life.kind === 'exited' ? 0 : life.pid;
     const { state, memory } = progress.started(this.#stored, pid, Math.round(life.startedAtMs));
-    const { healthcheck } = this.#stored.assignment.container?.spec ?? {};
-    const health = healthPlan(healthcheck) ? STARTING : undefined;
+    const health = this.#healthPlan() ? STARTING : undefined;
     const noted = { state: { ...progress.placed(state, facts), health }, memory };
     this.#advance(answers ? progress.answered({ ...this.#stored, ...noted }) : noted);
     if (isToLast) this.options.storage.sync();
@@ -346,14 +345,19 @@ export class ContainerLoop {
     );
   }
 
+  #healthPlan() {
+    const { healthcheck, shell } = this.#stored.assignment.container?.spec ?? {};
+    return healthPlan(healthcheck, shell);
+  }
+
   #watchHealth(signal: AbortSignal): void {
     const { runtime } = this;
     const { clock, logger } = this.options;
-    const health = healthPlan(this.#stored.assignment.container?.spec?.healthcheck);
-    if (!health) return;
+    const plan = this.#healthPlan();
+    if (!plan) return;
     const options = {
       runtime,
-      plan: health,
+      plan,
       clock,
       logger,
       startedAtMs: this.#stored.state.startedAtMs,

@@ -23,6 +23,12 @@ test('a check is a command or a line for the shell, with Docker’s defaults; NO
     retries: 3,
   });
   expect(healthPlan(check({ test: ['CMD-SHELL', 'a && b'] }))?.args).toEqual(['/bin/sh', '-c', 'a && b']);
+  expect(healthPlan(check({ test: ['CMD-SHELL', 'a', 'b'] }))?.args).toEqual(['/bin/sh', '-c', 'a', 'b']);
+  expect(healthPlan(check({ test: ['CMD-SHELL'] }))).toBeUndefined();
+  expect(healthPlan(check({ test: ['SHELL', 'a'] }))).toBeUndefined();
+  const shell = ['/bin/ash', '-ec'];
+  expect(healthPlan(check({ test: ['CMD-SHELL', 'a'] }), shell)?.args).toEqual(['/bin/ash', '-ec', 'a']);
+  expect(healthPlan(check({ test: ['CMD', 'a'] }), shell)?.args).toEqual(['a']);
 });
 
 test('it is unhealthy after so many failures in a row; while it starts, none count until it was well', () => {

@@ -12,6 +12,7 @@ const TIMEOUT_MS = 30_000;
 const START_INTERVAL_MS = 5_000;
 const RETRIES = 3;
 const SIGKILL = 9;
+const DEFAULT_SHELL = ['/bin/sh', '-c'];
 /** Probes that are remembered, and bytes of what each one wrote. */
 const LOG_LENGTH = 5;
 const OUTPUT_MAX = 4_096;
@@ -28,12 +29,19 @@ export interface HealthPlan {
   readonly retries: number;
 }
 
-/** Undefined where none is asked for, or the image's is switched off. */
-export function healthPlan(check: Healthcheck | undefined): HealthPlan | undefined {
-  const [kind, ...words] = check?.test ?? [];
-  if (!check || kind === undefined || kind === 'NONE') return undefined;
-  const args = kind === 'CMD' ? words : ['/bin/sh', '-c', words.join(' ')];
-  if (args.length === 0) return undefined;
+/**
+ * Undefined where none is asked for, the image's is switched off, or it is of a kind that nobody knows.
+ *
+ * @param shell for what is given as CMD-SHELL; an image's own is for builds, as with Docker
+ */
+export function healthPlan(
+  check: Healthcheck | undefined,
+  shell: readonly string[] = [],
+): HealthPlan | undefined {
+  const [kind = '', ...words] = check?.test ?? [];
+  if (!check || words.length === 0) return undefined;
+  if (kind !== 'CMD' && kind !== 'CMD-SHELL') return undefined;
+  const args = kind === 'CMD' ? words : [...(shell.length > 0 ? shell : DEFAULT_SHELL), ...words];
   return {
     args,
     intervalMs: check.intervalMs || INTERVAL_MS,

@@ -56,6 +56,9 @@ const FIELDS: readonly Field[] = [
   config('Healthcheck', { Test: ['CMD', 'true'], Interval: 1e9, Timeout: 2e9, StartPeriod: 3e9, Retries: 4 }),
   config('Healthcheck', { Test: ['NONE'] }),
   config('Healthcheck', { Test: ['CMD-SHELL', 'true'] }),
+  config('Healthcheck', { Test: ['CMD-SHELL', 'a', 'b'] }),
+  config('Healthcheck', { Test: ['SHELL', 'a'] }),
+  config('Shell', ['/bin/ash', '-ec']),
   config('Healthcheck', { Test: ['CMD', 'true'], Interval: 5 }),
   config('Healthcheck', { Test: ['CMD', 'true'], Retries: -1 }),
   config(
@@ -74,7 +77,6 @@ const FIELDS: readonly Field[] = [
   config('NetworkDisabled', true, refused('is deprecated: --network none says the same')),
   config('MacAddress', '02:42:ac:11:00:99', { awaits: "addresses of the user's choice" }),
   config('OnBuild', ['RUN true'], refused('is for images')),
-  config('Shell', ['/bin/sh'], refused('is for images')),
 
   host('Memory', 64 * 2 ** 20),
   host('Memory', 1024),

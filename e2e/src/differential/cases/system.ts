@@ -112,6 +112,36 @@ export const system: readonly Case[] = [
     ],
   },
   {
+    name: 'events of copies',
+    proves: 'who looks for a path in a container mounts its volumes, and lets go of them',
+    alone: true,
+    differs: [{ at: '*.node.*', why: 'where it was, as the stand-alone Swarm told it' }],
+    steps: [
+      created({ HostConfig: { Binds: ['v-$c:/data:ro'] } }),
+      http(
+        `GET /events?${filters({ event: ['mount', 'unmount', 'archive-path', 'extract-to-dir', 'export', 'commit'] })}`,
+        {
+          lines: 19,
+          during: [
+            http('HEAD /containers/$c/archive?path=/etc/group'),
+            http('HEAD /containers/$c/archive?path=/nosuch'),
+            http('GET /containers/$c/archive?path=/etc/group'),
+            http('GET /containers/$c/archive?path=/nosuch'),
+            http('PUT /containers/$c/archive?path=/tmp', { body: Buffer.alloc(1024) }),
+            http('PUT /containers/$c/archive?path=/nosuch', { body: Buffer.alloc(1024) }),
+            http('GET /containers/$c/changes'),
+            shell('docker export $c > exported.tar'),
+            http('POST /containers/$c/start'),
+            http('GET /containers/$c/archive?path=/etc/group'),
+          ],
+          only: ['[*].Type', '[*].Action', '[*].Actor.ID', '[*].Actor.Attributes'],
+        },
+      ),
+      docker('rm -f $c'),
+      docker('volume rm v-$c'),
+    ],
+  },
+  {
     name: 'attributes of events',
     proves: 'say what is to be known of each',
     differs: [{ at: '*.node.*', why: 'where it was, as the stand-alone Swarm told it' }],
@@ -233,6 +263,26 @@ export const system: readonly Case[] = [
         ],
       }),
       docker("ps --filter name=^$c$ --filter health=healthy --format '{{.Names}} {{.Status}}'"),
+    ],
+  },
+  {
+    name: 'a shell for health checks',
+    proves: "runs what is given as CMD-SHELL; it is the container's own, and not its image's",
+    steps: [
+      ...running({
+        Shell: ['/bin/echo', 'asked'],
+        Healthcheck: { Test: ['CMD-SHELL', 'fine'], Interval: 100_000_000, Retries: 1 },
+      }),
+      http('GET /containers/$c/json', {
+        until: ['State.Health.Status', 'healthy'],
+        only: ['State.Health.Log[0].Output', 'Config.Shell', 'Config.Healthcheck.Test'],
+      }),
+      http('POST /commit?container=$c&repo=shelled-$c&pause=0', { only: ['nothing'] }),
+      http('GET /images/shelled-$c/json', { only: ['Config.Shell', 'Config.Healthcheck.Test'] }),
+      created({ Image: 'shelled-$c' }, '$d'),
+      http('GET /containers/$d/json', { only: ['Config.Shell', 'Config.Healthcheck.Test'] }),
+      docker('rm -f $c $d'),
+      http('DELETE /images/shelled-$c?force=1', { only: ['[0].Untagged'] }),
     ],
   },
   {

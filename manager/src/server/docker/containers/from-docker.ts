@@ -94,6 +94,7 @@ function specFromDocker(json: CreateBody, host: HostConfigBody): ContainerSpec {
     capAdd: host.CapAdd ?? [],
     capDrop: host.CapDrop ?? [],
     ...(json.Healthcheck ? { healthcheck: healthcheckFromDocker(json.Healthcheck) } : {}),
+    shell: json.Shell ?? [],
     init: host.Init ?? false,
     privileged: host.Privileged ?? false,
     oomScoreAdj: host.OomScoreAdj ?? 0,

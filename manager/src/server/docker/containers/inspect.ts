@@ -123,6 +123,7 @@ export function configToDocker({ container }: KnownContainer, config: EffectiveC
     Labels: config.labels,
     ...(config.stopSignal ? { StopSignal: config.stopSignal } : {}),
     ...(spec.stopGraceMs >= 0 ? { StopTimeout: Math.ceil(spec.stopGraceMs / 1_000) } : {}),
+    ...(spec.shell.length > 0 ? { Shell: spec.shell } : {}),
   };
 }
 

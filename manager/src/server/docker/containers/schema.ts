@@ -34,13 +34,13 @@ const CONFIG = {
   StopSignal: text,
   StopTimeout: integer,
   Volumes: emptyMap,
+  Shell: texts,
 };
 const CONFIG_REFUSED = {
   ArgsEscaped: WINDOWS,
   NetworkDisabled: 'is deprecated; use --network none',
   MacAddress: MAC,
   OnBuild: 'is for images; leave it out',
-  Shell: 'is for images; leave it out',
 };
 
 const SIDE_MAX = 65_535;
