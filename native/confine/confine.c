@@ -49,7 +49,7 @@ static int limit(int resource, rlim_t value) {
   return setrlimit(resource, &wanted) < 0 ? fail_errno("limits") : 0;
 }
 
-static int set_limits(const struct confinement *confinement) {
+int confine_limits(const struct confinement *confinement) {
   // A directory tree as deep as PATH_MAX allows is removed with one descriptor a level.
   if (limit(RLIMIT_NOFILE, 4096) < 0 || limit(RLIMIT_CORE, 0) < 0) return -1;
   if (confinement->file_max && limit(RLIMIT_FSIZE, confinement->file_max) < 0) return -1;
@@ -118,7 +118,7 @@ static int filter_calls(void) {
 }
 
 int confine_process(const struct confinement *confinement) {
-  if (set_limits(confinement) < 0 || confine_capabilities() < 0) return -1;
+  if (confine_limits(confinement) < 0 || confine_capabilities() < 0) return -1;
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return fail_errno("no_new_privs");
   return filter_calls();
 }

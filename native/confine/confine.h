@@ -50,6 +50,8 @@ struct confinement {
   /* Bytes of address space, and of one file; 0: no bound. */
   uint64_t memory_max, file_max;
 };
+/* Of descriptors, core dumps, memory and files. */
+int confine_limits(const struct confinement *confinement);
 /* Limits, capabilities, no_new_privs, seccomp. In the confined process; nothing foreign has been read yet. */
 int confine_process(const struct confinement *confinement);
 

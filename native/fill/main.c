@@ -1,12 +1,15 @@
-/* ts-fill --parent=PID STAGE DATA [EMPTY TARGET BASE LAYER...]; the second form only finishes a copy that an earlier one left. */
+/*
+ * ts-fill --parent=PID [--memory-max=BYTES] STAGE DATA [EMPTY TARGET BASE LAYER...]; without an image it only finishes a
+ * copy that an earlier one left.
+ */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -101,16 +104,17 @@ static int run(int count, char **arguments) {
 }
 
 int main(int count, char **arguments) {
-  struct rlimit files = {0};
-  getrlimit(RLIMIT_NOFILE, &files);
-  files.rlim_cur = files.rlim_max < 4096 ? files.rlim_max : 4096;
-  setrlimit(RLIMIT_NOFILE, &files);
+  struct confinement confinement = {0};
   umask(0);
   /* It ends with the agent, whose next life begins it again. */
   prctl(PR_SET_PDEATHSIG, 9, 0, 0, 0);
-  /* What the agent gives every helper; the signal above does for this one. */
-  if (count > 1 && !strncmp(arguments[1], "--parent=", 9)) count--, arguments++;
-  if (run(count, arguments) < 0) {
+  for (; count > 1 && !strncmp(arguments[1], "--", 2); count--, arguments++) {
+    static const char memory_max[] = "--memory-max=";
+    /* The parent, which the agent gives every helper, is known by the signal above. */
+    if (!strncmp(arguments[1], memory_max, sizeof memory_max - 1))
+      confinement.memory_max = strtoull(arguments[1] + sizeof memory_max - 1, NULL, 10);
+  }
+  if (confine_limits(&confinement) < 0 || run(count, arguments) < 0) {
     report_failure(1);
     return 1;
   }

@@ -13,22 +13,28 @@ export interface FillSource {
   readonly layers: readonly string[];
 }
 
+/** What the hard links of an image are remembered in, beside some buffers. */
+const MEMORY_MAX_BYTES = 512 * 2 ** 20;
+
 /**
  * Fills an empty directory with what an image has; one that is not empty stays as it is. Whatever was under way when an
  * earlier one died is finished first, or done anew. Owners, modes, times and attributes are kept.
  *
  * @param stage directory of the same file system that the copy is made in, before it is moved into `data` whole
  * @param source undefined: only finishes
- * @throws ClusterError `internal` where the image has a file there, `resourceExhausted` on a full disk
+ * @throws ClusterError `internal` where the image has a file there, `resourceExhausted` on a full disk, or where it has
+ *   more hard links than `memoryMaxBytes` can hold
  */
 export async function fillVolume(
   stage: string,
   data: string,
   source: FillSource | undefined,
   signal: AbortSignal,
+  memoryMaxBytes = MEMORY_MAX_BYTES,
 ): Promise<void> {
   const from = source ? [source.empty, source.target, source.base, ...source.layers] : [];
-  await new Helper('ts-fill', { arguments: [stage, data, ...from] }, signal).finish();
+  const words = [`--memory-max=${memoryMaxBytes}`, stage, data, ...from];
+  await new Helper('ts-fill', { arguments: words }, signal).finish();
 }
 
 function load() {
