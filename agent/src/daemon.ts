@@ -2,7 +2,7 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { HostFacts, InfoCounts, SwarmInfo } from '@tessera/shared/docker-api';
 import { inactiveSwarm } from '@tessera/shared/docker-api';
-import type { Clock, Logger, Random } from '@tessera/shared/env';
+import { type Clock, type Logger, openFileCount, type Random } from '@tessera/shared/env';
 import { ClusterError, errorText } from '@tessera/shared/errors';
 import { LOCAL_STREAMS_SOCKET } from '@tessera/shared/frames';
 import type { NodeDescription } from '@tessera/shared/model';
@@ -205,6 +205,9 @@ export class Daemon implements NodeBackend {
       containersPaused: 0,
       containersStopped: 0,
       images: this.#parts?.images.held().length ?? 0,
+      openFiles: openFileCount(),
+      // Events are told by managers alone.
+      eventReaders: 0,
     };
   }
 

@@ -54,7 +54,14 @@ const backend: NodeBackend = {
     registryMirrors: ['https://mirror.local'],
     nowMs: 0,
   }),
-  counts: () => ({ containersRunning: 3, containersPaused: 0, containersStopped: 0, images: 1 }),
+  counts: () => ({
+    containersRunning: 3,
+    containersPaused: 0,
+    containersStopped: 0,
+    images: 1,
+    openFiles: 20,
+    eventReaders: 0,
+  }),
 };
 
 async function aServer(handler = nodeApi(backend)): Promise<SocketServer> {

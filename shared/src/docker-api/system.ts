@@ -94,6 +94,9 @@ export interface InfoCounts {
   readonly containersPaused: number;
   readonly containersStopped: number;
   readonly images: number;
+  /** Of the process that answers. */
+  readonly openFiles: number;
+  readonly eventReaders: number;
 }
 
 /**
@@ -103,10 +106,11 @@ export interface InfoCounts {
 export function infoDocument(
   host: HostFacts,
   swarm: SwarmInfo,
-  { containersRunning, containersPaused, containersStopped, images }: InfoCounts = NOTHING,
+  counts: InfoCounts,
   lines: readonly (readonly [string, string])[] = [],
 ): InfoJson {
   const isV1 = host.cgroupMode !== 'v2';
+  const { containersRunning, containersPaused, containersStopped, images, openFiles, eventReaders } = counts;
   return {
     ID: swarm.NodeID,
     Name: host.hostname,
@@ -142,6 +146,10 @@ export function infoDocument(
     RegistryConfig: registryConfig(host),
     GenericResources: null,
     Debug: false,
+    // Docker's CLI shows these in debug mode, other clients always. What a goroutine would be there is none of.
+    NFd: openFiles,
+    NGoroutines: 0,
+    NEventsListener: eventReaders,
     OomKillDisable: isV1,
     SystemTime: new Date(host.nowMs).toISOString(),
     LoggingDriver: 'json-file',
@@ -170,11 +178,12 @@ export function infoDocument(
     RuncCommit: NO_PROGRAM,
     InitCommit: NO_PROGRAM,
     SecurityOptions: ['name=seccomp,profile=builtin', 'name=cgroupns'],
+    // Devices are given by their paths, and not by the names that such specifications have for them.
+    CDISpecDirs: [],
     Warnings: null,
   };
 }
 
-const NOTHING: InfoCounts = { containersRunning: 0, containersPaused: 0, containersStopped: 0, images: 0 };
 /** There is no containerd, no runc, and no tini. */
 const NO_PROGRAM = { ID: '', Expected: '' };
 const LOOPBACK = '127.0.0.0/8';

@@ -33,6 +33,11 @@ export class EventLog {
     });
   }
 
+  /** How many are reading at this moment. */
+  get readerCount(): number {
+    return this.#readers.size;
+  }
+
   /**
    * Those that `matches` accepts, in the order in which they were seen.
    *

@@ -41,8 +41,9 @@ export function dockerRoutes(context: ControlContext, dataDir: string): Route[] 
   const calls = new ContainerCalls(context);
   const images = new Images(context);
   const volumes = new Volumes(context);
+  const events = new EventLog(context.store, context.clock);
   return [
-    ...systemRoutes(context, dataDir),
+    ...systemRoutes(context, dataDir, events),
     ...serviceRoutes(services),
     ...taskRoutes(tasks),
     ...logRoutes(services, tasks, context),
@@ -53,7 +54,7 @@ export function dockerRoutes(context: ControlContext, dataDir: string): Route[] 
     ...fileRoutes(containers, new ContainerFiles(calls)),
     ...commitRoutes(containers, calls, context),
     ...execRoutes(new ExecCalls(context, calls)),
-    ...eventRoutes(new EventLog(context.store, context.clock)),
+    ...eventRoutes(events),
     ...nodeRoutes(new Nodes(context), context.leaderId),
     ...networkRoutes(new Networks(context)),
     ...volumeRoutes(volumes, context),

@@ -1,5 +1,7 @@
+import { once } from 'node:events';
+import { request } from 'node:http';
 import { aTask, aTaskStatus } from '@tessera/shared/testing';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { ApiFixture, type Json } from '../testing/api-fixture.js';
 
 let api: ApiFixture;
@@ -355,6 +357,24 @@ describe('the cluster', () => {
     expect(before.NCPU).toBeGreaterThan(0);
     expect(body.NCPU).toBe((before.NCPU / 3) * 2);
     expect(body.MemTotal).toBe((before.MemTotal / 3) * 2);
+  });
+
+  test('counts what its manager has open, and who watches its events', async () => {
+    const before = (await api.call('GET', '/info')).body;
+    const watching = request({ socketPath: api.socketPath, path: '/events' }).on('error', () => undefined);
+    const head = once(watching, 'response');
+    watching.end();
+    await head;
+    await vi.waitFor(async () => {
+      const { body } = await api.call('GET', '/info');
+      expect(body.NEventsListener).toBe(before.NEventsListener + 1);
+      expect(body.NFd).toBeGreaterThan(before.NFd);
+    });
+
+    watching.destroy();
+    await vi.waitFor(async () => {
+      expect((await api.call('GET', '/info')).body).toMatchObject({ NEventsListener: 0, CDISpecDirs: [] });
+    });
   });
 
   test('is never shown with its tokens in info', async () => {

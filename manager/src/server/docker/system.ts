@@ -1,6 +1,8 @@
 import { infoDocument, pingHeaders, type SwarmInfo, versionDocument } from '@tessera/shared/docker-api';
+import { openFileCount } from '@tessera/shared/env';
 import { observedState } from '@tessera/shared/model';
 import { isRunning } from '../../controlapi/containers/index.js';
+import type { EventLog } from '../../controlapi/events/index.js';
 import type { ControlContext } from '../../controlapi/index.js';
 import type { View } from '../../store/view.js';
 import { json, type Reply, type Route, route } from '../route.js';
@@ -8,7 +10,11 @@ import { nodeLines } from './node-lines.js';
 import { swarmToDocker } from './swarm.js';
 
 /** `/_ping`, `/version` and `/info`. */
-export function systemRoutes(context: ControlContext, dataDir: string): Route[] {
+export function systemRoutes(
+  context: ControlContext,
+  dataDir: string,
+  events: Pick<EventLog, 'readerCount'>,
+): Route[] {
   const ping = (): Reply => ({ status: 200, body: 'OK', headers: pingHeaders('active/manager') });
   return [
     route('GET', '/_ping', ping),
@@ -44,7 +50,11 @@ export function systemRoutes(context: ControlContext, dataDir: string): Route[] 
             nowMs: context.clock.now(),
           },
           swarmInfo(view, context),
-          countTasks(view, context.nodeId),
+          {
+            ...countTasks(view, context.nodeId),
+            openFiles: openFileCount(),
+            eventReaders: events.readerCount,
+          },
           nodeLines(view),
         ),
       );
