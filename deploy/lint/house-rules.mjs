@@ -1,7 +1,8 @@
-// The house rules that no linter knows: which package may import which, where time and chance come from, how
-// long a file may grow. Each message gives the reason and the way out.
+// The house rules that no linter knows: which package may import which, and none in a circle, where time and chance come
+// from, how long a file may grow. Each message gives the reason and the way out.
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { importCircles } from './circles.mjs';
 
 const FLOORS = {
   shared: [],
@@ -51,6 +52,7 @@ const LINE_RULES = [
 
 const isTest = (file) => /\.test\.ts$/.test(file);
 const problems = [];
+const texts = new Map();
 const files = execFileSync(
   'git',
   ['ls-files', '--cached', '--others', '--exclude-standard', '*.ts', '*.c', '*.h'],
@@ -73,6 +75,7 @@ for (const file of files) {
     );
   }
   if (!file.endsWith('.ts')) continue;
+  if (!isTest(file)) texts.set(file, text);
   const floor = file.split('/')[0];
   lines.forEach((line, index) => {
     const place = `${file}:${index + 1}`;
@@ -89,6 +92,10 @@ for (const file of files) {
   });
 }
 
+for (const circle of importCircles(texts))
+  problems.push(
+    `${circle.join(' -> ')}: no import goes in a circle: say what is needed as an interface at its user's side, or give it a file of its own`,
+  );
 for (const problem of problems) console.error(problem);
 if (problems.length > 0) {
   console.error(`${problems.length} house rule${problems.length === 1 ? '' : 's'} broken`);

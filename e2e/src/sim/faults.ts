@@ -1,7 +1,21 @@
 import type { Random } from '@tessera/shared/env';
-import type { SimAgent } from './sim-agent.js';
+import type { SimAgent, StatusFaults } from './sim-agent.js';
+import type { SimClock } from './sim-clock.js';
 import type { SimManager } from './sim-manager.js';
-import type { Simulation } from './simulation.js';
+
+/** What can be broken, and mended. */
+export interface BreakableCluster {
+  readonly clock: Pick<SimClock, 'after'>;
+  readonly agents: ReadonlyMap<string, SimAgent>;
+  readonly managers: readonly SimManager[];
+  readonly statusFaults: StatusFaults;
+  /** Which part of its requests the store fails. */
+  storeTrouble: number;
+  addNode(): Promise<void>;
+  removeNode(agent: SimAgent): Promise<void>;
+  addManager(): Promise<unknown>;
+  forgetManager(manager: SimManager): void;
+}
 
 /** Breaks things, a little at a time and never all at once, and mends them again. */
 export class Faults {
@@ -9,10 +23,10 @@ export class Faults {
   #isOver = false;
 
   constructor(
-    private readonly simulation: Simulation,
+    private readonly cluster: BreakableCluster,
     private readonly random: Random,
   ) {
-    Object.assign(simulation.statusFaults, { lateChance: 0.1, lateMaxMs: 1_500, twiceChance: 0.1 });
+    Object.assign(cluster.statusFaults, { lateChance: 0.1, lateMaxMs: 1_500, twiceChance: 0.1 });
   }
 
   nextAfterMs(): number {
@@ -35,9 +49,9 @@ export class Faults {
   end(): void {
     this.#isOver = true;
     for (const mend of this.#mends.splice(0)) mend();
-    Object.assign(this.simulation.statusFaults, { lateChance: 0, lateMaxMs: 0, twiceChance: 0 });
-    this.simulation.storeTrouble = 0;
-    for (const agent of this.simulation.agents.values()) {
+    Object.assign(this.cluster.statusFaults, { lateChance: 0, lateMaxMs: 0, twiceChance: 0 });
+    this.cluster.storeTrouble = 0;
+    for (const agent of this.cluster.agents.values()) {
       agent.heal();
       agent.powerOn();
     }
@@ -45,10 +59,10 @@ export class Faults {
 
   /** As a user does with a host that is not coming back: its node is removed, another host joins. */
   async #replaceNode(): Promise<void> {
-    const agent = this.#pick([...this.simulation.agents.values()].filter(({ isDisowned }) => !isDisowned));
+    const agent = this.#pick([...this.cluster.agents.values()].filter(({ isDisowned }) => !isDisowned));
     if (!agent) return;
-    await this.simulation.removeNode(agent);
-    await this.simulation.addNode();
+    await this.cluster.removeNode(agent);
+    await this.cluster.addNode();
   }
 
   #killHost(): void {
@@ -83,31 +97,31 @@ export class Faults {
   async #killManager(): Promise<void> {
     const manager = this.#pick(this.#answering());
     if (!manager) return;
-    this.simulation.forgetManager(manager);
+    this.cluster.forgetManager(manager);
     manager.kill();
-    await this.simulation.addManager();
+    await this.cluster.addManager();
   }
 
   #troubleStore(): void {
-    this.simulation.storeTrouble = 0.3;
+    this.cluster.storeTrouble = 0.3;
     this.#mendAfter(100, 3_000, () => {
-      this.simulation.storeTrouble = 0;
+      this.cluster.storeTrouble = 0;
     });
   }
 
   #mendAfter(lowMs: number, highMs: number, mend: () => void): void {
     this.#mends.push(mend);
-    this.simulation.clock.after(lowMs + this.random.next() * (highMs - lowMs), () => {
+    this.cluster.clock.after(lowMs + this.random.next() * (highMs - lowMs), () => {
       if (!this.#isOver) mend();
     });
   }
 
   #hosts(): SimAgent[] {
-    return [...this.simulation.agents.values()].filter(({ isOn, isRemoved }) => isOn && !isRemoved);
+    return [...this.cluster.agents.values()].filter(({ isOn, isRemoved }) => isOn && !isRemoved);
   }
 
   #answering(): SimManager[] {
-    return this.simulation.managers.filter(({ isAnswering }) => isAnswering);
+    return this.cluster.managers.filter(({ isAnswering }) => isAnswering);
   }
 
   #pick<T>(items: readonly T[]): T | undefined {

@@ -1,16 +1,28 @@
 import { Attachment, type AttachOptions, type LogPosition } from '@tessera/native';
 import { ClusterError } from '@tessera/shared/errors';
 import type { AttachedClient, AttachOrder, OutputPiece } from '../attachment.js';
-import type { Container } from './container.js';
 import type { ContainerRecord } from './container-record.js';
 import { LogOutput, type LogPlace } from './logs/log-output.js';
+
+/** A run of a container, as far as its streams concern it. */
+export interface StreamedRun {
+  readonly runDir: string;
+  readonly dataDir: string;
+  readonly life: { readonly kind: string };
+  /** Settles when it has ended. */
+  readonly ended: Promise<unknown>;
+  /** Between the shim's first word and the command; without a shim it will not come to that. */
+  beforeGo(work: (shim: object | undefined) => Promise<void>): void;
+  /** What the shim still holds for an attachment when the run ends is taken. */
+  serveAtEnd(attachment: Attachment): void;
+}
 
 /** A connection to a run, and where in the log its output begins. */
 export interface Connected {
   readonly attachment: Attachment;
   readonly position: LogPosition;
   /** Of an attachment to the container itself. */
-  readonly run?: { readonly container: Container; readonly order: AttachOrder };
+  readonly run?: { readonly container: StreamedRun; readonly order: AttachOrder };
 }
 
 export interface StreamOptions {
@@ -32,7 +44,7 @@ export const streamOptions = (
 
 /** Attaches to a run whose shim listens. */
 export async function connect(
-  container: Container,
+  container: StreamedRun,
   order: AttachOrder,
   line = order.history,
 ): Promise<Connected> {
@@ -45,7 +57,7 @@ export async function connect(
 
 /** Attaches to a run that has not begun, between its shim's first word and its command. */
 export function attachAtStart(
-  next: Promise<Container | undefined>,
+  next: Promise<StreamedRun | undefined>,
   order: AttachOrder,
   options: StreamOptions,
 ): AttachedClient {

@@ -10,15 +10,14 @@ import type { Controller, ExitStatus } from '../executor.js';
 import type { Exec, ExecRequest } from '../live-container.js';
 import { abortable } from './abortable.js';
 import { Container, type ContainerHost } from './container.js';
-import type { ExecutorParts } from './container-executor.js';
 import { ContainerOperations } from './container-operations.js';
 import { writeRecord } from './container-record.js';
 import { imageTree } from './container-spec.js';
+import type { ExecutorParts } from './executor-parts.js';
 import { prepareSources } from './mount-sources.js';
 import { sandboxOf } from './run-network.js';
-import { parseSignal } from './signals.js';
+import { DEFAULT_STOP_GRACE_MS, parseSignal } from './signals.js';
 
-export const DEFAULT_STOP_GRACE_MS = 10_000;
 /** The words of Swarm's executor. */
 const UNHEALTHY = 'dockerexec: unhealthy container';
 const HEALTHY: Health = { ...STARTING, status: 'healthy' };

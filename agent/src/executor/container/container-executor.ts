@@ -13,11 +13,12 @@ import type { LiveContainer } from '../live-container.js';
 import type { TaskLogs } from '../task-logs.js';
 import { parsePermitted } from './capabilities.js';
 import { type CgroupDriver, openCgroups } from './cgroups/index.js';
-import { Container, type ContainerHost } from './container.js';
+import { Container } from './container.js';
 import { ContainerController } from './container-controller.js';
 import { ContainerOperations } from './container-operations.js';
 import { type ContainerRecord, readRecord } from './container-record.js';
 import { type HostFacts, SpecCompiler } from './container-spec.js';
+import type { ExecutorParts } from './executor-parts.js';
 import { SegmentTaskLogs } from './logs/segment-task-logs.js';
 import { sandboxOf, sandboxOfStart } from './run-network.js';
 import { defaultFilter } from './seccomp/filter.js';
@@ -41,27 +42,6 @@ export interface ContainerExecutorOptions {
   readonly logger: Logger;
 }
 
-/** What controllers share. */
-export interface ExecutorParts {
-  readonly host: ContainerHost;
-  readonly compiler: SpecCompiler;
-  readonly images: ImageStore;
-  readonly network: ContainerNetwork | undefined;
-  readonly volumes: Volumes;
-  /** All that are on this host, by task id. */
-  readonly containers: Map<string, Container>;
-  /** Those that are no task's, by their own id. */
-  readonly standalone: Map<string, StandaloneContainer>;
-  newContainerId(): string;
-  dataDir(id: string): string;
-  runDir(id: string): string;
-  networkFiles(spec: Parameters<ContainerNetwork['files']>[0]): NetworkFiles;
-  /** Its networks let go of a container that has ended or could not start. May be repeated; never rejects. */
-  detach(container: Container): Promise<void>;
-  /** Takes a container off this host, with all that others keep for it. May be repeated. */
-  dispose(container: Container): Promise<void>;
-}
-
 /** How many containers are looked at or removed at once at start. */
 const RECOVERIES_AT_ONCE = 16;
 
@@ -69,6 +49,8 @@ const RECOVERIES_AT_ONCE = 16;
 export class ContainerExecutor implements Executor, ContainerRuntime {
   /** Found at start and not asked for yet, by task id. */
   readonly #adopted = new Map<string, Container>();
+  /** Those that are no task's, by their own id. */
+  readonly #standalone = new Map<string, StandaloneContainer>();
   readonly logs: TaskLogs;
   readonly #parts: ExecutorParts;
 
@@ -100,16 +82,17 @@ export class ContainerExecutor implements Executor, ContainerRuntime {
       network,
       volumes,
       containers: new Map(),
-      standalone: new Map(),
       newContainerId: () => newHexId(random),
       dataDir: (id) => `${options.dataDir}/containers/${id}`,
       runDir: (id) => `${options.runDir}/containers/${id}`,
       networkFiles: (spec) => network?.files(spec) ?? loopbackFiles(spec.hostname, spec.extraHosts),
+      lender: (id) => this.#standalone.get(id)?.lender,
+      forget: (id) => void this.#standalone.delete(id),
       detach: (container) => this.#detach(container),
       dispose: (container) => this.#dispose(container),
     };
-    const { containers, standalone } = this.#parts;
-    this.logs = new SegmentTaskLogs((id) => containers.get(id) ?? standalone.get(id)?.log);
+    const { containers } = this.#parts;
+    this.logs = new SegmentTaskLogs((id) => containers.get(id) ?? this.#standalone.get(id)?.log);
   }
 
   /** Reads what this host is, and makes the cgroups that containers lie in. */
@@ -131,19 +114,18 @@ export class ContainerExecutor implements Executor, ContainerRuntime {
   }
 
   container(id: string): StandaloneContainer {
-    const { standalone } = this.#parts;
-    let container = standalone.get(id);
+    let container = this.#standalone.get(id);
     if (!container) {
       container = new StandaloneContainer(id, this.#parts);
-      standalone.set(id, container);
+      this.#standalone.set(id, container);
     }
     return container;
   }
 
   /** The container of this id, a task's or not, that is here. */
   live(containerId: string): LiveContainer | undefined {
-    const { standalone, containers, host } = this.#parts;
-    const own = standalone.get(containerId);
+    const { containers, host } = this.#parts;
+    const own = this.#standalone.get(containerId);
     if (own) return own;
     for (const container of containers.values())
       if (container.id === containerId) return new ContainerOperations(container, host);
@@ -263,9 +245,7 @@ export class ContainerExecutor implements Executor, ContainerRuntime {
 
   /** Whether another container, which may live on, has this one's network. */
   #isJoined(id: string): boolean {
-    return [...this.#parts.standalone.values()].some(
-      (other) => other.id !== id && other.lender.filesOf === id,
-    );
+    return [...this.#standalone.values()].some((other) => other.id !== id && other.lender.filesOf === id);
   }
 
   async #dispose(container: Container): Promise<void> {

@@ -1,6 +1,9 @@
 import { constants } from 'node:os';
 import { invalid } from '@tessera/shared/errors';
 
+/** How long a stop waits between its signal and SIGKILL where nothing else is said, as Docker. */
+export const DEFAULT_STOP_GRACE_MS = 10_000;
+
 /** A signal's number from `15`, `TERM` or `SIGTERM`; real-time ones as `RTMIN+3`. Empty: SIGTERM. */
 export function parseSignal(text: string): number {
   if (text === '') return constants.signals.SIGTERM;

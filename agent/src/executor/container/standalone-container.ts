@@ -11,8 +11,6 @@ import { prepareVolumes, volumeNames } from '../../volumes/index.js';
 import type { LiveContainer } from '../live-container.js';
 import { abortable } from './abortable.js';
 import { Container } from './container.js';
-import { DEFAULT_STOP_GRACE_MS } from './container-controller.js';
-import type { ExecutorParts } from './container-executor.js';
 import { ContainerFiles } from './container-files.js';
 import { partsOf } from './container-parts.js';
 import {
@@ -25,6 +23,7 @@ import {
   writeStart,
 } from './container-record.js';
 import { imageTree } from './container-spec.js';
+import type { ExecutorParts } from './executor-parts.js';
 import { Freezer } from './freezer.js';
 import { assertJoinable, type Lender, lendingFailed } from './joined-containers.js';
 import type { LogSource } from './logs/segment-task-logs.js';
@@ -32,7 +31,7 @@ import { checkSources, prepareSources } from './mount-sources.js';
 import { type Namespaces, namespacesOf } from './namespaces.js';
 import { RunAccess } from './run-access.js';
 import { hostFiles, sandboxOfStart, wantedPorts } from './run-network.js';
-import { parseSignal } from './signals.js';
+import { DEFAULT_STOP_GRACE_MS, parseSignal } from './signals.js';
 import { LendingError } from './start-error.js';
 
 /** IPC that others may join; joined itself, it is lent on. */
@@ -321,7 +320,7 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
     this.#run = undefined;
     this.#record = undefined;
     this.#start = undefined;
-    this.parts.standalone.delete(this.id);
+    this.parts.forget(this.id);
   }
 
   #dirs(): [string, string] {
@@ -339,7 +338,7 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
 
   #lender(containerId: string): Lender {
     const none = { hostname: undefined, filesOf: containerId, isRunning: false, isIpcShareable: false };
-    return this.parts.standalone.get(containerId)?.lender ?? none;
+    return this.parts.lender(containerId) ?? none;
   }
 
   #compile(record: ContainerRecord, container: ContainerObject, image: LocalImage): Buffer {
