@@ -5,7 +5,7 @@ import { makeLabImage } from '../lab/images.js';
 import { Lab } from '../lab/lab.js';
 import { startDockerHost } from './docker-host.js';
 
-/** A cluster of one host, ours first, and dockerd on another of the same kind where it is installed. */
+/** A cluster, ours first, and dockerd on a host of its own of the same kind where it is installed. */
 export interface BesideDockerd {
   readonly lab: Lab;
   /** Of the APIs: ours, and dockerd's. Both have busybox. */
@@ -27,14 +27,18 @@ export interface BesideDockerd {
 
 export const medians = (samples: readonly number[][]) => samples.map((each) => median(each));
 
-/** @returns what the report is to say of the peer, when `work` is done and nothing of it is left */
+/**
+ * @param hosts how many the cluster has
+ * @returns what the report is to say of the peer, when `work` is done and nothing of it is left
+ */
 export async function besideDockerd(
   name: string,
   work: (both: BesideDockerd) => Promise<void>,
+  hosts = 1,
 ): Promise<readonly string[]> {
   const lab = await Lab.up({
     name: `${name}${process.pid}`,
-    hosts: 1,
+    hosts,
     capacity: { cpus: 2, memoryBytes: 8 * 2 ** 30 },
   });
   let peer: Awaited<ReturnType<typeof startDockerHost>>;

@@ -14,6 +14,7 @@ const NAMES: Readonly<Record<string, string>> = {
   docker: 'docker run, exec and ps through the cluster, beside dockerd',
   pull: 'an image of 500 MB and 20 layers pulled from a registry, beside dockerd',
   cp: 'docker cp of 200 MB and of 5,000 files, both ways, beside dockerd',
+  'cp-across': 'docker cp and export of 200 MB, the container on another host, beside dockerd with its own',
   memory: 'memory per container and of the daemons, beside containerd-shim',
   overlay: 'TCP between containers on two hosts, beside a hand-made VXLAN and bridge',
   store: 'writes per second through the store, beside etcd alone',
@@ -25,7 +26,7 @@ const path = PLACES.map((place) => `${ROOT}${place}/${name}.js`).find((candidate
 if (!name || !Object.hasOwn(NAMES, name) || !path) {
   if (name) console.error(`bench: there is no benchmark named '${name}'`);
   console.error('Usage: npm run bench -- NAME [--json]\n');
-  for (const [key, text] of Object.entries(NAMES)) console.error(`  ${key.padEnd(10)}${text}`);
+  for (const [key, text] of Object.entries(NAMES)) console.error(`  ${key.padEnd(11)}${text}`);
   process.exit(name ? 1 : 2);
 }
 const child = spawn(process.execPath, [path, ...options], { stdio: 'inherit' });
