@@ -219,6 +219,11 @@ async function sendStream(response: ServerResponse, reply: StreamReply, signal: 
   };
   const write = async (chunk: Uint8Array | string) => {
     begin();
+    if (response.writableCorked === 0) {
+      // What comes by in one turn goes out together.
+      response.cork();
+      setImmediate(() => response.uncork());
+    }
     if (response.write(chunk)) return;
     await new Promise<void>((resolve) => {
       const done = () => {

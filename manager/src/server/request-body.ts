@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { ClusterError, errorText, invalid } from '@tessera/shared/errors';
+import { Arrivals, type BodySource, heldBack } from './body-source.js';
 
 /** The largest JSON body that is read: etcd refuses objects of 1.5 MiB. */
 export const BODY_BYTES_MAX = 1024 * 1024;
@@ -52,100 +53,92 @@ function isNestedTooDeep(text: string): boolean {
  * behind it stays on the stream.
  */
 export async function readBodyOf(stream: Duplex, headers: IncomingHttpHeaders): Promise<Uint8Array> {
+  const source = heldBack(stream);
   const coding = headers['transfer-encoding']?.toLowerCase();
-  if (coding === 'chunked') return readChunks(stream);
+  if (coding === 'chunked') return readChunks(source);
   if (coding !== undefined) throw invalid(`the transfer coding '${coding}' is not supported; use chunked`);
   const length = Number(headers['content-length'] ?? 0);
   if (!Number.isSafeInteger(length) || length < 0) throw invalid('the Content-Length header is no number');
   if (length > BODY_BYTES_MAX) throw tooLarge();
-  return readExactly(stream, length);
+  return readExactly(source, length);
 }
 
 /** The body of such a request as it arrives, whatever its length; reading slowly slows the client. */
 export async function* bodyPieces(stream: Duplex, headers: IncomingHttpHeaders): AsyncGenerator<Uint8Array> {
-  const coding = headers['transfer-encoding']?.toLowerCase();
-  if (coding === undefined) return yield* exactly(stream, Number(headers['content-length'] ?? 0));
-  for (let bytes = await readChunkSize(stream); bytes > 0; bytes = await readChunkSize(stream)) {
-    yield* exactly(stream, bytes);
-    if ((await readLine(stream)) !== '') throw malformed();
+  const source = new Arrivals(stream);
+  try {
+    const coding = headers['transfer-encoding']?.toLowerCase();
+    if (coding === undefined) return yield* exactly(source, Number(headers['content-length'] ?? 0));
+    for (let bytes = await readChunkSize(source); bytes > 0; bytes = await readChunkSize(source)) {
+      yield* exactly(source, bytes);
+      if ((await readLine(source)) !== '') throw malformed();
+    }
+    await readTrailers(source);
+  } finally {
+    source.leave();
   }
-  await readTrailers(stream);
 }
 
 /** Whether the body comes in one of the ways that are read here; if not, there is none. */
 export const hasBody = (headers: IncomingHttpHeaders): boolean =>
   headers['transfer-encoding']?.toLowerCase() === 'chunked' || Number(headers['content-length'] ?? 0) > 0;
 
-async function readChunks(stream: Duplex): Promise<Uint8Array> {
+async function readChunks(source: BodySource): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let length = 0;
   for (;;) {
-    const bytes = await readChunkSize(stream);
+    const bytes = await readChunkSize(source);
     length += bytes;
     if (length > BODY_BYTES_MAX) throw tooLarge();
     if (bytes === 0) break;
-    chunks.push(await readExactly(stream, bytes));
-    if ((await readLine(stream)) !== '') throw malformed();
+    chunks.push(await readExactly(source, bytes));
+    if ((await readLine(source)) !== '') throw malformed();
   }
-  await readTrailers(stream);
+  await readTrailers(source);
   return Buffer.concat(chunks);
 }
 
-async function readChunkSize(stream: Duplex): Promise<number> {
-  const size = CHUNK_SIZE.exec(await readLine(stream))?.[1];
+async function readChunkSize(source: BodySource): Promise<number> {
+  const size = CHUNK_SIZE.exec(await readLine(source))?.[1];
   if (size === undefined) throw malformed();
   return Number.parseInt(size, 16);
 }
 
 /** They end with an empty line. */
-async function readTrailers(stream: Duplex): Promise<void> {
-  for (let lines = 0; (await readLine(stream)) !== ''; lines++) if (lines === TRAILERS_MAX) throw malformed();
+async function readTrailers(source: BodySource): Promise<void> {
+  for (let lines = 0; (await readLine(source)) !== ''; lines++) if (lines === TRAILERS_MAX) throw malformed();
 }
 
-async function readLine(stream: Duplex): Promise<string> {
+async function readLine(source: BodySource): Promise<string> {
   let line = '';
   for (;;) {
-    const bytes = await readSome(stream);
+    const bytes = await readSome(source);
     const end = bytes.indexOf(10);
     line += bytes.toString('latin1', 0, end < 0 ? bytes.length : end);
     if (line.length > LINE_BYTES_MAX) throw malformed();
     if (end < 0) continue;
-    if (end + 1 < bytes.length) stream.unshift(bytes.subarray(end + 1));
+    if (end + 1 < bytes.length) source.unread(bytes.subarray(end + 1));
     return line.replace(/\r$/, '');
   }
 }
 
-async function readExactly(stream: Duplex, length: number): Promise<Uint8Array> {
+async function readExactly(source: BodySource, length: number): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
-  for await (const part of exactly(stream, length)) parts.push(part);
+  for await (const part of exactly(source, length)) parts.push(part);
   return Buffer.concat(parts);
 }
 
-async function* exactly(stream: Duplex, length: number): AsyncGenerator<Buffer> {
+async function* exactly(source: BodySource, length: number): AsyncGenerator<Buffer> {
   for (let missing = length; missing > 0; ) {
-    const bytes = await readSome(stream, missing);
+    const bytes = await readSome(source, missing);
     missing -= bytes.length;
     yield bytes;
   }
 }
 
 /** Whatever is there, but no more than `most`. */
-async function readSome(stream: Duplex, most = Number.POSITIVE_INFINITY): Promise<Buffer> {
-  for (;;) {
-    // A stream that has some is readable at once, however much is waited for.
-    const bytes = stream.read(Math.min(most, stream.readableLength) || undefined) as Buffer | null;
-    if (bytes) {
-      // What has come while it was looked at is not ours.
-      if (bytes.length > most) stream.unshift(bytes.subarray(most));
-      return bytes.length > most ? bytes.subarray(0, most) : bytes;
-    }
-    if (stream.readableEnded || stream.destroyed) throw invalid("the request's body is cut short");
-    await new Promise<void>((resolve) => {
-      const done = () => {
-        for (const name of ['readable', 'end', 'close']) stream.off(name, done);
-        resolve();
-      };
-      for (const name of ['readable', 'end', 'close']) stream.on(name, done);
-    });
-  }
+async function readSome(source: BodySource, most?: number): Promise<Buffer> {
+  const bytes = await source.next(most);
+  if (bytes) return bytes;
+  throw invalid("the request's body is cut short");
 }

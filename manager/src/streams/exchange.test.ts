@@ -64,7 +64,7 @@ test('an agent that has said all it had to say is still sent the rest', async ()
     () => {},
   );
 
-  expect(stream.written).toHaveLength(1);
+  expect(stream.written).toHaveLength(2);
 });
 
 const taken = (value: boolean): Frame => ({ body: { $case: 'connectionTaken', value } });

@@ -2,7 +2,7 @@ import type { Frame } from '@tessera/shared/wire';
 import { type Lendable, Lending } from './lendable.js';
 import type { SideStream } from './side-stream.js';
 
-/** A frame's data stays below gRPC's default bound of 4 MiB for a message, with room to spare. */
+/** A frame's data stays below the bound of 4 MiB for a frame, with room to spare. */
 const FRAME_BYTES_MAX = 256 * 1024;
 
 /**
@@ -50,27 +50,11 @@ export async function exchange(
 }
 
 async function send(stream: SideStream, content: AsyncIterable<Uint8Array>): Promise<void> {
-  for await (const piece of inFrames(content)) {
-    await stream.write({ body: { $case: 'data', value: piece } });
+  for await (const { buffer, byteOffset, length } of content) {
+    const chunk = Buffer.from(buffer, byteOffset, length);
+    // As they come: what the stream does not take at once goes on together.
+    for (let at = 0; at < chunk.length; at += FRAME_BYTES_MAX)
+      await stream.write({ body: { $case: 'data', value: chunk.subarray(at, at + FRAME_BYTES_MAX) } });
   }
   await stream.end();
-}
-
-/** What arrives in small pieces goes on in large ones: each frame waits for the one before it to be on its way. */
-async function* inFrames(content: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
-  let pieces: Uint8Array[] = [];
-  let length = 0;
-  for await (const chunk of content) {
-    for (let at = 0; at < chunk.length; ) {
-      const part = chunk.subarray(at, at + FRAME_BYTES_MAX - length);
-      pieces.push(part);
-      length += part.length;
-      at += part.length;
-      if (length < FRAME_BYTES_MAX) continue;
-      yield Buffer.concat(pieces);
-      pieces = [];
-      length = 0;
-    }
-  }
-  if (length > 0) yield Buffer.concat(pieces);
 }
