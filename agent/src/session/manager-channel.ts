@@ -8,7 +8,7 @@ export interface NodeCredentials {
 }
 
 /** DNS name in every manager's certificate, and in no worker's. Addresses change, names do not. */
-const MANAGER_NAME = 'tessera-manager';
+export const MANAGER_NAME = 'tessera-manager';
 
 /** Largest message taken: a piece of a full set, or a frame of a side stream. */
 const RECEIVE_MAX_BYTES = 16 << 20;

@@ -1,4 +1,3 @@
-import type { ServerDuplexStream } from '@grpc/grpc-js';
 import { silentLogger, systemClock } from '@tessera/shared/env';
 import { ContainerPlacement, type ContainerState } from '@tessera/shared/model';
 import { aContainer, FakeClock } from '@tessera/shared/testing';
@@ -85,7 +84,7 @@ async function assign(target: 'create' | 'start', host: object = {}, spec: objec
 async function open(kind: NonNullable<StreamRequest['kind']>) {
   streams.open({ streamId: 'stream-1', managerAddr: manager.addr, kind });
   await until(() => expect(manager.streams).toHaveLength(1));
-  const stream: ServerDuplexStream<Frame, Frame> = manager.streams[0]!;
+  const stream = manager.streams[0]!;
   const frames: Frame['body'][] = [];
   stream.on('data', ({ body }: Frame) => frames.push(body));
   stream.on('end', () => stream.end());

@@ -1,22 +1,16 @@
-import type { Duplex } from 'node:stream';
-import { type StatusObject, status } from '@grpc/grpc-js';
 import { ClusterError, errorKindOf, errorText, fromServiceError, isErrorKind } from '@tessera/shared/errors';
-import { FrameSocket } from '@tessera/shared/frames';
+import type { FrameSocket } from '@tessera/shared/frames';
 import type { Frame } from '@tessera/shared/wire';
 
 type Body = NonNullable<Frame['body']>;
-
-/** A call to a manager: Frames in, Frames out. gRPC's tells how it ended by its event `status`. */
-export type FrameCall = Duplex & { cancel(): void };
 
 /**
  * The agent's end of a side stream. A slow manager slows `write`; while nobody reads `data`, the manager is slowed.
  */
 export class FrameStream {
-  readonly #stream: FrameCall;
+  readonly #stream: FrameSocket;
   readonly #onAbort: () => void;
   #failure: Error | undefined;
-  #isClean = false;
 
   /**
    * Says to a manager that has been called which stream this is.
@@ -24,14 +18,11 @@ export class FrameStream {
    * @param signal ends the stream at once
    */
   constructor(
-    call: FrameCall,
+    call: FrameSocket,
     streamId: string,
     private readonly signal: AbortSignal,
   ) {
     this.#stream = call;
-    this.#stream.once('status', ({ code }: StatusObject) => {
-      this.#isClean = code === status.OK;
-    });
     this.#stream.on('error', (error) => {
       this.#failure = fromServiceError(error);
     });
@@ -69,7 +60,7 @@ export class FrameStream {
 
   /** Whether the manager is this host's own. */
   get isLocal(): boolean {
-    return this.#stream instanceof FrameSocket;
+    return this.#stream.isLocal;
   }
 
   /** The next thing the manager sends. @throws ClusterError `unavailable` when it sends nothing more */
@@ -128,20 +119,14 @@ export class FrameStream {
     this.#stream.end();
   }
 
-  /**
-   * Ends it, once what has been written is on its way; at once when the signal says so.
-   *
-   * @returns whether both sides have ended it well, so that its connection is as good as before
-   */
-  async close(): Promise<boolean> {
+  /** Waits for its end on both sides, once what has been written is on its way; at once when the signal says so. */
+  async close(): Promise<void> {
     await new Promise<void>((resolve) => {
       if (this.#stream.destroyed || this.#failure || this.signal.aborted) return resolve();
-      this.#stream.once('status', () => resolve());
       this.#stream.once('error', () => resolve());
       this.#stream.once('close', () => resolve());
       this.#stream.resume();
     });
     this.signal.removeEventListener('abort', this.#onAbort);
-    return this.#isClean && !this.#failure && !this.signal.aborted;
   }
 }

@@ -1,81 +1,82 @@
+import type { Socket } from 'node:net';
 import type { Clock } from '@tessera/shared/env';
-import { SideStreamsClient } from '@tessera/shared/wire';
-import { managerChannelOptions, type NodeCredentials, nodeChannelCredentials } from '../session/index.js';
+import { dialFrames, FrameSocket, onFirstFrame } from '@tessera/shared/frames';
+import { hostOf, portOf } from '../node/addresses.js';
+import { MANAGER_NAME, type NodeCredentials } from '../session/index.js';
 
 /** Connections that wait for their next stream, of each manager: as many as a person's commands need at once. */
 const IDLE_MAX = 8;
 /** How long one waits: somebody at work in a container comes back within it. */
 const IDLE_MS = 300_000;
 
-/** A connection to a manager, for one stream at a time. */
-export interface ManagerConnection {
-  readonly client: SideStreamsClient;
+/** To whom a connection leads, and as whom. */
+interface Purpose {
   readonly addr: string;
   readonly credentials: NodeCredentials;
 }
 
 interface Idle {
-  readonly connection: ManagerConnection;
-  readonly cancel: () => void;
+  readonly stream: FrameSocket;
+  readonly purpose: Purpose;
+  /** It waits no more. */
+  readonly leave: () => void;
 }
 
 /**
- * Connections for side streams. Each stream has one for itself, so that a reader who stands still holds up nobody
- * else's; once it has ended well its connection waits for the next one, which saves that the handshake. It costs most of
- * what a small question costs.
+ * Connections for side streams with managers elsewhere. Each stream has one for itself, so that a reader who stands still
+ * holds up nobody else's; once it has ended well its connection waits for the next one, which saves that the handshake.
+ * It costs most of what a small question costs.
  */
 export class ManagerConnections {
-  readonly #idle: Idle[] = [];
+  readonly #idle = new Set<Idle>();
   #closed = false;
 
   constructor(private readonly clock: Clock) {}
 
-  /** One that waits, or a new one. It is to be given back. */
-  take(addr: string, credentials: NodeCredentials): ManagerConnection {
+  /** A stream on a connection that waits, or on a new one. @throws ClusterError `unavailable` */
+  async open(addr: string, credentials: NodeCredentials, signal: AbortSignal): Promise<FrameSocket> {
+    const purpose = { addr, credentials };
     // The one used last: what is not needed is left alone until its time is over.
-    for (let at = this.#idle.length - 1; at >= 0; at--) {
-      const { connection, cancel } = this.#idle[at]!;
-      if (connection.addr !== addr || !isSame(connection.credentials, credentials)) continue;
-      this.#idle.splice(at, 1);
-      cancel();
-      return connection;
+    const idle = [...this.#idle].reverse().find((each) => isSame(each.purpose, purpose));
+    if (idle) {
+      idle.leave();
+      return idle.stream;
     }
-    const client = new SideStreamsClient(addr, nodeChannelCredentials(credentials), {
-      ...managerChannelOptions,
-      // So that a manager whose host has gone is noticed before the next stream is.
-      'grpc.keepalive_permit_without_calls': 1,
-    });
-    return { client, addr, credentials };
-  }
-
-  /** @param isClean its stream has ended well; any other connection is closed */
-  giveBack(connection: ManagerConnection, isClean: boolean): void {
-    const { client, addr } = connection;
-    if (!isClean || this.#closed || this.#waitingFor(addr) >= IDLE_MAX) {
-      client.close();
-      return;
-    }
-    const cancel = this.clock.after(IDLE_MS, () => this.#drop(connection));
-    this.#idle.push({ connection, cancel });
+    const onFree = (socket: Socket) => this.#wait(socket, purpose);
+    const dialled = { host: hostOf(addr), port: portOf(addr), serverName: MANAGER_NAME };
+    return dialFrames({ ...dialled, identity: credentials, clock: this.clock, onFree }, signal);
   }
 
   close(): void {
     this.#closed = true;
-    for (const { connection } of [...this.#idle]) this.#drop(connection);
+    for (const { stream } of this.#idle) stream.destroy();
   }
 
-  #waitingFor(addr: string): number {
-    return this.#idle.filter(({ connection }) => connection.addr === addr).length;
-  }
-
-  #drop(connection: ManagerConnection): void {
-    const at = this.#idle.findIndex((idle) => idle.connection === connection);
-    if (at < 0) return;
-    this.#idle.splice(at, 1)[0]!.cancel();
-    connection.client.close();
+  #wait(socket: Socket, purpose: Purpose): void {
+    const onFree = (free: Socket) => this.#wait(free, purpose);
+    const stream = new FrameSocket(socket, { clock: this.clock, onFree });
+    const drop = () => stream.destroy();
+    const onError = () => undefined; // `close` follows
+    // A manager says nothing before it is asked for a stream's next word.
+    const giveUp = onFirstFrame(stream, drop);
+    const cancel = this.clock.after(IDLE_MS, drop);
+    const leave = () => {
+      giveUp();
+      cancel();
+      stream.off('end', drop).off('error', onError).off('close', leave);
+      this.#idle.delete(idle);
+    };
+    const idle = { stream, purpose, leave };
+    stream.once('end', drop).on('error', onError).once('close', leave);
+    this.#idle.add(idle);
+    const waiting = [...this.#idle].filter((each) => each.purpose.addr === purpose.addr);
+    if (this.#closed || waiting.length > IDLE_MAX) drop();
   }
 }
 
 /** A certificate that has been renewed is used from the next stream on. */
-const isSame = (a: NodeCredentials, b: NodeCredentials): boolean =>
-  a.certPem === b.certPem && a.keyPem === b.keyPem && a.caCertPem === b.caCertPem;
+const isSame = (a: Purpose, b: Purpose): boolean =>
+  a.addr === b.addr &&
+  a.credentials.certPem === b.credentials.certPem &&
+  a.credentials.keyPem === b.credentials.keyPem &&
+  a.credentials.caCertPem === b.credentials.caCertPem;

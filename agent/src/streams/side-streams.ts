@@ -1,6 +1,7 @@
 import type { HelperInput } from '@tessera/native';
 import type { Clock, Logger } from '@tessera/shared/env';
 import { ClusterError, errorText } from '@tessera/shared/errors';
+import type { FrameSocket } from '@tessera/shared/frames';
 import type { Image } from '@tessera/shared/model';
 import type { ImageImportRequest, StreamRequest } from '@tessera/shared/wire';
 import type { TaskLogs } from '../executor/task-logs.js';
@@ -11,7 +12,7 @@ import type { Volumes } from '../volumes/index.js';
 import type { ContainerStreams } from './container-streams.js';
 import type { CommitImage } from './file-streams.js';
 import { frameSized } from './frame-sized.js';
-import { type FrameCall, FrameStream } from './frame-stream.js';
+import { FrameStream } from './frame-stream.js';
 import { watchEnd, withRequestBody } from './lent-connection.js';
 import { connectLocally } from './local-manager.js';
 import { logBatches } from './log-batches.js';
@@ -68,7 +69,7 @@ export class SideStreams {
   }
 
   /** Calls the asker, unless it has asked on a stream that waited for it, and serves it. Returns at once. */
-  open(request: StreamRequest, spare?: FrameCall): void {
+  open(request: StreamRequest, spare?: FrameSocket): void {
     if (this.#closing.signal.aborted) return;
     const done = this.#serve(request, spare).finally(() => this.#underWay.delete(done));
     this.#underWay.add(done);
@@ -86,47 +87,54 @@ export class SideStreams {
     this.#connections.close();
   }
 
-  async #serve(request: StreamRequest, spare: FrameCall | undefined): Promise<void> {
+  async #serve(request: StreamRequest, spare: FrameSocket | undefined): Promise<void> {
     const stop = new AbortController();
     const onClosing = () => stop.abort(this.#closing.signal.reason);
     this.#closing.signal.addEventListener('abort', onClosing, { once: true });
-    const { streamId } = request;
-    const { call, giveBack } = await this.#call(request, spare);
-    const stream = new FrameStream(call, streamId, stop.signal);
+    try {
+      const socket = await this.#reach(request, spare, stop.signal);
+      await this.#serveOn(new FrameStream(socket, request.streamId, stop.signal), request, stop);
+    } catch (error) {
+      // Whoever asked waits for no stream for ever.
+      this.#failed(request, error);
+    } finally {
+      this.#closing.signal.removeEventListener('abort', onClosing);
+      stop.abort(new DOMException('the stream has ended', 'AbortError'));
+    }
+  }
+
+  async #serveOn(stream: FrameStream, request: StreamRequest, stop: AbortController): Promise<void> {
     try {
       if (this.#underWay.size >= STREAMS_MAX)
         throw new ClusterError('resourceExhausted', `this node serves ${STREAMS_MAX} streams already`);
       await this.#answer(request, stream, stop);
       await stream.finish();
     } catch (error) {
-      this.options.logger.debug({ 'stream.id': streamId, reason: errorText(error) }, 'side stream failed');
+      this.#failed(request, error);
       await stream.fail(error).catch(() => undefined);
     } finally {
-      giveBack(await stream.close());
-      this.#closing.signal.removeEventListener('abort', onClosing);
-      stop.abort(new DOMException('the stream has ended', 'AbortError'));
+      await stream.close();
     }
   }
 
+  #failed({ streamId }: StreamRequest, error: unknown): void {
+    this.options.logger.debug({ 'stream.id': streamId, reason: errorText(error) }, 'side stream failed');
+  }
+
   /** By the manager's own socket, where it is of this host. */
-  async #call(
-    request: StreamRequest,
-    spare: FrameCall | undefined,
-  ): Promise<{
-    readonly call: FrameCall;
-    /** To be called at its end. */
-    readonly giveBack: (isClean: boolean) => void;
-  }> {
+  async #reach(
+    { managerAddr }: StreamRequest,
+    spare: FrameSocket | undefined,
+    signal: AbortSignal,
+  ): Promise<FrameSocket> {
     const { credentials, dialledAt, localSocket } = this.options;
-    const path = localSocket?.(request.managerAddr);
+    const path = localSocket?.(managerAddr);
     const local = spare ?? (path === undefined ? undefined : await connectLocally(path));
     if (local && path !== undefined) {
       this.#spares.keep(path);
-      return { call: local, giveBack: () => undefined };
+      return local;
     }
-    const connection = this.#connections.take(dialledAt(request.managerAddr), credentials());
-    const giveBack = (isClean: boolean) => this.#connections.giveBack(connection, isClean);
-    return { call: connection.client.open() as unknown as FrameCall, giveBack };
+    return this.#connections.open(dialledAt(managerAddr), credentials(), signal);
   }
 
   async #answer({ kind }: StreamRequest, stream: FrameStream, stop: AbortController): Promise<void> {

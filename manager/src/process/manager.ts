@@ -126,7 +126,7 @@ async function serve(parts: Parts): Promise<void> {
     managerBootstrap: () => undefined,
   });
   serveDispatcher(server, dispatcher, locator, logger.child({ module: 'dispatcher' }));
-  serveSideStreams(server, streams);
+  serveSideStreams(server, streams, clock, logger.child({ module: 'rpc' }));
   serveManagerPeers(server, dispatcher);
   serveCertificateAuthority(server, admission);
   await server.listen(config.listenAddr);

@@ -29,12 +29,18 @@ export async function authorize(
   if (!required) throw new ClusterError('permissionDenied', `no role may call ${path}`);
   if (required === 'anyone') return undefined;
 
+  const caller = await nodeOf(context, store);
+  if (!mayCall(required, caller))
+    throw new ClusterError('permissionDenied', `a ${caller.role} node may not call ${path}`);
+  return caller;
+}
+
+/** Whichever node of the cluster it is. @throws ClusterError `unauthenticated`, `permissionDenied` for anybody else */
+export async function nodeOf(context: AuthContext, store: Store): Promise<Caller> {
   const claimed = certifiedCaller(context);
   // The cache may be a moment behind another manager's: only a fresh look may turn a node away.
   const caller = actualCaller(claimed, store.view()) ?? actualCaller(claimed, await store.read());
   if (!caller) throw stranger(claimed, store.view());
-  if (!mayCall(required, caller))
-    throw new ClusterError('permissionDenied', `a ${caller.role} node may not call ${path}`);
   return caller;
 }
 

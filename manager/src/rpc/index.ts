@@ -3,5 +3,5 @@ export * from './dispatcher-service.js';
 export * from './local-stream-server.js';
 export * from './manager-peers.js';
 export * from './rpc-server.js';
-export * from './server-credentials.js';
 export * from './stream-service.js';
+export * from './tls-identity.js';

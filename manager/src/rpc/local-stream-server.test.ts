@@ -38,7 +38,7 @@ async function listening(): Promise<LocalStreamServer> {
   return started;
 }
 function call(streamId: string): FrameSocket {
-  const stream = new FrameSocket(connect({ path: path(), allowHalfOpen: true }));
+  const stream = new FrameSocket(connect(path()));
   stream.on('error', () => undefined);
   stream.write({ body: { $case: 'open', value: streamId } } satisfies Frame);
   return stream;
@@ -71,7 +71,7 @@ test('a stream without an id waits for what is asked of this node', async () => 
 test('a stream that nobody asked for is broken off', async () => {
   const stream = call('made-up');
 
-  await new Promise((resolve) => stream.resume().once('end', resolve));
+  await new Promise((resolve) => stream.resume().once('close', resolve));
 
   expect(accepted).toEqual([]);
 });

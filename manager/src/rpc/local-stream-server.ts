@@ -23,7 +23,7 @@ export class LocalStreamServer {
       readonly logger: Logger;
     },
   ) {
-    this.#server = createServer({ allowHalfOpen: true }, (socket) => this.#serve(socket));
+    this.#server = createServer((socket) => this.#serve(socket));
   }
 
   /** Takes the socket's name from a manager before this one. */

@@ -4,7 +4,7 @@ import { ManagerPeersClient, ManagerPeersService, type StreamRequest } from '@te
 import { UNITS } from '../ca/index.js';
 import type { ManagerPeers, StreamRequester } from '../streams/index.js';
 import type { RpcServer } from './rpc-server.js';
-import type { TlsIdentity } from './server-credentials.js';
+import type { TlsIdentity } from './tls-identity.js';
 
 /** Lets other managers reach the agents whose sessions are here. */
 export function serveManagerPeers(server: RpcServer, dispatcher: StreamRequester): void {

@@ -1,10 +1,5 @@
 import type { ServiceDefinition } from '@grpc/grpc-js';
-import {
-  CertificateAuthorityService,
-  DispatcherService,
-  ManagerPeersService,
-  SideStreamsService,
-} from '@tessera/shared/wire';
+import { CertificateAuthorityService, DispatcherService, ManagerPeersService } from '@tessera/shared/wire';
 
 /** Who may call a method: anyone at all, any node of the cluster, or its managers only. */
 export type CallerRole = 'anyone' | 'node' | 'manager';
@@ -21,7 +16,6 @@ function rolesOf<Definition extends ServiceDefinition>(
 /** The one table of who may call what, by the method's path. A method that is not here cannot be served. */
 export const METHOD_ROLES: ReadonlyMap<string, CallerRole> = new Map([
   ...rolesOf(DispatcherService, { session: 'node', locateImage: 'node' }),
-  ...rolesOf(SideStreamsService, { open: 'node' }),
   ...rolesOf(ManagerPeersService, { requestStream: 'manager' }),
   ...rolesOf(CertificateAuthorityService, { getRootCertificate: 'anyone', join: 'anyone', renew: 'node' }),
 ]);

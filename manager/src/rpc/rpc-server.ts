@@ -1,18 +1,21 @@
-import { type AddressInfo, createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { createServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
 import {
   type MethodDefinition,
   Server,
+  ServerCredentials,
   type ServerDuplexStream,
   type ServerUnaryCall,
   type sendUnaryData,
 } from '@grpc/grpc-js';
 import type { Clock, Logger } from '@tessera/shared/env';
 import { ClusterError, isTemporary, toServiceError } from '@tessera/shared/errors';
+import { FRAMES_PROTOCOL } from '@tessera/shared/frames';
 import { Newcomers } from '../newcomers/index.js';
 import type { Store } from '../store/view.js';
-import { authorize, type Caller } from './caller.js';
+import { authorize, type Caller, nodeOf } from './caller.js';
 import { METHOD_ROLES } from './roles.js';
-import { NodeServerCredentials, type TlsIdentity } from './server-credentials.js';
+import { serverContextOf, type TlsIdentity } from './tls-identity.js';
 
 /** A caller that has gone without a word is noticed after this and the time-out. */
 const KEEPALIVE_TIME_MS = 20_000;
@@ -25,20 +28,32 @@ export interface RpcServerOptions {
   readonly logger: Logger;
 }
 
-/** The manager's gRPC server over mutual TLS. Every method is served only to the roles that its table names. */
+/** Serves a connection of frames. `authorize` tells which node's it is, as of now. */
+export type FramesHandler = (socket: TLSSocket, authorize: () => Promise<Caller>) => void;
+
+/**
+ * The manager's port: gRPC over mutual TLS, and frames to whoever asks TLS for them. Every method is served only to the
+ * roles that its table names, frames to nodes.
+ */
 export class RpcServer {
   readonly #server = new Server({
     'grpc.keepalive_time_ms': KEEPALIVE_TIME_MS,
     'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
   });
-  readonly #credentials: NodeServerCredentials;
   readonly #newcomers: Newcomers;
-  /** Ours and not the library's: its own takes any number of strangers in, for ever. */
-  readonly #listener = createServer();
+  /** Ours and not the library's: its own takes any number of strangers in, for ever, and knows no other protocol. */
+  readonly #listener: TlsServer;
+  readonly #frameSockets = new Set<TLSSocket>();
+  #serveFrames: FramesHandler | undefined;
 
   constructor(private readonly options: RpcServerOptions) {
-    this.#credentials = new NodeServerCredentials(options.identity);
     this.#newcomers = new Newcomers(options.clock);
+    this.#listener = createServer({
+      ...serverContextOf(options.identity),
+      requestCert: true,
+      rejectUnauthorized: false,
+      ALPNProtocols: ['h2', FRAMES_PROTOCOL],
+    });
   }
 
   /** Serves a method without streams. `caller` is undefined only for methods open to everyone. */
@@ -83,13 +98,22 @@ export class RpcServer {
     this.#register(method, serve, 'bidi');
   }
 
+  /** Serves connections that carry frames. */
+  frames(handle: FramesHandler): void {
+    this.#serveFrames = handle;
+  }
+
   /** @param listenAddr IP:PORT; port 0 takes a free one. @returns the port */
   listen(listenAddr: string): Promise<number> {
     const { host, port } = hostAndPort(listenAddr);
-    const injector = this.#server.createConnectionInjector(this.#credentials);
-    this.#listener.on('connection', (socket) => {
-      this.#newcomers.watch(socket);
-      injector.injectConnection(socket);
+    // TLS is done with by then; gRPC finds the caller's certificate on the socket.
+    const injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
+    this.#listener.on('connection', (socket) => this.#newcomers.watch(socket));
+    this.#listener.on('secureConnection', (socket) => {
+      // Who breaks a connection hears of it by its end.
+      socket.on('error', () => {});
+      if (socket.alpnProtocol === FRAMES_PROTOCOL) this.#takeFrames(socket);
+      else injector.injectConnection(socket);
     });
     return new Promise((resolve, reject) => {
       this.#listener.once('error', (cause) =>
@@ -101,14 +125,29 @@ export class RpcServer {
 
   /** Serves new connections with a renewed certificate. */
   replaceIdentity(identity: TlsIdentity): void {
-    this.#credentials.replace(identity);
+    this.#listener.setSecureContext(serverContextOf(identity));
   }
 
   /** Ends every connection at once; agents dial again, here or elsewhere. */
   close(): void {
     this.#listener.close();
     this.#newcomers.close();
+    for (const socket of this.#frameSockets) socket.destroy();
     this.#server.forceShutdown();
+  }
+
+  #takeFrames(socket: TLSSocket): void {
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true, KEEPALIVE_TIME_MS);
+    this.#frameSockets.add(socket);
+    socket.once('close', () => this.#frameSockets.delete(socket));
+    const { remoteAddress = '', remotePort = 0 } = socket;
+    const context = socket.authorized ? { sslPeerCertificate: socket.getPeerCertificate() } : {};
+    this.#serveFrames?.(socket, async () => {
+      const caller = await nodeOf(context, this.options.store);
+      this.#newcomers.welcome(remoteAddress, remotePort);
+      return caller;
+    });
   }
 
   #register<Request, Response>(

@@ -1,9 +1,10 @@
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import type { ServiceError } from '@grpc/grpc-js';
 import { systemClock, systemRandom } from '@tessera/shared/env';
 import { type ClusterError, fromServiceError } from '@tessera/shared/errors';
+import { FrameSocket } from '@tessera/shared/frames';
 import { verifyImageToken } from '@tessera/shared/image-token';
 import { Image, NodeDescription, NodeStatus } from '@tessera/shared/model';
 import { aTask, aTaskSpec, FakeClock } from '@tessera/shared/testing';
@@ -13,13 +14,12 @@ import {
   CertificateAuthorityService,
   DispatcherClient,
   DispatcherService,
+  type Frame,
   JoinRequest,
   type ManagerMessage,
   ManagerPeersClient,
   ManagerPeersService,
   Register,
-  SideStreamsClient,
-  SideStreamsService,
   StreamRequest,
 } from '@tessera/shared/wire';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -27,7 +27,13 @@ import { createAuthority, Signer, SigningRequest, signNode } from '../ca/index.j
 import { aNodeKey } from '../ca/testing/index.js';
 import type { TlsIdentity } from './index.js';
 import { METHOD_ROLES } from './roles.js';
-import { aManager, CHANNEL_OPTIONS, channelCredentials, type TestManager } from './testing/index.js';
+import {
+  aManager,
+  CHANNEL_OPTIONS,
+  channelCredentials,
+  openFrames,
+  type TestManager,
+} from './testing/index.js';
 
 type Identity = TlsIdentity | { readonly caCertPem: string };
 
@@ -47,7 +53,6 @@ function clientsOf(identity: Identity) {
   const channel = [manager.addr, channelCredentials(identity), CHANNEL_OPTIONS] as const;
   const clients = {
     dispatcher: new DispatcherClient(...channel),
-    streams: new SideStreamsClient(...channel),
     peers: new ManagerPeersClient(...channel),
     authority: new CertificateAuthorityClient(...channel),
   };
@@ -71,17 +76,12 @@ const streamOutcome = <T>(stream: NodeJS.EventEmitter) =>
 
 /** Calls one method, by its path, with nothing useful in the message. */
 function callAny(identity: Identity, path: string): Promise<unknown> {
-  const { dispatcher, streams, peers, authority } = clientsOf(identity);
+  const { dispatcher, peers, authority } = clientsOf(identity);
   switch (path) {
     case DispatcherService.session.path:
       return openSession(identity).first;
     case DispatcherService.locateImage.path:
       return outcome((done) => dispatcher.locateImage({ imageId: 'sha256:a' }, done));
-    case SideStreamsService.open.path: {
-      const stream = streams.open();
-      stream.write({ body: { $case: 'open', value: 'no such stream' } });
-      return streamOutcome(stream);
-    }
     case ManagerPeersService.requestStream.path:
       return outcome((done) =>
         peers.requestStream({ nodeId: 'node-1', request: StreamRequest.create() }, done),
@@ -142,7 +142,6 @@ describe('roles', () => {
     expect(managersOnly).toEqual([ManagerPeersService.requestStream.path]);
     for (const path of managersOnly) expect(kinds[path]).toBe('permissionDenied');
     expect(kinds[DispatcherService.session.path]).toBeUndefined();
-    expect(kinds[SideStreamsService.open.path]).toBe('notFound');
   });
 
   test('a manager that was demoted is a worker at once, whatever its certificate says', async () => {
@@ -187,6 +186,53 @@ describe('roles', () => {
     expect(first).toMatchObject({ body: { $case: 'dismiss', value: { removed: true } } });
     const kinds = await refusals(identity);
     expect(kinds[CertificateAuthorityService.renew.path]).toBe('permissionDenied');
+  });
+});
+
+describe('side streams', () => {
+  /** What a stream that nobody asked for is refused with. */
+  async function refusal(identity: Identity): Promise<string | undefined> {
+    const stream = await openFrames(manager.addr, identity);
+    cleanup.push(() => stream.destroy());
+    stream.write({ body: { $case: 'open', value: 'no such stream' } });
+    const [{ body }] = (await once(stream, 'data')) as [Frame];
+    return body?.$case === 'error' ? body.value.kind : undefined;
+  }
+
+  test('are taken from nodes of the cluster alone', async () => {
+    const { caCertPem } = manager.identity;
+    const worker = await manager.addNode('worker');
+    const key = await aNodeKey();
+    const foreign = await createAuthority('cluster-1', systemClock, systemRandom);
+    const signer = await Signer.open(foreign, 'cluster-1', systemClock, systemRandom);
+    const certPem = await signNode(signer, await SigningRequest.parse(key.csrPem), worker.nodeId, 'worker');
+
+    expect(await refusal(worker.identity)).toBe('notFound');
+    expect(await refusal({ caCertPem })).toBe('unauthenticated');
+    expect(await refusal({ keyPem: key.keyPem, certPem, caCertPem })).toBe('unauthenticated');
+    expect(await refusal(await manager.authority.issueClientCertificate({ name: 'alice' }))).toBe(
+      'permissionDenied',
+    );
+  });
+
+  test('of a node that has been removed are refused on a connection it had before as well', async () => {
+    const { identity, nodeId } = await manager.addNode('worker');
+    let free: Socket | undefined;
+    const stream = await openFrames(manager.addr, identity, (socket) => {
+      free = socket;
+    });
+    const refused = once(stream, 'data');
+    stream.end({ body: { $case: 'open', value: 'no such stream' } });
+    await refused;
+    await once(stream, 'close');
+    await manager.store.update((tx) => tx.delete('nodes', nodeId));
+
+    const next = new FrameSocket(free!, { clock: systemClock });
+    cleanup.push(() => next.destroy());
+    next.write({ body: { $case: 'open', value: 'no such stream' } });
+
+    const [{ body }] = (await once(next, 'data')) as [Frame];
+    expect(body).toMatchObject({ $case: 'error', value: { kind: 'permissionDenied' } });
   });
 });
 

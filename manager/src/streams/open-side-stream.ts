@@ -21,13 +21,12 @@ export class OpenSideStream implements SideStream {
     private readonly stream: FrameStream,
     private readonly signal: AbortSignal,
   ) {
-    this.isLocal = stream instanceof FrameSocket;
+    this.isLocal = stream instanceof FrameSocket && stream.isLocal;
     this.frames = this.#read();
     this.#onAbort = () =>
       this.close(signal.reason ?? new ClusterError('cancelled', 'the stream was cancelled'));
     stream.on('drain', () => this.#wake());
     stream.on('error', () => this.#ended());
-    stream.on('cancelled', () => this.#ended());
     stream.on('close', () => this.#ended());
     signal.addEventListener('abort', this.#onAbort, { once: true });
     if (signal.aborted) this.#onAbort();
@@ -83,6 +82,8 @@ export class OpenSideStream implements SideStream {
 
   /** Once closed on this side, only what has arrived already is still given out: the agent may never answer. */
   async #next(frames: AsyncIterator<Frame>): Promise<IteratorResult<Frame>> {
+    const ready = this.stream.read() as Frame | null;
+    if (ready) return { done: false, value: ready };
     const next = frames.next();
     // Whoever loses the race below has nobody to hear of its failure.
     next.catch(() => {});

@@ -21,7 +21,7 @@ beforeEach(async () => {
   spares = new SpareStreams();
   offered.length = 0;
   directory = mkdtempSync(join(tmpdir(), 'tessera-spares-'));
-  server = createServer({ allowHalfOpen: true }, (socket) => {
+  server = createServer((socket) => {
     const stream = new FrameSocket(socket);
     stream.on('error', () => undefined);
     offered.push(stream);
@@ -37,7 +37,7 @@ afterEach(() => {
 /** The agent's end of a stream that has been offered. */
 async function aSpare(): Promise<FrameSocket> {
   const before = offered.length;
-  const agent = new FrameSocket(connect({ path: join(directory, 'sock'), allowHalfOpen: true }));
+  const agent = new FrameSocket(connect(join(directory, 'sock')));
   agent.on('error', () => undefined);
   await expect.poll(() => offered.length).toBe(before + 1);
   spares.offer(NODE, offered.at(-1)!);

@@ -1,16 +1,21 @@
-import type { ClientDuplexStream } from '@grpc/grpc-js';
-import { type ClusterError, fromServiceError } from '@tessera/shared/errors';
+import type { ClusterError } from '@tessera/shared/errors';
+import type { FrameSocket } from '@tessera/shared/frames';
 import {
   type AgentMessage,
   DispatcherClient,
   type Frame,
   type ManagerMessage,
   Register,
-  SideStreamsClient,
   type StreamRequest,
 } from '@tessera/shared/wire';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { aManager, CHANNEL_OPTIONS, channelCredentials, type TestManager } from '../rpc/testing/index.js';
+import {
+  aManager,
+  CHANNEL_OPTIONS,
+  channelCredentials,
+  openFrames,
+  type TestManager,
+} from '../rpc/testing/index.js';
 import type { SideStream, StreamKind } from './index.js';
 
 const KIND: StreamKind = { $case: 'imageRemove', value: { imageId: 'sha256:a' } };
@@ -29,7 +34,7 @@ afterEach(() => {
 
 /** An agent that opens whatever stream it is asked for, and hands its end to `serve`. */
 async function anAgent(
-  serve: (stream: ClientDuplexStream<Frame, Frame>, request: StreamRequest) => void,
+  serve: (stream: FrameSocket, request: StreamRequest) => void,
   options: { readonly at?: TestManager; readonly openAs?: TestManager } = {},
 ) {
   const at = options.at ?? manager;
@@ -42,13 +47,12 @@ async function anAgent(
   const ready = new Promise<void>((resolve) => {
     session.on('data', ({ body }: ManagerMessage) => {
       if (body?.$case === 'assignments') resolve();
-      if (body?.$case === 'streamRequest') open(body.value);
+      if (body?.$case === 'streamRequest') open(body.value).catch(() => undefined);
     });
   });
-  const open = (request: StreamRequest) => {
-    const streams = new SideStreamsClient(request.managerAddr, channelCredentials(identity), CHANNEL_OPTIONS);
-    cleanup.push(() => streams.close());
-    const stream = streams.open();
+  const open = async (request: StreamRequest) => {
+    const stream = await openFrames(request.managerAddr, identity);
+    cleanup.push(() => stream.destroy());
     stream.on('error', () => {});
     stream.write({ body: { $case: 'open', value: request.streamId } });
     serve(stream, request);
@@ -231,12 +235,13 @@ describe('asking', () => {
     });
     await manager.streams.requestStream(nodeId, KIND, never);
     const open = async (as: typeof identity, streamId: string) => {
-      const client = new SideStreamsClient(manager.addr, channelCredentials(as), CHANNEL_OPTIONS);
-      cleanup.push(() => client.close());
-      const stream = client.open();
+      const stream = await openFrames(manager.addr, as);
+      cleanup.push(() => stream.destroy());
       stream.write({ body: { $case: 'open', value: streamId } });
-      return new Promise<string>((resolve) =>
-        stream.once('error', (error) => resolve(fromServiceError(error).kind)),
+      return new Promise<string | undefined>((resolve) =>
+        stream.once('data', ({ body }: Frame) =>
+          resolve(body?.$case === 'error' ? body.value.kind : undefined),
+        ),
       );
     };
 

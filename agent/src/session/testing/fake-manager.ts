@@ -1,20 +1,21 @@
+import type { AddressInfo, Socket } from 'node:net';
+import { createServer, type Server as TlsServer } from 'node:tls';
 import { Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-js';
+import { systemClock } from '@tessera/shared/env';
 import { toServiceError } from '@tessera/shared/errors';
+import { FRAMES_PROTOCOL, FrameSocket } from '@tessera/shared/frames';
 import type { TestAuthority } from '@tessera/shared/testing/certificates';
 import {
   type AgentMessage,
   Assignments,
   DispatcherService,
-  type Frame,
   ManagerMessage,
-  SideStreamsService,
   type StreamRequest,
   Welcome,
 } from '@tessera/shared/wire';
 import type { NodeCredentials } from '../manager-channel.js';
 
 type SessionStream = ServerDuplexStream<AgentMessage, ManagerMessage>;
-type FrameStream = ServerDuplexStream<Frame, Frame>;
 type Body = NonNullable<ManagerMessage['body']>;
 
 /** A session as the fake manager sees it: what came, and what is said back. */
@@ -72,11 +73,15 @@ export class FakeSession {
   }
 }
 
-/** A manager's gRPC server over mutual TLS, as far as an agent's tests need one. */
+/** A manager's port, gRPC and frames over mutual TLS, as far as an agent's tests need one. */
 export class FakeManager {
   readonly sessions: FakeSession[] = [];
-  readonly streams: FrameStream[] = [];
+  readonly streams: FrameSocket[] = [];
+  /** Of frames, whichever streams they carried. */
+  connectionCount = 0;
   readonly #server = new Server();
+  #listener: TlsServer | undefined;
+  readonly #sockets = new Set<Socket>();
   addr = '';
 
   constructor(private readonly options: { readonly onSession?: (session: FakeSession) => void } = {}) {
@@ -88,9 +93,6 @@ export class FakeManager {
       },
       locateImage: () => undefined,
     });
-    this.#server.addService(SideStreamsService, {
-      open: (stream: FrameStream) => void this.streams.push(stream),
-    });
   }
 
   get latest(): FakeSession | undefined {
@@ -98,20 +100,40 @@ export class FakeManager {
   }
 
   async listen(credentials: NodeCredentials, addr = '127.0.0.1:0'): Promise<void> {
-    const { caCertPem, keyPem, certPem } = credentials;
-    const pair = { private_key: Buffer.from(keyPem), cert_chain: Buffer.from(certPem) };
-    const port = await new Promise<number>((resolve, reject) =>
-      this.#server.bindAsync(
-        addr,
-        ServerCredentials.createSsl(Buffer.from(caCertPem), [pair], true),
-        (error, bound) => (error ? reject(error) : resolve(bound)),
-      ),
-    );
-    this.addr = `127.0.0.1:${port}`;
+    const { caCertPem: ca, keyPem: key, certPem: cert } = credentials;
+    const injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
+    const alpn = { ALPNProtocols: ['h2', FRAMES_PROTOCOL] };
+    const listener = createServer({ ca, key, cert, requestCert: true, ...alpn }, (socket) => {
+      socket.on('error', () => undefined);
+      if (socket.alpnProtocol !== FRAMES_PROTOCOL) return injector.injectConnection(socket);
+      this.connectionCount++;
+      this.#takeStream(socket);
+    });
+    // Down to the last connection, as a manager's end would be.
+    listener.on('connection', (socket) => {
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
+    });
+    this.#listener = listener;
+    const [host = '', port = ''] = addr.split(':');
+    await new Promise<void>((resolve, reject) => {
+      listener.once('error', reject).listen({ host, port: Number(port) }, resolve);
+    });
+    this.addr = `127.0.0.1:${(listener.address() as AddressInfo).port}`;
   }
 
   close(): void {
+    this.#listener?.close();
+    for (const socket of this.#sockets) socket.destroy();
+    for (const stream of this.streams) stream.destroy();
     this.#server.forceShutdown();
+  }
+
+  /** One at a time: the next one on the connection is listed once its first frame has come. */
+  #takeStream(socket: Socket): void {
+    const stream = new FrameSocket(socket, { clock: systemClock, onFree: (free) => this.#takeStream(free) });
+    stream.on('error', () => undefined);
+    stream.once('readable', () => this.streams.push(stream));
   }
 }
 

@@ -1,5 +1,7 @@
+import type { Socket } from 'node:net';
 import { credentials as grpcCredentials } from '@grpc/grpc-js';
 import { type Clock, type Logger, silentLogger, systemClock, systemRandom } from '@tessera/shared/env';
+import { dialFrames, type FrameSocket } from '@tessera/shared/frames';
 import { signImageToken } from '@tessera/shared/image-token';
 import { Cluster, ClusterSpec, Node, type Node_Role } from '@tessera/shared/model';
 import {
@@ -10,6 +12,7 @@ import {
   Signer,
   SigningRequest,
   signNode,
+  UNITS,
 } from '../../ca/index.js';
 import { aNodeKey, type TestNodeKey } from '../../ca/testing/index.js';
 import { Dispatcher, ImageLocator, managerAddrs } from '../../dispatcher/index.js';
@@ -73,7 +76,7 @@ export async function aManager(options: TestManagerOptions = {}): Promise<TestMa
     sign: (payload) => signImageToken(payload, identity.keyPem, identity.certPem),
   });
   serveDispatcher(server, dispatcher, locator, logger);
-  serveSideStreams(server, streams);
+  serveSideStreams(server, streams, clock, logger);
   serveManagerPeers(server, dispatcher);
   serveCertificateAuthority(
     server,
@@ -133,3 +136,16 @@ export const CHANNEL_OPTIONS = {
   'grpc.ssl_target_name_override': 'tessera-manager',
   'grpc.use_local_subchannel_pool': 1,
 } as const;
+
+/** A stream of frames with a manager, as this identity. */
+export function openFrames(
+  addr: string,
+  identity: TlsIdentity | { readonly caCertPem: string },
+  onFree: (socket: Socket) => void = (socket) => socket.destroy(),
+): Promise<FrameSocket> {
+  const [, host = '', port = ''] = /^(.+):(\d+)$/.exec(addr) ?? [];
+  return dialFrames(
+    { host, port: Number(port), serverName: UNITS.manager, identity, clock: systemClock, onFree },
+    new AbortController().signal,
+  );
+}

@@ -872,7 +872,10 @@ export interface ImageLoaded {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
-/** One frame of a side stream, either way. HTTP/2 gives the back-pressure: write only while the stream takes it. */
+/**
+ * One frame of a side stream, either way. No gRPC: they go over a connection of their own to the manager's port, by the
+ * protocol `tessera-frames` (ALPN), each behind its length. Role: worker or manager node; the agent dials.
+ */
 export interface Frame {
   readonly body:
     | //
@@ -12147,39 +12150,6 @@ export interface DispatcherClient extends Client {
 export const DispatcherClient = makeGenericClientConstructor(DispatcherService, "tessera.v1.Dispatcher") as unknown as {
   new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): DispatcherClient;
   service: typeof DispatcherService;
-  serviceName: string;
-};
-
-/** Role: worker or manager node. The agent's end is the client. */
-export type SideStreamsService = typeof SideStreamsService;
-export const SideStreamsService = {
-  open: {
-    path: "/tessera.v1.SideStreams/Open" as const,
-    requestStream: true as const,
-    responseStream: true as const,
-    requestSerialize: (value: Frame): Buffer => Buffer.from(Frame.encode(value).finish()),
-    requestDeserialize: (value: Buffer): Frame => Frame.decode(value),
-    responseSerialize: (value: Frame): Buffer => Buffer.from(Frame.encode(value).finish()),
-    responseDeserialize: (value: Buffer): Frame => Frame.decode(value),
-  },
-} as const;
-
-export interface SideStreamsServer extends UntypedServiceImplementation {
-  open: handleBidiStreamingCall<Frame, Frame>;
-}
-
-export interface SideStreamsClient extends Client {
-  open(): ClientDuplexStream<Frame, Frame>;
-  open(options: Partial<CallOptions>): ClientDuplexStream<Frame, Frame>;
-  open(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<Frame, Frame>;
-}
-
-export const SideStreamsClient = makeGenericClientConstructor(
-  SideStreamsService,
-  "tessera.v1.SideStreams",
-) as unknown as {
-  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): SideStreamsClient;
-  service: typeof SideStreamsService;
   serviceName: string;
 };
 
