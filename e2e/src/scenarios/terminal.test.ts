@@ -40,9 +40,10 @@ test('docker run -it on another host: keys, sizes, Ctrl-C for the program, Ctrl-
   // Typed before there is anybody to read it. Its client says the size once it runs.
   await terminal.enter('until stty size | grep 24; do sleep 0.05; done');
   await terminal.sees(/^24 80$/m);
-  await terminal.resize(132, 43);
-  // The new size comes by itself; only when it has is asked for.
+  // The new size comes by itself, once docker's client listens for changes: it does so only after it has said the first.
   await waitFor('the size to come through', async () => {
+    await terminal.resize(132, 42);
+    await terminal.resize(132, 43);
     await terminal.enter('stty size');
     return /^43 132$/m.test(await terminal.screen());
   });
