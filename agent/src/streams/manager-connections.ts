@@ -37,7 +37,7 @@ export class ManagerConnections {
   async open(addr: string, credentials: NodeCredentials, signal: AbortSignal): Promise<FrameSocket> {
     const purpose = { addr, credentials };
     // The one used last: what is not needed is left alone until its time is over.
-    const idle = [...this.#idle].reverse().find((each) => isSame(each.purpose, purpose));
+    const idle = [...this.#idle].reverse().find((each) => isUsable(each, purpose));
     if (idle) {
       idle.leave();
       return idle.stream;
@@ -56,18 +56,17 @@ export class ManagerConnections {
     const onFree = (free: Socket) => this.#wait(free, purpose);
     const stream = new FrameSocket(socket, { clock: this.clock, onFree });
     const drop = () => stream.destroy();
-    const onError = () => undefined; // `close` follows
     // A manager says nothing before it is asked for a stream's next word.
     const giveUp = onFirstFrame(stream, drop);
     const cancel = this.clock.after(IDLE_MS, drop);
     const leave = () => {
       giveUp();
       cancel();
-      stream.off('end', drop).off('error', onError).off('close', leave);
+      stream.off('end', drop).off('close', leave);
       this.#idle.delete(idle);
     };
     const idle = { stream, purpose, leave };
-    stream.once('end', drop).on('error', onError).once('close', leave);
+    stream.once('end', drop).once('close', leave);
     this.#idle.add(idle);
     const waiting = [...this.#idle].filter((each) => each.purpose.addr === purpose.addr);
     if (this.#closed || waiting.length > IDLE_MAX) drop();
@@ -75,8 +74,9 @@ export class ManagerConnections {
 }
 
 /** A certificate that has been renewed is used from the next stream on. */
-const isSame = (a: Purpose, b: Purpose): boolean =>
-  a.addr === b.addr &&
-  a.credentials.certPem === b.credentials.certPem &&
-  a.credentials.keyPem === b.credentials.keyPem &&
-  a.credentials.caCertPem === b.credentials.caCertPem;
+const isUsable = ({ stream, purpose }: Idle, { addr, credentials }: Purpose): boolean =>
+  !stream.destroyed &&
+  purpose.addr === addr &&
+  purpose.credentials.certPem === credentials.certPem &&
+  purpose.credentials.keyPem === credentials.keyPem &&
+  purpose.credentials.caCertPem === credentials.caCertPem;

@@ -72,6 +72,8 @@ export class FrameSocket extends Duplex {
         () => this.destroy(broken()),
       );
     for (const [event, listener] of Object.entries(this.#listeners)) socket.on(event, listener);
+    // It may break while it goes from hand to hand: whoever has it then sees that it is destroyed.
+    this.on('error', () => undefined);
   }
 
   /** Ends it at once, as a call is cancelled. */
