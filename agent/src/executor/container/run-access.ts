@@ -1,4 +1,5 @@
 import { ClusterError, notFound } from '@tessera/shared/errors';
+import type { ContainerAssignment } from '@tessera/shared/wire';
 import type { AttachedClient, AttachOrder, TerminalSize } from '../attachment.js';
 import type { ContainerStats, Exec, ExecRequest, LiveContainer, ProcessEntry } from '../live-container.js';
 import { attachAtStart, streamOptions } from './attached-streams.js';
@@ -19,6 +20,19 @@ export abstract class RunAccess implements LiveContainer {
   protected abstract get record(): ContainerRecord | undefined;
   /** The run under way, or the last one. */
   protected abstract get run(): Container | undefined;
+
+  /** @throws when there is no run; nothing of it is left then */
+  protected abstract startRun(assignment: ContainerAssignment, signal: AbortSignal): Promise<void>;
+
+  async start(assignment: ContainerAssignment, signal: AbortSignal): Promise<void> {
+    try {
+      await this.startRun(assignment, signal);
+    } catch (error) {
+      // However early it failed: who attached for this run does not wait for another, nor does the end of one of `--rm`.
+      await this.tellNextRun(undefined);
+      throw error;
+    }
+  }
 
   async attach(order: AttachOrder): Promise<AttachedClient> {
     const { run, record } = this;

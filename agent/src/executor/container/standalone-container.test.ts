@@ -175,6 +175,16 @@ describe('a client', () => {
     await container.remove();
   });
 
+  test('that attaches before a start that fails early is told that nothing comes', async () => {
+    const asked = sh('true', { host: { networkMode: `container:${'0'.repeat(64)}` } });
+    const container = rig.executor.container(asked.container!.id);
+    await container.create(asked, signal);
+    const client = await container.attach(both);
+    await expect(container.start(asked, signal)).rejects.toThrow('cannot join network of a non running');
+    expect(await readAll(client)).toEqual({ stdout: '', stderr: '' });
+    await container.remove();
+  });
+
   test('that lets go before the run ends reads no more', async () => {
     const asked = sh('echo up; sleep 1d');
     const container = rig.executor.container(asked.container!.id);

@@ -181,7 +181,7 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
     }
   }
 
-  async start(assignment: ContainerAssignment, signal: AbortSignal): Promise<void> {
+  protected async startRun(assignment: ContainerAssignment, signal: AbortSignal): Promise<void> {
     const record = this.#record;
     if (!record) throw new ClusterError('failedPrecondition', `container ${this.id} has not been created`);
     if (this.#run?.life.kind === 'running') return;
