@@ -7,6 +7,7 @@ export interface Expression {
   readonly operator: '==' | '!=';
   /** It is to be met if some node can; others may run it too. */
   readonly isSoft: boolean;
+  readonly value: string;
   /** As the user wrote it. */
   readonly text: string;
   /** Whether any of the values is as the expression says, or with `!=` none of them. */
@@ -34,6 +35,7 @@ export function parseExpression(text: string): Expression {
     key,
     operator,
     isSoft,
+    value,
     text,
     matches: (values) => [...values].some(isMatch) === (operator === '=='),
   };

@@ -137,11 +137,13 @@ test('affinities look at names, labels and images of what is there, soft ones on
     { id: 'd4', ...asking({ affinityExpressions: ['container==~db', 'image==~redis:7', 'tier==~front'] }) },
     { id: 'd5', ...asking({ affinityExpressions: ['container==nobody'] }) },
     { id: 'd6', ...asking({ affinityExpressions: ['container==~nobody'] }) },
+    { id: 'd7', ...asking({ affinityExpressions: ['container==b/d*'] }) },
+    { id: 'd8', ...asking({ affinityExpressions: ['container==a/db'] }) },
   );
   await settle();
 
-  const nodes = ['d1', 'd2', 'd3', 'd4', 'd6'].map((id) => placementOf(store, id)?.nodeId);
-  expect(nodes).toEqual(['a', 'c', 'b', 'b', 'c']);
+  const nodes = ['d1', 'd2', 'd3', 'd4', 'd6', 'd7', 'd8'].map((id) => placementOf(store, id)?.nodeId);
+  expect(nodes).toEqual(['a', 'c', 'b', 'b', 'c', 'b', '']);
   expect(placementOf(store, 'd5')?.pendingReason).toBe(
     'no suitable node (affinity container==nobody not satisfied on 3 nodes)',
   );

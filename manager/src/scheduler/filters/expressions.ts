@@ -33,7 +33,7 @@ export function wishesOf(placement: Wishes | undefined, context: FilterContext):
       (expression): Wish => ({
         expression,
         kind: 'affinity',
-        isMetBy: (entry) => expression.matches(neighbourhood(expression.key, entry, context)),
+        isMetBy: (entry) => expression.matches(neighbourhood(expression, entry, context)),
       }),
     ),
   ];

@@ -178,6 +178,9 @@ test('filters choose by type, event, name, label, image and node', async () => {
   ]);
   expect(await words({ label: ['tier=front'], event: ['start'] })).toEqual(['container start']);
   expect((await past({ image: ['busybox'], event: ['start'] })).length).toBe(2);
+  expect(await words({ image: ['busy'] })).toEqual([]);
+  expect(await words({ container: ['host1/db'], event: ['start'] })).toEqual(['container start']);
+  expect(await words({ container: ['host1/web'] })).toEqual([]);
   await api.call('POST', '/images/busybox/tag?repo=box&tag=1');
   expect(await words({ type: ['image'] })).toEqual(['image tag']);
   expect(await words({ volume: ['x'] })).toEqual([]);

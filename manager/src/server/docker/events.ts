@@ -76,16 +76,26 @@ function matches(filters: EventFilters, event: ClusterEvent): boolean {
   );
 }
 
-/** By id or by name, or by a beginning of either. Source: moby daemon/events/filter.go. Containers are also found by image and by node. */
+/**
+ * By id or by name, or by a beginning of either; an image in full or without its tag. Containers are also found by image
+ * and by node, and named with their node. Source: moby daemon/events/filter.go.
+ */
 function matchesName(event: ClusterEvent, key: (typeof NAMED_TYPES)[number], value: string): boolean {
   const { type, id, attributes } = event;
-  if (key === 'node' && type === 'container')
-    return [attributes['node.name'], attributes['node.id']].includes(value);
-  if (key === 'image' && type === 'container')
-    return attributes.image === value || attributes.image?.split(':', 1)[0] === value;
+  const { name = '', image = '' } = attributes;
+  if (key === 'image' && type === 'container') return isImage(image, value);
+  if (key === 'image' && type === 'image') return isImage(id, value) || isImage(name, value);
+  if (key === 'node' && type === 'container') return nodeOf(event).includes(value);
   if (type !== key) return false;
-  return id.startsWith(value) || (attributes.name ?? '').startsWith(value);
+  const names = [id, name, ...(type === 'container' ? nodeOf(event).map((node) => `${node}/${name}`) : [])];
+  return names.some((known) => known.startsWith(value));
 }
+
+const nodeOf = ({ attributes }: ClusterEvent): string[] =>
+  [attributes['node.name'], attributes['node.id']].filter((node) => node !== undefined);
+
+const isImage = (known: string, value: string): boolean =>
+  known === value || known.replace(/:[^:/]*$/, '') === value;
 
 const scopeOf = ({ type, isLocal }: ClusterEvent): string =>
   SWARM_TYPES.has(type) && !isLocal ? 'swarm' : 'local';
