@@ -193,6 +193,11 @@ export const system: readonly Case[] = [
     ],
   },
   {
+    name: 'build cache prune',
+    proves: 'what is not there takes no room, and system prune goes on to its end',
+    steps: [http('POST /build/prune'), docker('builder prune -f')],
+  },
+  {
     name: 'container prune',
     proves: 'those that do not run and fit the filter go',
     differs: [{ at: '* body.message', why: 'says what may be written' }],

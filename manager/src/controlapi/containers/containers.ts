@@ -181,6 +181,8 @@ export class Containers {
     reference: string,
     change: {
       readonly resources: (before: ContainerResources) => ContainerResources;
+      /** Why what the container has already rules it out. */
+      readonly conflict: (before: ContainerResources) => string | undefined;
       readonly restart: ContainerRestartPolicy | undefined;
     },
     signal: AbortSignal,
@@ -188,17 +190,19 @@ export class Containers {
     let before: HostConfig | undefined;
     const applied = (container: Container): Container => {
       const host = container.host ?? HostConfig.fromPartial({});
-      if (host.autoRemove && change.restart && change.restart.name !== 'no')
-        throw new ClusterError(
-          'conflict',
-          `Cannot update container ${container.id}: Restart policy cannot be updated because AutoRemove is enabled for the container`,
-        );
+      const resources = host.resources ?? Resources.fromPartial({});
+      const conflict =
+        host.autoRemove && change.restart && change.restart.name !== 'no'
+          ? 'Restart policy cannot be updated because AutoRemove is enabled for the container'
+          : change.conflict(resources);
+      if (conflict)
+        throw new ClusterError('conflict', `Cannot update container ${container.id}: ${conflict}`);
       before = host;
       return {
         ...container,
         host: {
           ...host,
-          resources: change.resources(host.resources ?? Resources.fromPartial({})),
+          resources: change.resources(resources),
           restart: change.restart ?? host.restart,
         },
       };

@@ -19,8 +19,7 @@ export class Filters<K extends string> {
       if (!(keys as readonly string[]).includes(key)) {
         throw invalid(`invalid filter '${key}': filter by ${[...keys].sort().join(', ')}`);
       }
-      const list = Array.isArray(content) ? content : Object.keys(content ?? {});
-      values.set(key, list.map(String));
+      values.set(key, valuesOf(key, content));
     }
     return new Filters(values);
   }
@@ -64,6 +63,12 @@ export class Filters<K extends string> {
       return at < 0 ? Object.hasOwn(labels, text) : labels[text.slice(0, at)] === text.slice(at + 1);
     });
   }
+}
+
+function valuesOf(key: string, content: unknown): string[] {
+  if (Array.isArray(content)) return content.map(String);
+  if (typeof content === 'object') return Object.keys(content ?? {});
+  throw invalid(`invalid filter '${key}': write {"${key}":["VALUE"]}, not ${JSON.stringify(content)}`);
 }
 
 function parseObject(text: string | null): Record<string, unknown> {

@@ -32,7 +32,7 @@ export function volumeRoutes(volumes: Volumes, { streams }: ControlContext): Rou
   return [
     route('GET', '/volumes', async ({ query }) => {
       const filters = Filters.parse(query.get('filters'), FILTERS);
-      const dangling = filters.get('dangling').map(flagOf);
+      const dangling = filters.get('dangling').map((word) => flagOf('dangling', word));
       const found = (await volumes.list()).filter(
         (one) =>
           matches(filters, one) &&
@@ -54,7 +54,7 @@ export function volumeRoutes(volumes: Volumes, { streams }: ControlContext): Rou
 
     route('POST', '/volumes/prune', async ({ query, version, signal }) => {
       const filters = Filters.parse(query.get('filters'), PRUNE_FILTERS);
-      const all = version < PRUNES_ANONYMOUS_SINCE || filters.get('all').some(flagOf);
+      const all = version < PRUNES_ANONYMOUS_SINCE || filters.get('all').some((word) => flagOf('all', word));
       const unused = (await volumes.list()).filter((one) => usersOfVolume(one).length === 0);
       const sizes = await usagesOf(streams, unused, signal);
       const gone = await volumes.prune((one) => {
@@ -92,10 +92,10 @@ export function volumeRoutes(volumes: Volumes, { streams }: ControlContext): Rou
 }
 
 /** @throws ClusterError `invalidArgument` in Docker's words */
-function flagOf(word: string): boolean {
+function flagOf(key: string, word: string): boolean {
   if (['true', '1', 'True', 'TRUE', 't', 'T'].includes(word)) return true;
   if (['false', '0', 'False', 'FALSE', 'f', 'F'].includes(word)) return false;
-  throw invalid(`invalid filter 'dangling=[${word}]'`);
+  throw invalid(`invalid filter '${key}=[${word}]'`);
 }
 
 const matches = (filters: Filters<(typeof FILTERS)[number]>, one: KnownVolume): boolean =>

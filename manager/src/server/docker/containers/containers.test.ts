@@ -392,6 +392,33 @@ describe('verbs', () => {
     });
   });
 
+  test('limits that what is there rules out are refused in Docker’s words', async () => {
+    const ids = {
+      nano: await create('nano', { HostConfig: { NanoCpus: 5e8, Memory: 2 ** 26 } }),
+      quota: await create('quota', { HostConfig: { CpuQuota: 50_000, CpuPeriod: 100_000 } }),
+    };
+    const refusal = async (name: keyof typeof ids, body: object) => {
+      const { status, body: answer } = await api.call('POST', `/containers/${name}/update`, body);
+      return [status, (answer as { message: string }).message.replace(`container ${ids[name]}`, 'it')];
+    };
+    expect(await refusal('nano', { CpuQuota: 50_000 })).toEqual([
+      409,
+      'Cannot update it: Conflicting options: CPU Quota cannot be updated as NanoCPUs has already been set',
+    ]);
+    expect(await refusal('nano', { CpuPeriod: 50_000 })).toEqual([
+      409,
+      'Cannot update it: Conflicting options: CPU Period cannot be updated as NanoCPUs has already been set',
+    ]);
+    expect(await refusal('quota', { NanoCpus: 5e8 })).toEqual([
+      409,
+      'Cannot update it: Conflicting options: Nano CPUs cannot be updated as CPU Period has already been set',
+    ]);
+    expect(await refusal('nano', { Memory: 2 ** 28 })).toEqual([
+      409,
+      expect.stringMatching(/^Cannot update it: Memory limit should be smaller than already set/),
+    ]);
+  });
+
   test('an update that its agent refuses leaves it as it was', async () => {
     await create('web', { HostConfig: { Memory: 2 ** 26 } });
     agents.updateErrors.set('web', new ClusterError('conflict', 'less than it uses'));

@@ -245,6 +245,7 @@ const isOwnNode = (mode: string): boolean =>
 
 export interface ContainerUpdate {
   readonly resources: (before: ContainerResources) => ContainerResources;
+  readonly conflict: (before: ContainerResources) => string | undefined;
   readonly restart: ContainerRestartPolicy | undefined;
 }
 
@@ -256,25 +257,28 @@ export function updateFromDocker(body: unknown): ContainerUpdate {
   const given = resourcesFromDocker(json);
   const isUnlimitedPids = json.PidsLimit !== undefined && json.PidsLimit !== null && json.PidsLimit <= 0;
   return {
-    resources: (before) => {
-      // Source: moby container/container_unix.go, UpdateContainer.
-      if (
-        given.memoryBytes > before.memorySwapBytes &&
-        before.memorySwapBytes > 0 &&
-        given.memorySwapBytes === 0
-      )
-        throw new ClusterError(
-          'conflict',
-          'Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time',
-        );
-      return {
-        ...before,
-        ...Object.fromEntries(Object.entries(given).filter(([key, value]) => isGiven(key, value))),
-        ...(isUnlimitedPids ? { pidsLimit: 0 } : {}),
-      };
-    },
+    conflict: (before) => updateConflict(given, before),
+    resources: (before) => ({
+      ...before,
+      ...Object.fromEntries(Object.entries(given).filter(([key, value]) => isGiven(key, value))),
+      ...(isUnlimitedPids ? { pidsLimit: 0 } : {}),
+    }),
     restart: json.RestartPolicy?.Name ? restartFromDocker(json.RestartPolicy) : undefined,
   };
+}
+
+/** Processors are limited in one of two ways, and swap is counted with memory. Source: moby container/container_unix.go. */
+function updateConflict(given: ContainerResources, before: ContainerResources): string | undefined {
+  const options = (what: string, other: string) =>
+    `Conflicting options: ${what} cannot be updated as ${other} has already been set`;
+  if (given.nanoCpus > 0 && before.cpuPeriodUs > 0) return options('Nano CPUs', 'CPU Period');
+  if (given.nanoCpus > 0 && before.cpuQuotaUs > 0) return options('Nano CPUs', 'CPU Quota');
+  if (given.cpuPeriodUs > 0 && before.nanoCpus > 0) return options('CPU Period', 'NanoCPUs');
+  if (given.cpuQuotaUs > 0 && before.nanoCpus > 0) return options('CPU Quota', 'NanoCPUs');
+  const isOverSwap = before.memorySwapBytes > 0 && given.memoryBytes > before.memorySwapBytes;
+  return isOverSwap && given.memorySwapBytes === 0
+    ? 'Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time'
+    : undefined;
 }
 
 function isGiven(key: string, value: unknown): boolean {

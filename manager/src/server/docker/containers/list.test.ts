@@ -82,6 +82,12 @@ describe('docker ps', () => {
   });
 
   test('filters that mean nothing are refused', async () => {
+    expect(
+      await api.call('GET', `/containers/json?filters=${encodeURIComponent('{"name":"web"}')}`),
+    ).toMatchObject({
+      status: 400,
+      body: { message: `invalid filter 'name': write {"name":["VALUE"]}, not "web"` },
+    });
     for (const filters of [
       { nonsense: ['x'] },
       { status: ['sleeping'] },

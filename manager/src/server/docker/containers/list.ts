@@ -52,9 +52,11 @@ export function parseListQuery(query: URLSearchParams, isTrue: (value: string | 
   if (!Number.isSafeInteger(limit)) throw invalid(`limit: '${query.get('limit')}' is no number`);
   const filters = Filters.parse(query.get('filters'), FILTERS);
   for (const status of filters.get('status'))
-    if (!STATES.includes(status)) throw invalid(`invalid filter 'status=${status}'`);
+    if (!STATES.includes(status))
+      throw invalid(`invalid filter 'status=${status}': give ${STATES.join(', ')}`);
   for (const health of filters.get('health'))
-    if (!HEALTHS.includes(health)) throw invalid(`invalid filter 'health=${health}'`);
+    if (!HEALTHS.includes(health))
+      throw invalid(`invalid filter 'health=${health}': give ${HEALTHS.join(', ')}`);
   for (const code of filters.get('exited'))
     if (!/^-?\d+$/.test(code)) throw invalid(`invalid filter 'exited=${code}': write a number`);
   for (const word of filters.get('is-task'))

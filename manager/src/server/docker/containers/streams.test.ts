@@ -477,6 +477,7 @@ describe('calls', () => {
       Containers: [{}, sized],
       Volumes: [],
     });
+    expect((await api.call('POST', '/build/prune')).body).toEqual({ CachesDeleted: null, SpaceReclaimed: 0 });
     expect((await api.call('GET', '/system/df?type=image')).body).toMatchObject({ Containers: null });
     expect((await api.call('GET', '/system/df?type=nonsense')).status).toBe(400);
   });
