@@ -47,7 +47,9 @@ test('docker run -it on another host: keys, sizes, Ctrl-C for the program, Ctrl-
     await terminal.enter('stty size');
     return /^43 132$/m.test(await terminal.screen());
   });
-  await terminal.enter('sleep 1000');
+  // A key that comes while the shell still reads a line is no signal.
+  await terminal.enter('echo begun; sleep 1000');
+  await terminal.sees(/^begun$/m);
   await terminal.press('C-c');
   await terminal.enter('echo "ended by $?"');
   await terminal.sees('ended by 130');
