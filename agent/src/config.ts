@@ -26,6 +26,10 @@ const SETTINGS = {
     help: "group that may open the API's socket, and so is root here (empty: root alone)",
     default: DEFAULT_SOCKET_GROUP,
   },
+  selinux: {
+    help: 'auto: containers have SELinux labels where the policy has containers; off: never',
+    default: 'auto',
+  },
   'enter-timeout': { help: 'seconds that `cluster init` and `join` may take on this host', default: '120' },
   'log-level': { help: 'error, warn, info or debug', default: 'info' },
   'insecure-registry': {
@@ -71,6 +75,7 @@ const SCHEMA = z.object({
   capacity: z.string(),
   hostname: z.string().max(63),
   'socket-group': z.string().max(64),
+  selinux: z.enum(['auto', 'off']),
   'enter-timeout': z.coerce.number().int().min(1).max(86_400),
   'log-level': z.enum(['error', 'warn', 'info', 'debug']),
   'insecure-registry': z.string(),
@@ -99,6 +104,7 @@ export interface Config {
   readonly hostname: string;
   /** Whose members may open the API's socket, by name or number; empty: root's alone. */
   readonly socketGroup: string;
+  readonly selinux: z.infer<typeof SCHEMA>['selinux'];
   /** Until entering a cluster is given up: it takes seconds on an idle host, more under load. */
   readonly enterTimeoutMs: number;
   readonly logLevel: z.infer<typeof SCHEMA>['log-level'];
@@ -174,6 +180,7 @@ function toConfig(data: z.infer<typeof SCHEMA>): Config {
     capacity: data.capacity,
     hostname: data.hostname || hostname(),
     socketGroup: data['socket-group'],
+    selinux: data.selinux,
     enterTimeoutMs: data['enter-timeout'] * 1000,
     logLevel: data['log-level'],
     insecureRegistries: list(data['insecure-registry']),

@@ -89,6 +89,7 @@ export async function openParts(options: PartsOptions): Promise<OpenParts> {
     dataDir: config.dataDir,
     runDir: config.runDir,
     cgroupParent: config.cgroupParent,
+    selinux: config.selinux,
     images,
     network,
     clock,

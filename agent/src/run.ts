@@ -8,6 +8,7 @@ import { errorText } from '@tessera/shared/errors';
 import { socketGroupId } from '@tessera/shared/process';
 import { type Config, helpText, inheritedEnvironment, readCommandLine } from './config.js';
 import { Daemon } from './daemon.js';
+import { readSelinux } from './executor/container/security/selinux/policy.js';
 import { localApi, nodeApi, SocketServer } from './local-api/index.js';
 import {
   type DescriptionSources,
@@ -106,6 +107,7 @@ function buildDaemon(config: Config, logger: Logger): Daemon {
     peerListenAddr: config.peerAddr,
     insecureRegistries: config.insecureRegistries,
     registryMirrors: config.registryMirrors,
+    selinux: readSelinux(config.selinux).kind === 'on',
   };
   const daemon: Daemon = new Daemon({
     config,

@@ -12,8 +12,14 @@ mount -t tmpfs tmpfs /run
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 # A process outside the root group's way, so that controllers can be handed down from it.
 echo "+cpu +cpuset +io +memory +pids" >/sys/fs/cgroup/cgroup.subtree_control
-mount -o ro /dev/nvme1n1 /repo-ro
-mount -t overlay overlay -o lowerdir=/repo-ro,upperdir=/var/vm/upper,workdir=/var/vm/work /repo
+# What is run, and what it is mounted with, where SELinux is on: the test is a container runtime, its files are programs.
+RUNCON=() LABEL=
+if mount -t selinuxfs selinuxfs /sys/fs/selinux 2>/dev/null; then
+  load_policy -i
+  RUNCON=(runcon system_u:system_r:container_runtime_t:s0) LABEL=,context=system_u:object_r:usr_t:s0
+fi
+mount -o "ro$LABEL" /dev/nvme1n1 /repo-ro
+mount -t overlay overlay -o "lowerdir=/repo-ro,upperdir=/var/vm/upper,workdir=/var/vm/work$LABEL" /repo
 hostname vm
 ip link set lo up
 # The tests' links and rules need what a stock kernel keeps in modules.
@@ -22,11 +28,12 @@ cd /repo
 export LD_LIBRARY_PATH=/repo/.cache/vm/lib
 # The serial console is no terminal to draw on.
 export CI=true NO_COLOR=1
-# Which of several machines this is: 1/2.
+# Which tests are run here, and which of several machines this is: 1/2.
+PROJECT=$(sed -n 's/.* project=\([^ ]*\).*/\1/p' /proc/cmdline)
 SHARE=$(sed -n 's/.* share=\([^ ]*\).*/\1/p' /proc/cmdline)
-export SHARE
+export PROJECT SHARE
 # Through a pipe: programs that see a terminal draw on it, and the serial line is slow.
-bash /repo/.cache/vm/command.sh </dev/null 2>&1 | cat
+"${RUNCON[@]}" bash /repo/.cache/vm/command.sh </dev/null 2>&1 | cat
 echo "LAB-EXIT ${PIPESTATUS[0]}"
 sync
 echo o >/proc/sysrq-trigger

@@ -71,6 +71,14 @@ static int copy_xattr(int from, int to, const char *attribute, const char *name)
   return errno == ENOTSUP ? 0 : fail_errno("setting %s of '%.200s'", attribute, name);
 }
 
+int copy_label(int from, int to) {
+  char label[XATTR_NAME_MAX * 4];
+  ssize_t size = fgetxattr(from, "security.selinux", label, sizeof label);
+  if (size < 0 || fsetxattr(to, "security.selinux", label, (size_t)size, 0) == 0) return 0;
+  /* Without SELinux nobody asks for it. */
+  return errno == ENOTSUP || errno == EPERM ? 0 : fail_errno("labelling the copy");
+}
+
 static int copy_xattrs(int from, int to, const char *name) {
   static char list[XATTR_LIST_MAX];
   ssize_t size = flistxattr(from, list, sizeof list);

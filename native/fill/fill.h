@@ -21,6 +21,8 @@
 int copy_tree(int from, int to);
 /* Gives the directory `to` the owner, mode, times and attributes of `from`. 0, or -1 after fail(). */
 int copy_attributes(int from, int to, const char *name);
+/* That of SELinux, where there is one. */
+int copy_label(int from, int to);
 /* The image's root as a directory, from its layers, top first; `empty` is a directory that is and stays empty. */
 int open_image(const char *base, const char *empty, char *const *layers);
 /* Removes `name` of the directory `dir`, with all below it. 0, or -1 after fail(). */

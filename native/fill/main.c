@@ -66,7 +66,7 @@ static int finish(int stage, int data) {
 }
 
 /* 0: copied, or there is nothing to copy. */
-static int copy_image(int stage, int root, const char *target) {
+static int copy_image(int stage, int data, int root, const char *target) {
   while (*target == '/') target++;
   struct open_how how = {.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
                          .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
@@ -77,7 +77,9 @@ static int copy_image(int stage, int root, const char *target) {
   if (source < 0) return fail_errno("opening '/%.200s' of the image", target);
   if (mkdirat(stage, FILL_STAGE_NEW, 0700)) return fail_errno("making the copy");
   int copy = open_directory(stage, FILL_STAGE_NEW);
-  if (copy < 0 || copy_tree(source, copy) < 0 || copy_attributes(source, copy, target) < 0) return -1;
+  /* What is made in it inherits the volume's label, which would not be looked at again. */
+  if (copy < 0 || copy_label(data, copy) < 0) return -1;
+  if (copy_tree(source, copy) < 0 || copy_attributes(source, copy, target) < 0) return -1;
   /* On the disk before it counts as whole. */
   if (syncfs(copy)) return fail_errno("writing the copy to disk");
   return renameat(stage, FILL_STAGE_NEW, stage, FILL_STAGE) ? fail_errno("keeping the copy") : 0;
@@ -100,7 +102,7 @@ static int run(int count, char **arguments) {
   if (count == 3) return 0;
   int empty = is_empty(data);
   if (empty <= 0) return empty;
-  return copy_image(stage, root, arguments[4]) < 0 ? -1 : finish(stage, data);
+  return copy_image(stage, data, root, arguments[4]) < 0 ? -1 : finish(stage, data);
 }
 
 int main(int count, char **arguments) {

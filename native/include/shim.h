@@ -89,7 +89,9 @@ enum shim_state { SHIM_CREATED = 1, SHIM_RUNNING = 2, SHIM_EXITED = 3 };
   X(TERMINAL, 23)     /* making or taking the terminal */                                 \
   X(APPARMOR, 24)     /* naming the profile for the command */                            \
   X(LOAN, 25)         /* the container whose namespaces are to be joined: it does not run */ \
-  X(SHARED, 26)       /* a mount's place is on a shared mount */
+  X(SHARED, 26)       /* a mount's place is on a shared mount */                          \
+  X(LABEL, 27)        /* naming the SELinux label for the command */                      \
+  X(RELABEL, 28)      /* labelling what is bound; ENOTSUP: it is the host's own */
 
 enum shim_stage {
 #define X(name, number) STAGE_##name = number,

@@ -62,7 +62,8 @@ enum spec_occurs { SPEC_ONE, SPEC_MAYBE, SPEC_MANY };
   X(ARGS, 29, 0, SPEC_ANY, ONE)    /* the command, at least one */                                          \
   X(FILE, 30, 1, 1, MANY)          /* mode; name below the second of DIRS; blob: content */                 \
   X(JOIN, 31, 1, 2, MANY)          /* CLONE_NEW* flags of what another container lends; its id, its run directory */ \
-  X(APPARMOR, 32, 0, 1, MAYBE)     /* profile that the command is executed under */
+  X(APPARMOR, 32, 0, 1, MAYBE)     /* profile that the command is executed under */                         \
+  X(LABELS, 33, 0, 4, MAYBE)       /* SELinux: the command's (empty: none), its mounts', any container's, any's to read */
 
 /*
  * An exec's spec is of the same form, with these records alone; what it does not say is as in the container's spec.
@@ -102,6 +103,8 @@ enum spec_type {
 #define SPEC_MOUNT_PEER 512u     /* a peer of the host's mount: what is mounted below it on one side shows on the other */
 #define SPEC_MOUNT_PROPAGATE_ALL 1024u /* the propagation is also that of all mounts below */
 #define SPEC_MOUNT_ATTRIBUTES_TOP 2048u /* the attributes are not those of the mounts below */
+#define SPEC_MOUNT_LABEL 4096u /* the source, with all that is in it, gets the label of the container's mounts first */
+#define SPEC_MOUNT_LABEL_SHARED 8192u /* the same with that of any container */
 #define SPEC_LINK_REPLACE 1u    /* in the place of a file of the container's own layer, by whatever links lead there */
 #define SPEC_FLAG_NO_NEW_PRIVILEGES 1u
 #define SPEC_FLAG_STDIN 2u      /* keep stdin open for attach */

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/keyctl.h>
 #include <linux/magic.h>
 #include <sched.h>
 #include <signal.h>
@@ -189,32 +188,12 @@ static void apply_size(const struct child *child) {
   if (window.ws_row || window.ws_col) ioctl(0, TIOCSWINSZ, &window); /* a filter may forbid it: it is a nicety */
 }
 
-/*
- * Takes effect when the command is executed, in this process or in the one it makes. Written through the host's own
- * proc, while nothing of a container's is in sight (CVE-2019-19921, CVE-2025-52881).
- */
-static void name_profile(const struct child *child) {
-  struct spec_record record;
-  char buffer[512];
-  struct text text;
-  if (!child_find(child, SPEC_APPARMOR, &record)) return;
-  text_init(&text, buffer, sizeof buffer);
-  text_add(&text, "exec ");
-  text_add(&text, record.string);
-  if (text.cut) errno = ENAMETOOLONG;
-  /* Kernels before 5.8 have it in the place that the security modules share. */
-  if (text.cut || (write_file(AT_FDCWD, "/proc/thread-self/attr/apparmor/exec", buffer) &&
-                   (errno != ENOENT || write_file(AT_FDCWD, "/proc/thread-self/attr/exec", buffer))))
-    child_fail(child, STAGE_APPARMOR, record.string);
-}
-
 void child_begin(const struct child *child) {
   prctl(PR_SET_DUMPABLE, 0); /* nothing of the host's can be read through its /proc entry */
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   reset_signals();
-  syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0); /* not the agent's; kernels without keys are fine */
+  child_name_security(child);
   apply_limits(child);
-  name_profile(child);
 }
 
 /*
@@ -249,9 +228,7 @@ _Noreturn void child_make_process(const struct child *child, const char *home) {
 _Noreturn static void child_run(struct child *child) {
   struct spec_record record;
   child_begin(child);
-  /* The shim's own sealed program, under another name: nothing of the image's is run in its place. */
-  if ((child_flags(child) & SPEC_FLAG_INIT) && (child->init = open("/proc/self/exe", O_PATH | O_CLOEXEC)) < 0)
-    child_fail(child, STAGE_SHIM, "init");
+  child_open_init(child);
   join_namespaces(child);
   umask(0);
   child_mount_root(child);
@@ -327,7 +304,7 @@ int container_create(struct container *container, struct failure *failure) {
     struct child child = {
         .spec = spec, .data_dir = -1, .run_dir = -1,
         .go = go[0], .outcome = outcome[1], .root = -1, .sysctl = -1, .devpts = -1, .proc = -1, .shm = -1, .init = -1,
-        .loans = &loans,
+        .loans = &loans, .labels_files = 1,
         .stdio = {stdio[0], stdio[1], stdio[2]},
     };
     close(go[1]); /* or our own copy would keep the pipe open when the shim is gone */

@@ -77,6 +77,7 @@ struct child {
   int proc, shm;              /* its proc, and its /dev/shm where others may join it, once mounted */
   int init;                   /* the program that runs the command; -1: it runs itself */
   const struct loans *loans;  /* what is joined of others; 0: an exec */
+  int labels_files;           /* layers and what is bound get their labels first: at a start, not for a look at the files */
   int has_network;            /* the shim has said that the network is there */
   struct terminal_size size;  /* and, where there is a terminal, its size */
 };
@@ -87,6 +88,13 @@ int child_find(const struct child *child, enum spec_type type, struct spec_recor
 uint64_t child_flags(const struct child *child);
 /* What an exec goes through as the first process does: default signals, limits. */
 void child_begin(const struct child *child);
+/*
+ * Counts when the command is executed, in this process or in the one it makes. Told through the host's own proc, while
+ * nothing of a container's is in sight (CVE-2019-19921, CVE-2025-52881).
+ */
+void child_name_security(const struct child *child);
+/* Opens the init that runs the command, where one does. */
+void child_open_init(struct child *child);
 /* A session of its own, whose terminal is standard input where there is one; and the end when the shim's comes. */
 void child_take_session(const struct child *child);
 /* Standard streams in their places, and nothing else open. */

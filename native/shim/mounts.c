@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "container.h"
+#include "labels.h"
 #include "root.h"
 #include "sys.h"
 #include "text.h"
@@ -99,8 +100,8 @@ static int target_of(struct child *child, const char *path, uint64_t flags) {
 }
 
 /* Makes a file system from "type, option…"; an option is "key=value" or "key". -1, errno set. */
-static int new_mount(const struct spec_record *record) {
-  const char *type = spec_string(record, 1), *option = type;
+static int new_mount(const struct child *child, const struct spec_record *record) {
+  const char *type = spec_string(record, 1), *option = type, *context = label_context(child->spec, type);
   int fs = sys_fsopen(type);
   if (fs < 0) return -1;
   int result = sys_fsconfig(fs, FSCONFIG_SET_STRING, "source", type, 0);
@@ -119,6 +120,7 @@ static int new_mount(const struct spec_record *record) {
       result = -1;
     }
   }
+  if (result == 0 && context) result = sys_fsconfig(fs, FSCONFIG_SET_STRING, "context", context, 0);
   if (result == 0) result = sys_fsconfig(fs, FSCONFIG_CMD_CREATE, 0, 0, 0);
   int mount = result == 0 ? sys_fsmount(fs, (unsigned)spec_number(record, 0)) : -1;
   int error = errno;
@@ -142,13 +144,19 @@ static void keep(struct child *child, int mount, uint64_t flags) {
   }
 }
 
+/* Message queues belong to the IPC namespace, which has them before they are mounted: too late for an option. 0, or -1. */
+static int label_queues(const struct child *child, const struct spec_record *record, int mount) {
+  const char *label = label_of(child->spec, LABEL_MOUNT);
+  return label && record->string_count >= 2 && !strcmp(spec_string(record, 1), "mqueue") ? label_file(mount, label) : 0;
+}
+
 static void do_mount(struct child *child, const struct spec_record *record) {
   uint64_t flags = spec_number(record, 1);
   int mount = -1;
   if (flags & SPEC_MOUNT_LENT) mount = loans_mount(child->loans, spec_string(record, 1));
-  else if (record->string_count >= 2) mount = new_mount(record);
+  else if (record->string_count >= 2) mount = new_mount(child, record);
   if (mount < 0 && (flags & SPEC_MOUNT_OPTIONAL)) return;
-  if (mount < 0) child_fail(child, STAGE_MOUNT, record->string);
+  if (mount < 0 || label_queues(child, record, mount)) child_fail(child, STAGE_MOUNT, record->string);
   int target = target_of(child, record->string, flags);
   if (sys_move_mount(mount, target)) child_fail(child, STAGE_MOUNT, record->string);
   close(target);
@@ -165,6 +173,14 @@ static int set_attributes(int tree, const struct spec_record *record) {
   return sys_mount_setattr(tree, flags & SPEC_MOUNT_PROPAGATE_ALL ? all : 0, &propagation);
 }
 
+/* Of the very thing that is mounted, whatever is called so by now. */
+static void label_source(const struct child *child, const struct spec_record *record, int tree) {
+  uint64_t flags = spec_number(record, 1) & (SPEC_MOUNT_LABEL | SPEC_MOUNT_LABEL_SHARED);
+  const char *label = label_of(child->spec, flags & SPEC_MOUNT_LABEL_SHARED ? LABEL_SHARED : LABEL_MOUNT);
+  if (flags && label && child->labels_files && label_tree(tree, label))
+    child_fail(child, STAGE_RELABEL, spec_string(record, 1));
+}
+
 static void do_bind(struct child *child, const struct spec_record *record) {
   uint64_t flags = spec_number(record, 1);
   const char *target_path = record->string;
@@ -175,6 +191,7 @@ static void do_bind(struct child *child, const struct spec_record *record) {
   int tree = is_shared(record) ? child->shared[child->shared_taken++] : open_source(child, record);
   struct stat found;
   if (tree < 0 || fstat(tree, &found)) fail_source(child, record);
+  label_source(child, record, tree);
   flags = S_ISDIR(found.st_mode) ? flags & ~(uint64_t)SPEC_MOUNT_FILE : flags | SPEC_MOUNT_FILE;
   if (set_attributes(tree, record)) fail_source(child, record);
   int target = target_of(child, target_path, flags);
@@ -260,7 +277,7 @@ static void do_mask(struct child *child, const char *path, int *empty, int *null
     uint64_t numbers[2] = {MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, 0};
     struct spec_record tmpfs = {.number_count = 2, .number = (const uint8_t *)numbers, .string_count = 4, .string = strings};
     child_refuse_shared(child, target, path);
-    *empty = new_mount(&tmpfs);
+    *empty = new_mount(child, &tmpfs);
     if (*empty < 0 || sys_move_mount(*empty, target)) child_fail(child, STAGE_MASK, path);
   }
   close(target);
@@ -289,9 +306,11 @@ static void do_readonly(struct child *child, const char *path) {
 }
 
 static void do_file(struct child *child, const struct spec_record *record) {
+  const char *label = label_of(child->spec, LABEL_SHARED);
   int fd = openat(child->run_dir, record->string, O_CREAT | O_TRUNC | O_WRONLY | O_NOFOLLOW | O_CLOEXEC,
                   (mode_t)spec_number(record, 0));
-  if (fd < 0 || write(fd, record->blob, record->blob_size) != (ssize_t)record->blob_size)
+  if (fd < 0 || write(fd, record->blob, record->blob_size) != (ssize_t)record->blob_size ||
+      (label && label_file(fd, label)))
     child_fail(child, STAGE_MOUNT, record->string);
   close(fd);
 }

@@ -5,14 +5,15 @@
 #include <unistd.h>
 
 #include "container.h"
+#include "labels.h"
 #include "sys.h"
 #include "text.h"
 
 #define PAGE 4096u
 
-/* Where overlayfs writes; null pointers: nowhere. */
+/* Where overlayfs writes, and what SELinux says of all files; null pointers: nowhere, nothing. */
 struct writable {
-  const char *upper, *work;
+  const char *upper, *work, *context;
 };
 
 /* By the new mount API: layers one by one, so their number and length do not matter. -1, errno set. */
@@ -27,6 +28,8 @@ static int overlay_by_parts(const struct spec_record *root, struct writable writ
     result = sys_fsconfig(fs, FSCONFIG_SET_STRING, "upperdir", writable.upper, 0);
     if (result == 0) result = sys_fsconfig(fs, FSCONFIG_SET_STRING, "workdir", writable.work, 0);
   }
+  if (result == 0 && writable.context)
+    result = sys_fsconfig(fs, FSCONFIG_SET_STRING, "context", writable.context, 0);
   if (result == 0) result = sys_fsconfig(fs, FSCONFIG_SET_STRING, "source", "overlay", 0);
   if (result == 0) result = sys_fsconfig(fs, FSCONFIG_CMD_CREATE, 0, 0, 0);
   int mount = result == 0 ? sys_fsmount(fs, 0) : -1;
@@ -53,12 +56,37 @@ static int overlay_by_options(const struct spec_record *root, struct writable wr
     text_add(&options, ",workdir=");
     text_add(&options, writable.work);
   }
+  if (writable.context) { /* in quotes: it has commas */
+    text_add(&options, ",context=\"");
+    text_add(&options, writable.context);
+    text_add(&options, "\"");
+  }
   if (options.cut) {
     errno = E2BIG;
     return -1;
   }
   if (sys_mount("overlay", over, "overlay", 0, buffer)) return -1;
   return open(over, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+static void label_layer(const struct child *child, int at, const char *name, enum label which) {
+  const char *label = label_of(child->spec, which);
+  if (!label) return;
+  int layer = openat(at, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (layer < 0 || label_tree(layer, label)) child_fail(child, STAGE_RELABEL, name);
+  close(layer);
+}
+
+/*
+ * Of a file that is mapped, kernels ask for the label that it has in its layer, where its protection changes: without
+ * this no dynamic program of an image could seal its relocations.
+ */
+static void label_layers(const struct child *child, const struct spec_record *root) {
+  if (!child->labels_files) return;
+  const char *layer = spec_string_after(root->string);
+  for (uint32_t i = 1; i < root->string_count; i++, layer = spec_string_after(layer))
+    label_layer(child, AT_FDCWD, layer, LABEL_IMAGE);
+  label_layer(child, child->data_dir, "upper", LABEL_MOUNT);
 }
 
 void child_mount_root(struct child *child) {
@@ -85,9 +113,10 @@ void child_mount_root(struct child *child) {
   text_add(&text, "/work");
   if (text.cut || root.string_count < 2) child_fail(child, STAGE_ROOT, dirs.string);
   if (chdir(root.string)) child_fail(child, STAGE_ROOT, root.string);
+  label_layers(child, &root);
 
   /* It covers the container's own directory, in this namespace alone: one more directory is not needed. */
-  struct writable writable = {upper, work};
+  struct writable writable = {upper, work, label_context(child->spec, "overlay")};
   int mount = -1;
   if (spec_number(&root, 0) & SPEC_ROOT_PARTS) {
     mount = overlay_by_parts(&root, writable);
@@ -109,7 +138,7 @@ void child_seal_root(const struct child *child) {
 
 int overlay_image(const struct spec *spec, const char *over) {
   struct spec_record root;
-  struct writable nowhere = {0, 0};
+  struct writable nowhere = {0, 0, 0};
   spec_find(spec, SPEC_ROOT, &root);
   if (root.string_count < 2) {
     errno = EINVAL;

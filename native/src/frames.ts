@@ -63,6 +63,8 @@ export const STAGES = {
   APPARMOR: 24,
   LOAN: 25,
   SHARED: 26,
+  LABEL: 27,
+  RELABEL: 28,
 } as const;
 export type Stage = keyof typeof STAGES;
 

@@ -40,6 +40,7 @@ export const SPEC_SCHEMA = {
   FILE: [30, 1, 1, 'MANY'],
   JOIN: [31, 1, 2, 'MANY'],
   APPARMOR: [32, 0, 1, 'MAYBE'],
+  LABELS: [33, 0, 4, 'MAYBE'],
 } as const satisfies Record<string, readonly [number, number, number | undefined, 'ONE' | 'MAYBE' | 'MANY']>;
 
 /** What an exec's spec consists of; what it leaves out is as in its container's spec. */
@@ -74,6 +75,8 @@ export const SPEC_FLAGS = {
   MOUNT_PEER: 512,
   MOUNT_PROPAGATE_ALL: 1024,
   MOUNT_ATTRIBUTES_TOP: 2048,
+  MOUNT_LABEL: 4096,
+  MOUNT_LABEL_SHARED: 8192,
   LINK_REPLACE: 1,
   FLAG_NO_NEW_PRIVILEGES: 1,
   FLAG_STDIN: 2,

@@ -187,7 +187,7 @@ export class ContainerLoop {
         this.#createUntilMs ??= this.options.clock.monotonic() + CREATE_MS;
         await runtime.create(assignment, signal);
         this.#createUntilMs = undefined;
-        if (this.#stored.memory.arriving) this.#advance(progress.arrived(this.#stored));
+        if (this.#stored.memory.arriving) this.#advance(progress.arrived(this.#stored, this.runtime.labels));
         return;
       case 'noteStart':
         return this.#noteStart(step.answers);
@@ -287,12 +287,12 @@ export class ContainerLoop {
     // What a policy is to bring back after a power cut must be there then: first the container, then what is known of it.
     const isToLast = this.#hasPolicy && this.#stored.memory.restartAtMs === undefined;
     if (isToLast) await this.runtime.persist();
-    const { life, facts } = this.runtime;
+    const { life, facts, labels } = this.runtime;
     if (life.kind === 'none' || life.kind === 'created') return;
     const pid = life.kind === 'exited' ? 0 : life.pid;
     const { state, memory } = progress.started(this.#stored, pid, Math.round(life.startedAtMs));
     const health = this.#healthPlan() ? STARTING : undefined;
-    const noted = { state: { ...progress.placed(state, facts), health }, memory };
+    const noted = { state: { ...progress.placed(progress.labelled(state, labels), facts), health }, memory };
     this.#advance(answers ? progress.answered({ ...this.#stored, ...noted }) : noted);
     if (isToLast) this.options.storage.sync();
   }
@@ -311,7 +311,8 @@ export class ContainerLoop {
     const { verb } = assignment.container?.target ?? {};
     const says = !refusal && (verb === 'create' || verb === 'update');
     const warnings = says ? this.runtime.warnings(assignment) : state.warnings;
-    this.#advance(progress.answered({ ...this.#stored, state: { ...state, warnings } }, refusal));
+    const labelled = progress.labelled({ ...state, warnings }, this.runtime.labels);
+    this.#advance(progress.answered({ ...this.#stored, state: labelled }, refusal));
   }
 
   async #wait(untilMs: number | undefined, signal: AbortSignal): Promise<void> {

@@ -255,6 +255,24 @@ describe('a container that moves', () => {
     expect(last()).toMatchObject({ state: 'exited', epoch: 2, nodeId: 'node-1' });
   });
 
+  test('its labels are those of the node that it is on, told from its creation on', async () => {
+    const { newAgent, runtime, last } = setUp();
+    const [there, here] = ['u:r:t:s0:c1,c2', 'u:r:t:s0:c3,c4'];
+    runtime.container('c1').labels = { process: here, mount: here };
+    const former = {
+      ...ranThere,
+      state: 'exited',
+      exits: 1,
+      processLabel: there,
+      mountLabel: there,
+    } as const;
+
+    newAgent().apply(assigned({ ...start, epoch: 2, former }));
+    await settle();
+
+    expect(last()).toMatchObject({ state: 'exited', processLabel: here, mountLabel: here });
+  });
+
   test('one that cannot be made yet says why, and is tried until it can', async () => {
     const { newAgent, runtime, reported, clock } = setUp();
     runtime.behaviour = {

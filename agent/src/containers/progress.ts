@@ -5,7 +5,7 @@ import type { ExitStatus } from '../executor/executor.js';
 import type { ContainerMemory, StoredContainer } from '../storage/index.js';
 import type { Refusal } from './plan.js';
 import { comesBack, nextBackoffMs } from './restart-policy.js';
-import type { LocalFacts } from './runtime.js';
+import type { ContainerLabels, LocalFacts } from './runtime.js';
 
 // What a step does to what is written down of a container. Pure: the loop writes, then reports.
 
@@ -34,7 +34,14 @@ export function firstProgress(
 /** What ran on the node that was lost ended with it, and runs again here; all else is as it was there. */
 function movedHere(former: ContainerState, memory: ContainerMemory, nowMs: number): Progress {
   const { starts, exits } = former;
-  const here = { ...former, pid: 0, localNetworks: [], ports: [], events: [], health: undefined };
+  const here = {
+    ...labelled(former, undefined),
+    pid: 0,
+    localNetworks: [],
+    ports: [],
+    events: [],
+    health: undefined,
+  };
   const arriving = { ...memory, arriving: true };
   const hasRun = starts > 0;
   if (starts === exits && former.state !== 'restarting')
@@ -49,9 +56,9 @@ function movedHere(former: ContainerState, memory: ContainerMemory, nowMs: numbe
 }
 
 /** It has been made on this node: nobody asked for that, so it is told by itself. */
-export function arrived({ state, memory }: StoredContainer): Progress {
+export function arrived({ state, memory }: StoredContainer, labels: ContainerLabels | undefined): Progress {
   const { arriving: _, ...rest } = memory;
-  return { state: { ...state }, memory: rest };
+  return { state: labelled(state, labels), memory: rest };
 }
 
 /** Work on the target's generation begins. What the user asks for outweighs a restart that was due. */
@@ -87,6 +94,13 @@ export function started({ state, memory }: StoredContainer, pid: number, started
     },
   };
 }
+
+/** What it was given here when it was made. */
+export const labelled = (state: ContainerState, labels: ContainerLabels | undefined): ContainerState => ({
+  ...state,
+  processLabel: labels?.process ?? '',
+  mountLabel: labels?.mount ?? '',
+});
 
 /** What it got here, once it runs. */
 export function placed(state: ContainerState, { networks, ports }: LocalFacts): ContainerState {

@@ -22,6 +22,14 @@ export interface LocalFacts {
   readonly ports: readonly PortBinding[];
 }
 
+/** What SELinux confines a container by. */
+export interface ContainerLabels {
+  /** Of its commands; empty: none. */
+  readonly process: string;
+  /** Of what is mounted for it, and of its files. */
+  readonly mount: string;
+}
+
 /** How to end a container. */
 export interface StopOrder {
   /** By name or number; empty: its own. */
@@ -35,6 +43,8 @@ export interface RuntimeContainer
   extends Pick<LiveContainer, 'createExec' | 'exec' | 'execs' | 'top' | 'stats'> {
   readonly life: ContainerLife;
   readonly facts: LocalFacts;
+  /** From its creation on; undefined on a host without SELinux. */
+  readonly labels: ContainerLabels | undefined;
   /** The number of the signal that is to end it; 0 until it has been created. */
   readonly stopSignal: number;
   /**

@@ -52,6 +52,7 @@ const backend: NodeBackend = {
     operatingSystem: 'Debian GNU/Linux 12 (bookworm)',
     insecureRegistries: ['10.0.0.0/8', 'registry.local:5000'],
     registryMirrors: ['https://mirror.local'],
+    selinux: false,
     nowMs: 0,
   }),
   counts: () => ({

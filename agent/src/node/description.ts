@@ -16,6 +16,8 @@ export interface DescriptionSources {
   readonly peerListenAddr: string;
   readonly insecureRegistries: readonly string[];
   readonly registryMirrors: readonly string[];
+  /** Whether containers here have SELinux labels. */
+  readonly selinux: boolean;
 }
 
 /**
@@ -49,12 +51,13 @@ export function describeNode(
     bridgeAddr: '',
     insecureRegistries: [...sources.insecureRegistries],
     registryMirrors: [...sources.registryMirrors],
+    selinux: sources.selinux,
   };
 }
 
 /** Facts of the host for `/info`: the capacity offered, not what lies beyond it. */
 export function hostFacts(sources: DescriptionSources, nowMs: number): HostFacts {
-  const { hostname, dataDir, capacity, insecureRegistries, registryMirrors } = sources;
+  const { hostname, dataDir, capacity, insecureRegistries, registryMirrors, selinux } = sources;
   return {
     kernel: release(),
     machine: machine(),
@@ -66,6 +69,7 @@ export function hostFacts(sources: DescriptionSources, nowMs: number): HostFacts
     operatingSystem: operatingSystem(),
     insecureRegistries,
     registryMirrors,
+    selinux,
     nowMs,
   };
 }

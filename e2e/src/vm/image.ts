@@ -14,6 +14,7 @@ import {
 import { must } from '../lab/command.js';
 import { makeLabImage } from '../lab/images.js';
 import { ROOT } from '../lab/paths.js';
+import { installPolicy, POLICY_MODULE, POLICY_PACKAGE } from './policy.js';
 
 export interface VmImage {
   /** Root file system, raw ext4, to be used below a copy-on-write overlay. */
@@ -31,6 +32,7 @@ const PACKAGES = [
   'util-linux',
   'busybox-static',
   'apparmor',
+  POLICY_PACKAGE,
   'curl',
   'nftables',
   'libnftables1',
@@ -70,7 +72,11 @@ const MASKED = [
 export async function vmImage(say: (line: string) => void): Promise<VmImage> {
   const suite = codename();
   const init = `${ROOT}e2e/vm/lab-init.sh`;
-  const sources = [init, ...[...UNITS, 'lab-repo.sh'].map((name) => `${ROOT}e2e/vm/systemd/${name}`)];
+  const sources = [
+    init,
+    POLICY_MODULE,
+    ...[...UNITS, 'lab-repo.sh'].map((name) => `${ROOT}e2e/vm/systemd/${name}`),
+  ];
   const digest = createHash('sha256').update(`${suite} ${[...PACKAGES, ...MASKED].join(' ')}`);
   for (const source of sources) digest.update(readFileSync(source));
   const hash = digest.digest('hex').slice(0, 16);
@@ -99,6 +105,7 @@ export async function vmImage(say: (line: string) => void): Promise<VmImage> {
   installUnits(root);
   const kernel = readdirSync(`${root}/boot`).find((file) => file.startsWith('vmlinuz-'));
   copyFileSync(`${root}/boot/${kernel}`, image.kernel);
+  await installPolicy(root);
   // With its journal: one of the tests cuts the machine's power.
   await must(['mkfs.ext4', '-q', '-F', '-E', 'lazy_itable_init=1', '-d', root, `${image.disk}.tmp`, '3G']);
   rmSync(root, { recursive: true, force: true });

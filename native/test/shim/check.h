@@ -21,5 +21,6 @@ void test_text(void);
 void test_frames(void);
 void test_log(void);
 void test_client(void);
+void test_labels(void);
 
 #endif

@@ -10,6 +10,7 @@ int main(void) {
   test_frames();
   test_log();
   test_client();
+  test_labels();
   if (checks_failed) fprintf(stderr, "%d checks failed\n", checks_failed);
   else puts("all checks passed");
   return checks_failed != 0;

@@ -37,6 +37,8 @@ export interface HostFacts {
   readonly operatingSystem: string;
   readonly insecureRegistries: readonly string[];
   readonly registryMirrors: readonly string[];
+  /** Whether containers have SELinux labels, on whichever node. */
+  readonly selinux: boolean;
   readonly nowMs: number;
 }
 
@@ -177,7 +179,11 @@ export function infoDocument(
     ContainerdCommit: NO_PROGRAM,
     RuncCommit: NO_PROGRAM,
     InitCommit: NO_PROGRAM,
-    SecurityOptions: ['name=seccomp,profile=builtin', 'name=cgroupns'],
+    SecurityOptions: [
+      'name=seccomp,profile=builtin',
+      ...(host.selinux ? ['name=selinux'] : []),
+      'name=cgroupns',
+    ],
     // Devices are given by their paths, and not by the names that such specifications have for them.
     CDISpecDirs: [],
     Warnings: null,

@@ -11,7 +11,13 @@ import type {
   ProcessEntry,
 } from '../../executor/live-container.js';
 import { Condition } from '../../task/condition.js';
-import type { ContainerLife, ContainerRuntime, RuntimeContainer, StopOrder } from '../runtime.js';
+import type {
+  ContainerLabels,
+  ContainerLife,
+  ContainerRuntime,
+  RuntimeContainer,
+  StopOrder,
+} from '../runtime.js';
 
 /** How the containers of a fake host behave; every part may be left out. What they throw, the call rejects with. */
 export interface FakeContainerBehaviour {
@@ -54,6 +60,7 @@ export class FakeRuntime implements ContainerRuntime {
 export class FakeRuntimeContainer implements RuntimeContainer {
   life: ContainerLife = { kind: 'none' };
   readonly facts = { networks: [], ports: [] };
+  labels: ContainerLabels | undefined;
   readonly stopSignal = 15;
   readonly clients = new Set<FakeClient>();
   readonly attachOrders: AttachOrder[] = [];

@@ -15,6 +15,7 @@ import { writeRecord } from './container-record.js';
 import { imageTree } from './container-spec.js';
 import type { ExecutorParts } from './executor-parts.js';
 import { prepareSources } from './mount-sources.js';
+import { OWN_NAMESPACES } from './namespaces.js';
 import { sandboxOf } from './run-network.js';
 import { DEFAULT_STOP_GRACE_MS, parseSignal } from './signals.js';
 
@@ -50,6 +51,7 @@ export class ContainerController implements Controller {
       await this.#make(id, image, mounts);
     } catch (error) {
       await this.remove();
+      this.parts.labels.release(id);
       this.parts.volumes.release(id);
       await this.parts.images.release(id);
       throw error;
@@ -60,6 +62,12 @@ export class ContainerController implements Controller {
     const { task, parts } = this;
     const spec = task.spec!.container!;
     const hostname = spec.hostname || id.slice(0, 12);
+    const labels = parts.labels.assign(id, {
+      asked: [],
+      privileged: spec.privileged,
+      namespaces: OWN_NAMESPACES,
+      labelOf: () => '',
+    });
     const [dataDir, runDir] = [parts.dataDir(id), parts.runDir(id)];
     const record = {
       id,
@@ -79,6 +87,7 @@ export class ContainerController implements Controller {
       healthcheck: effectiveHealthcheck(spec.healthcheck, image.config.healthcheck),
       lendsIpc: false,
       filesOf: '',
+      labels,
     };
     this.#container = new Container(parts.host, record, dataDir, runDir);
     parts.containers.set(task.id, this.#container);
@@ -102,6 +111,7 @@ export class ContainerController implements Controller {
       networkFiles,
       runDirOf: parts.runDir,
       mounts,
+      labels,
     };
     this.#spec = parts.compiler.compile(inputs);
     await writeRecord(dataDir, runDir, record);

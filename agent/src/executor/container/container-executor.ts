@@ -22,7 +22,7 @@ import type { ExecutorParts } from './executor-parts.js';
 import { SegmentTaskLogs } from './logs/segment-task-logs.js';
 import { sandboxOf, sandboxOfStart } from './run-network.js';
 import { defaultFilter } from './seccomp/filter.js';
-import { readSecurityModules } from './security-options.js';
+import { readSecurityModules, SelinuxLabels, type SelinuxMode } from './security/index.js';
 import { ShimReserve } from './shim-reserve.js';
 import { StandaloneContainer } from './standalone-container.js';
 import { Trash } from './trash.js';
@@ -37,6 +37,8 @@ export interface ContainerExecutorOptions {
   readonly images: ImageStore;
   /** Absent: containers have a loopback interface and nothing else. */
   readonly network?: ContainerNetwork;
+  /** `auto` where absent. */
+  readonly selinux?: SelinuxMode;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -81,6 +83,7 @@ export class ContainerExecutor implements Executor, ContainerRuntime {
       images,
       network,
       volumes,
+      labels: new SelinuxLabels(facts.security.selinux, random),
       containers: new Map(),
       newContainerId: () => newHexId(random),
       dataDir: (id) => `${options.dataDir}/containers/${id}`,
@@ -106,7 +109,11 @@ export class ContainerExecutor implements Executor, ContainerRuntime {
     const path = volumesDirectory(options.dataDir);
     const volumes = await Volumes.open({ path, clock, random, logger });
     const trash = await Trash.open(`${options.dataDir}/trash`, options.clock, options.logger);
-    return new ContainerExecutor(options, cgroups, await readHostFacts(), trash, volumes);
+    const facts = await readHostFacts(options.selinux);
+    const { selinux } = facts.security;
+    if (selinux.kind === 'unusable')
+      logger.warn({ reason: selinux.reason }, 'this host has SELinux, and containers get no labels');
+    return new ContainerExecutor(options, cgroups, facts, trash, volumes);
   }
 
   get bootId(): string {
@@ -197,6 +204,7 @@ export class ContainerExecutor implements Executor, ContainerRuntime {
       }
       if (record.standalone && known.has(id)) {
         this.#holdImage(record, logger);
+        this.#parts.labels.hold(id, record.labels);
         for (const name of record.volumes) this.volumes.use(name, id);
         const running = await this.container(id).adopt(record);
         if (running) await this.#keepVolumes(running);
@@ -210,6 +218,7 @@ export class ContainerExecutor implements Executor, ContainerRuntime {
         return undefined;
       }
       this.#holdImage(record, logger);
+      this.#parts.labels.hold(id, record.labels);
       await this.#keepVolumes(container);
       return container;
     } catch (error) {
@@ -259,6 +268,7 @@ export class ContainerExecutor implements Executor, ContainerRuntime {
     const { volumes, ownVolumes } = container.record;
     await this.volumes.letGo(volumes, container.id);
     this.volumes.release(container.id);
+    this.#parts.labels.release(container.id);
     for (const name of ownVolumes) await this.volumes.discard(name);
     const { containers } = this.#parts;
     if (containers.get(container.record.taskId) === container) containers.delete(container.record.taskId);
@@ -270,7 +280,7 @@ async function list(path: string): Promise<string[]> {
   return entries.flatMap((entry) => (entry.isDirectory() ? [entry.name] : []));
 }
 
-async function readHostFacts(): Promise<HostFacts> {
+async function readHostFacts(selinux: SelinuxMode = 'auto'): Promise<HostFacts> {
   const [bootId, status, limits] = await Promise.all([
     readFile('/proc/sys/kernel/random/boot_id', 'utf8'),
     readFile('/proc/self/status', 'utf8'),
@@ -282,7 +292,7 @@ async function readHostFacts(): Promise<HostFacts> {
     cpus: availableParallelism(),
     overlayParts: isAtLeast(release(), 6, 5),
     kernel: release(),
-    security: readSecurityModules(),
+    security: readSecurityModules(selinux),
     capabilities: parsePermitted(status),
     hardNofile: nofile === undefined || nofile === 'unlimited' ? 1_048_576 : Number(nofile),
   };

@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import { makeContainer } from '@tessera/native';
 import { Healthcheck, type NetworkAttachment, type PortBinding } from '@tessera/shared/model';
 import { z } from 'zod';
+import type { ContainerLabels } from '../../containers/runtime.js';
 import type { ExitStatus } from '../executor.js';
 import type { ExecRequest } from '../live-container.js';
 import type { NetworkKind } from './namespaces.js';
@@ -41,6 +42,7 @@ const schema = z.object({
   healthcheck: z.unknown().transform(Healthcheck.fromJSON).optional(),
   lendsIpc: z.boolean().default(false),
   filesOf: z.string().default(''),
+  labels: z.object({ process: z.string(), mount: z.string() }).optional(),
 });
 
 export interface ContainerRecord {
@@ -69,6 +71,8 @@ export interface ContainerRecord {
   readonly lendsIpc: boolean;
   /** The container whose `hosts`, `resolv.conf` and `hostname` it has, with its network; empty: its own. */
   readonly filesOf: string;
+  /** Of SELinux; absent where the host had none when it was made. */
+  readonly labels?: ContainerLabels | undefined;
 }
 
 // A container that is no task's has one more file, `start.json`: of the run under way, or of the last one. It is there

@@ -1,6 +1,7 @@
 import { encodeRecords, joinSpec, SPEC_FLAGS, type SpecPart, type SpecRecord } from '@tessera/native';
 import { invalid } from '@tessera/shared/errors';
 import type { ContainerSpec, HostConfig, Mount, Task, TaskSpec } from '@tessera/shared/model';
+import type { ContainerLabels } from '../../containers/runtime.js';
 import type { LocalImage, Snapshot } from '../../image/image-store.js';
 import type { NetworkFiles } from '../../network/container-network.js';
 import type { ImageTree } from '../../volumes/index.js';
@@ -12,7 +13,7 @@ import { PROPAGATION } from './mount-flags.js';
 import type { Namespaces } from './namespaces.js';
 import { commandOf, environmentOf, rlimits, sysctls } from './process-spec.js';
 import { customFilter } from './seccomp/custom-filter.js';
-import type { SecurityModules } from './security-options.js';
+import { labelRecord, type SecurityModules } from './security/index.js';
 import { type MountPlaces, type OwnFile, userMounts } from './user-mounts.js';
 
 /** What of this host goes into every spec; read once. */
@@ -48,6 +49,8 @@ export interface ContainerInputs {
   readonly runDirOf: (containerId: string) => string;
   /** Its own, with a name for each volume. */
   readonly mounts: readonly Mount[];
+  /** Those it was given when it was made. */
+  readonly labels: ContainerLabels | undefined;
   /** Of a container that is no task's. */
   readonly host?: HostConfig;
 }
@@ -86,6 +89,7 @@ export class SpecCompiler {
       encodeRecords([
         ...ownRecords(inputs, task.spec, spec, settings),
         ...joinRecords(namespaces, inputs.runDirOf),
+        ...labelRecord(inputs.labels, this.host.security.selinux),
         rootRecord(inputs.image.layers, spec.readOnly, this.host.overlayParts),
       ]),
       this.#part(`groups ${JSON.stringify([limits, devices])}`, () => this.cgroups.records(limits, devices)),

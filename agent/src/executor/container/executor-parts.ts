@@ -4,6 +4,7 @@ import type { Volumes } from '../../volumes/index.js';
 import type { Container, ContainerHost } from './container.js';
 import type { SpecCompiler } from './container-spec.js';
 import type { Lender } from './joined-containers.js';
+import type { SelinuxLabels } from './security/index.js';
 
 /** What an executor's containers share, tasks' and others. */
 export interface ExecutorParts {
@@ -12,6 +13,7 @@ export interface ExecutorParts {
   readonly images: ImageStore;
   readonly network: ContainerNetwork | undefined;
   readonly volumes: Volumes;
+  readonly labels: SelinuxLabels;
   /** All that are on this host, by task id. */
   readonly containers: Map<string, Container>;
   newContainerId(): string;

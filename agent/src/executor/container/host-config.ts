@@ -6,7 +6,7 @@ import { type Device, deviceRules, hostDevices, mappedDevices } from './devices.
 import { DEFAULT_DEVICES } from './file-tree.js';
 import { type Namespaces, namespacesOf, OWN_NAMESPACES } from './namespaces.js';
 import { resourceLimits } from './resource-limits.js';
-import { apparmorProfile, type SecurityModules, securityOptions } from './security-options.js';
+import { apparmorProfile, type SecurityModules, securityOptions } from './security/index.js';
 
 // What of a container is not in its ContainerSpec: limits, devices, namespaces, protection. For a task, the defaults.
 
@@ -36,6 +36,8 @@ export interface HostSettings {
   readonly seccomp: string;
   /** Empty: none is named. */
   readonly apparmor: string;
+  /** What is asked for of SELinux's labels. */
+  readonly labels: readonly string[];
   readonly noNewPrivileges: boolean;
   readonly domainname: string;
 }
@@ -67,6 +69,7 @@ const defaults = (privileged: boolean, apparmor: string, { security }: SettingsH
   writableCgroups: privileged,
   seccomp: privileged ? 'unconfined' : 'builtin',
   apparmor: apparmorProfile(apparmor, privileged, security),
+  labels: [],
   noNewPrivileges: false,
   domainname: '',
 });
@@ -75,7 +78,7 @@ const defaults = (privileged: boolean, apparmor: string, { security }: SettingsH
 export function hostSettings(config: HostConfig, spec: ContainerSpec, host: SettingsHost): HostSettings {
   const { privileged } = spec;
   const { resources } = config;
-  const options = securityOptions(config.securityOptions, host.security);
+  const options = securityOptions(config.securityOptions);
   const base = defaults(privileged, options.apparmor, host);
   const mapped = resources?.devices.flatMap(mappedDevices) ?? [];
   const namespaces = namespacesOf(config);
@@ -99,6 +102,7 @@ export function hostSettings(config: HostConfig, spec: ContainerSpec, host: Sett
     readonlyPaths: paths(config.readonlyPaths, base.readonlyPaths),
     writableCgroups: privileged || options.writableCgroups,
     seccomp: privileged ? 'unconfined' : options.seccomp,
+    labels: options.labels,
     noNewPrivileges: spec.noNewPrivileges || options.noNewPrivileges,
     domainname: config.domainname,
   };

@@ -10,7 +10,17 @@ export interface Lender {
   readonly isRunning: boolean;
   /** Whether its IPC and /dev/shm may be joined. */
   readonly isIpcShareable: boolean;
+  /** The SELinux label of its commands; empty: none. */
+  readonly processLabel: string;
 }
+
+/** One that is not here. */
+export const NO_LENDER: Omit<Lender, 'filesOf'> = {
+  hostname: undefined,
+  isRunning: false,
+  isIpcShareable: false,
+  processLabel: '',
+};
 
 /**
  * @throws ClusterError when one of them does not run, or keeps its IPC to itself: in Docker's words. Source: moby,

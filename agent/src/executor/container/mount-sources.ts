@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { mkdir, readFile, realpath, stat } from 'node:fs/promises';
 import { ClusterError, errorText, invalid } from '@tessera/shared/errors';
 import type { Mount } from '@tessera/shared/model';
@@ -10,19 +9,9 @@ import { isApiSocket } from '@tessera/shared/volumes';
 export async function checkSources(mounts: readonly Mount[]): Promise<void> {
   for (const mount of mounts) {
     if (mount.type !== 'bind' || isApiSocket(mount)) continue;
-    refuseLabels(mount);
     if (!mount.createSource && !(await stat(mount.source).catch(() => undefined)))
       throw invalid(`invalid mount config for type "bind": bind source path does not exist: ${mount.source}`);
   }
-}
-
-/** Labels mean something where SELinux is; elsewhere Docker takes the words and does nothing. */
-function refuseLabels({ mode, source }: Mount): void {
-  const label = mode.split(',').find((word) => word === 'z' || word === 'Z');
-  if (label && existsSync('/sys/fs/selinux/enforce'))
-    throw invalid(
-      `HostConfig.Binds: '${source}': this node has SELinux, whose labels are not supported: leave '${label}' out`,
-    );
 }
 
 /** Makes the directories that `-v` names and the host has not, and looks at how the others' mounts travel. */

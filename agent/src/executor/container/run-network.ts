@@ -1,10 +1,16 @@
 import { readFileSync } from 'node:fs';
-import { type Container as ContainerObject, PortBinding } from '@tessera/shared/model';
+import {
+  type Container as ContainerObject,
+  type ContainerSpec,
+  type HostConfig,
+  PortBinding,
+} from '@tessera/shared/model';
 import type { ImageConfig } from '../../image/image-store.js';
-import type { NetworkFiles, Sandbox } from '../../network/container-network.js';
+import type { ContainerNetwork, NetworkFiles, Sandbox } from '../../network/container-network.js';
 import { hostLine } from '../../network/network-files.js';
 import type { Container } from './container.js';
-import type { StartRecord } from './container-record.js';
+import type { ContainerRecord, StartRecord } from './container-record.js';
+import { networkKind } from './namespaces.js';
 
 // What one run of a container needs of the network part.
 
@@ -39,11 +45,27 @@ export function wantedPorts({ host, exposedPorts }: ContainerObject, image: Imag
   return asked;
 }
 
+/** Or the directory where those of the container lie whose network it joins. */
+export function networkFilesOf(
+  { hostname, attachments, filesOf }: ContainerRecord,
+  { spec, host }: { readonly spec: ContainerSpec; readonly host: HostConfig },
+  parts: {
+    runDir(id: string): string;
+    networkFiles(of: Parameters<ContainerNetwork['files']>[0]): NetworkFiles;
+  },
+): NetworkFiles | string {
+  const network = networkKind(host.networkMode);
+  if (network === 'joined') return parts.runDir(filesOf);
+  if (network === 'host') return hostFiles(spec.hosts);
+  const { hosts: extraHosts, dnsServers, dnsSearch, dnsOptions } = spec;
+  return parts.networkFiles({ hostname, attachments, extraHosts, dnsServers, dnsSearch, dnsOptions });
+}
+
 /** By which the host reaches itself. */
 const LOOPBACK = '127.0.0.1';
 
 /** Of a container with the host's own network: the host's files. */
-export function hostFiles(extraHosts: readonly string[]): NetworkFiles {
+function hostFiles(extraHosts: readonly string[]): NetworkFiles {
   const read = (path: string) => {
     try {
       return readFileSync(path, 'utf8');

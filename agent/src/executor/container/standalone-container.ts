@@ -5,7 +5,6 @@ import { type Container as ContainerObject, NetworkAttachment, Task, TaskSpec } 
 import type { ContainerAssignment } from '@tessera/shared/wire';
 import type { ContainerLife, LocalFacts, RuntimeContainer, StopOrder } from '../../containers/runtime.js';
 import type { LocalImage } from '../../image/image-store.js';
-import type { NetworkFiles } from '../../network/container-network.js';
 import { writtenBytes } from '../../storage/index.js';
 import { prepareVolumes, volumeNames } from '../../volumes/index.js';
 import type { LiveContainer } from '../live-container.js';
@@ -25,12 +24,12 @@ import {
 import { imageTree } from './container-spec.js';
 import type { ExecutorParts } from './executor-parts.js';
 import { Freezer } from './freezer.js';
-import { assertJoinable, type Lender, lendingFailed } from './joined-containers.js';
+import { assertJoinable, type Lender, lendingFailed, NO_LENDER } from './joined-containers.js';
 import type { LogSource } from './logs/segment-task-logs.js';
 import { checkSources, prepareSources } from './mount-sources.js';
 import { type Namespaces, namespacesOf } from './namespaces.js';
 import { RunAccess } from './run-access.js';
-import { hostFiles, sandboxOfStart, wantedPorts } from './run-network.js';
+import { networkFilesOf, sandboxOfStart, wantedPorts } from './run-network.js';
 import { DEFAULT_STOP_GRACE_MS, parseSignal } from './signals.js';
 import { LendingError } from './start-error.js';
 
@@ -105,6 +104,10 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
     return this.#start;
   }
 
+  get labels(): RuntimeContainer['labels'] {
+    return this.#record?.labels;
+  }
+
   get stopSignal(): number {
     return this.#record?.stopSignal ?? 0;
   }
@@ -166,6 +169,12 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
         stdin: spec.openStdin ? (container.stdinOnce ? 'once' : 'open') : 'closed',
         lendsIpc: LENT_IPC.includes(namespaces.ipc),
         filesOf: networkLender?.filesOf ?? '',
+        labels: this.parts.labels.assign(this.id, {
+          asked: this.#settings(container).labels,
+          privileged: spec.privileged,
+          namespaces,
+          labelOf: (id) => this.#lender(id).processLabel,
+        }),
       };
       // What cannot be honoured is to be known now, not at the start.
       this.#compile(record, container, image);
@@ -175,6 +184,7 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
       this.#record = record;
       this.parts.host.shims.expect();
     } catch (error) {
+      this.parts.labels.release(this.id);
       this.parts.volumes.release(this.id);
       await this.parts.images.release(this.id);
       throw error;
@@ -278,6 +288,7 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
       filesOf: this.#record?.filesOf || this.id,
       isRunning: this.#running() !== undefined,
       isIpcShareable: this.#record?.lendsIpc ?? false,
+      processLabel: this.#record?.labels?.process ?? '',
     };
   }
 
@@ -337,14 +348,13 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
   }
 
   #lender(containerId: string): Lender {
-    const none = { hostname: undefined, filesOf: containerId, isRunning: false, isIpcShareable: false };
-    return this.parts.lender(containerId) ?? none;
+    return this.parts.lender(containerId) ?? { ...NO_LENDER, filesOf: containerId };
   }
 
   #compile(record: ContainerRecord, container: ContainerObject, image: LocalImage): Buffer {
     const { spec, host } = partsOf(container);
     const [dataDir, runDir] = this.#dirs();
-    const { hostname } = record;
+    const { hostname, labels } = record;
     return this.parts.compiler.compile({
       id: this.id,
       task: Task.create({
@@ -356,22 +366,11 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
       runDir,
       hostname,
       host,
-      networkFiles: this.#networkFiles(record, container),
+      networkFiles: networkFilesOf(record, partsOf(container), this.parts),
       runDirOf: this.parts.runDir,
       mounts: spec.mounts,
+      labels,
     });
-  }
-
-  #networkFiles(
-    { hostname, attachments, filesOf }: ContainerRecord,
-    container: ContainerObject,
-  ): NetworkFiles | string {
-    const { spec, host } = partsOf(container);
-    const { network } = namespacesOf(host);
-    if (network === 'joined') return this.parts.runDir(filesOf);
-    if (network === 'host') return hostFiles(spec.hosts);
-    const { hosts: extraHosts, dnsServers, dnsSearch, dnsOptions } = spec;
-    return this.parts.networkFiles({ hostname, attachments, extraHosts, dnsServers, dnsSearch, dnsOptions });
   }
 
   async #attach(run: Container, pid: number, start: StartRecord, signal: AbortSignal): Promise<void> {

@@ -64,6 +64,15 @@ export function startError(failure: ShimFailure): StartError | LendingError {
         125,
         `unable to apply apparmor profile: apparmor failed to apply profile ${detail}: ${sentence(errno)}`,
       );
+    case 'LABEL':
+      return new StartError(125, `can't set process label ${name}: ${ofNoCommand(errno)}`);
+    case 'RELABEL':
+      return new StartError(
+        125,
+        `error setting label on mount source '${detail}': ${
+          isNotSupported(errno) ? `SELinux relabeling of ${detail} is not allowed` : ofNoCommand(errno)
+        }`,
+      );
     case 'SYSCTL':
       return new StartError(125, `sysctl ${detail.replaceAll('/', '.')}: ${sentence(errno)}`);
     default:
@@ -73,6 +82,8 @@ export function startError(failure: ShimFailure): StartError | LendingError {
       );
   }
 }
+
+const isNotSupported = (errno: number): boolean => ['EOPNOTSUPP', 'ENOTSUP'].includes(errnoName(errno));
 
 /**
  * The docker CLI tells by the words of the error that the command could not be run, and ends with 126 or 127; what else

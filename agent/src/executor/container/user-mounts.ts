@@ -3,6 +3,7 @@ import { invalid } from '@tessera/shared/errors';
 import type { Mount } from '@tessera/shared/model';
 import { API_SOCKET, isApiSocket } from '@tessera/shared/volumes';
 import { MOUNT_ATTR, PROPAGATION } from './mount-flags.js';
+import { labelFlag } from './security/index.js';
 
 // A user's mounts as records for the shim.
 
@@ -96,6 +97,7 @@ function bind(mount: Mount, source: readonly string[]): SpecRecord {
   if (!Object.hasOwn(PROPAGATION, kind))
     throw invalid(`mount: propagation "${mount.propagation}" is not known: use rprivate, rslave or rshared`);
   const flags =
+    labelFlag(mount) |
     (nonRecursive ? 0 : SPEC_FLAGS.MOUNT_RECURSIVE) |
     (kind === 'shared' ? SPEC_FLAGS.MOUNT_PEER : 0) |
     (mount.propagation === kind ? 0 : SPEC_FLAGS.MOUNT_PROPAGATE_ALL) |

@@ -377,6 +377,23 @@ describe('the cluster', () => {
     });
   });
 
+  test('sets SELinux labels when every node that is ready does', async () => {
+    const options = async (): Promise<string[]> => (await api.call('GET', '/info')).body.SecurityOptions;
+    const describe = (id: string, state: 'ready' | 'down', selinux: boolean) =>
+      api.store.update((tx) => {
+        const status = tx.nodeStatuses.get(id)!;
+        tx.put('nodeStatuses', { ...status, state, description: { ...status.description!, selinux } });
+      });
+    await describe('node-1', 'ready', true);
+    await describe('node-2', 'ready', true);
+
+    expect(await options()).not.toContain('name=selinux');
+    await describe('node-3', 'down', false);
+    expect(await options()).toContain('name=selinux');
+    await describe('node-3', 'ready', true);
+    expect(await options()).toContain('name=selinux');
+  });
+
   test('is never shown with its tokens in info', async () => {
     const answer = await api.call('GET', '/info');
 

@@ -1,6 +1,6 @@
 import { infoDocument, pingHeaders, type SwarmInfo, versionDocument } from '@tessera/shared/docker-api';
 import { openFileCount } from '@tessera/shared/env';
-import { observedState } from '@tessera/shared/model';
+import { type NodeDescription, observedState } from '@tessera/shared/model';
 import { isRunning } from '../../controlapi/containers/index.js';
 import type { EventLog } from '../../controlapi/events/index.js';
 import type { ControlContext } from '../../controlapi/index.js';
@@ -47,6 +47,7 @@ export function systemRoutes(
             operatingSystem: description?.operatingSystem || 'Linux',
             insecureRegistries: description?.insecureRegistries ?? [],
             registryMirrors: description?.registryMirrors ?? [],
+            selinux: isLabelled(view),
             nowMs: context.clock.now(),
           },
           swarmInfo(view, context),
@@ -64,13 +65,22 @@ export function systemRoutes(
 
 /** Of the whole engine, which is every node that is there. */
 function capacityOf(view: View): { readonly nanoCpus: number; readonly memoryBytes: number } {
-  const ready = [...view.nodes.all()].flatMap(({ id }) => view.nodeStatuses.get(id) ?? []);
   const sum = (of: 'nanoCpus' | 'memoryBytes') =>
-    ready
-      .filter(({ state }) => state === 'ready')
-      .reduce((total, { description }) => total + (description?.capacity?.[of] ?? 0), 0);
+    readyNodes(view).reduce((total, { capacity }) => total + (capacity?.[of] ?? 0), 0);
   return { nanoCpus: sum('nanoCpus'), memoryBytes: sum('memoryBytes') };
 }
+
+/** Only what holds wherever a container is placed may be said of the engine. */
+function isLabelled(view: View): boolean {
+  const ready = readyNodes(view);
+  return ready.length > 0 && ready.every(({ selinux }) => selinux);
+}
+
+const readyNodes = (view: View): NodeDescription[] =>
+  [...view.nodes.all()].flatMap(({ id }) => {
+    const status = view.nodeStatuses.get(id);
+    return status?.state === 'ready' && status.description ? [status.description] : [];
+  });
 
 function swarmInfo(view: View, { nodeId, managerAddr }: ControlContext): SwarmInfo {
   const status = view.nodeStatuses.get(nodeId);

@@ -344,6 +344,8 @@ export interface NodeDescription {
   readonly bridgeAddr: string;
   readonly insecureRegistries: readonly string[];
   readonly registryMirrors: readonly string[];
+  /** Whether containers here have SELinux labels. */
+  readonly selinux: boolean;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -1529,6 +1531,9 @@ export interface ContainerState {
   readonly events: readonly Event[];
   /** The placement it speaks of. */
   readonly epoch: number;
+  /** SELinux: of its commands, and of its files. Empty: none. */
+  readonly processLabel: string;
+  readonly mountLabel: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -3541,6 +3546,7 @@ function createBaseNodeDescription(): NodeDescription {
     bridgeAddr: "",
     insecureRegistries: [],
     registryMirrors: [],
+    selinux: false,
     _unknownFields: {},
   };
 }
@@ -3594,6 +3600,9 @@ export const NodeDescription: MessageFns<NodeDescription> = {
     }
     for (const v of message.registryMirrors) {
       writer.uint32(186).string(v!);
+    }
+    if (message.selinux !== false) {
+      writer.uint32(192).bool(message.selinux);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -3750,6 +3759,14 @@ export const NodeDescription: MessageFns<NodeDescription> = {
             message.registryMirrors.push(reader.string());
             continue;
           }
+          case 24: {
+            if (tag !== 192) {
+              break;
+            }
+
+            message.selinux = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3854,6 +3871,7 @@ export const NodeDescription: MessageFns<NodeDescription> = {
         : globalThis.Array.isArray(object?.registry_mirrors)
         ? object.registry_mirrors.map((e: any) => globalThis.String(e))
         : [],
+      selinux: isSet(object.selinux) ? globalThis.Boolean(object.selinux) : false,
     };
   },
 
@@ -3913,6 +3931,9 @@ export const NodeDescription: MessageFns<NodeDescription> = {
     if (message.registryMirrors?.length) {
       obj.registryMirrors = message.registryMirrors;
     }
+    if (message.selinux !== false) {
+      obj.selinux = message.selinux;
+    }
     return obj;
   },
 
@@ -3947,6 +3968,7 @@ export const NodeDescription: MessageFns<NodeDescription> = {
     message.bridgeAddr = object.bridgeAddr ?? "";
     message.insecureRegistries = object.insecureRegistries?.map((e) => e) || [];
     message.registryMirrors = object.registryMirrors?.map((e) => e) || [];
+    message.selinux = object.selinux ?? false;
     return message;
   },
 };
@@ -10938,6 +10960,8 @@ function createBaseContainerState(): ContainerState {
     warnings: [],
     events: [],
     epoch: 0,
+    processLabel: "",
+    mountLabel: "",
     _unknownFields: {},
   };
 }
@@ -11009,6 +11033,12 @@ export const ContainerState: MessageFns<ContainerState> = {
     }
     if (message.epoch !== 0) {
       writer.uint32(168).uint64(message.epoch);
+    }
+    if (message.processLabel !== "") {
+      writer.uint32(202).string(message.processLabel);
+    }
+    if (message.mountLabel !== "") {
+      writer.uint32(210).string(message.mountLabel);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -11210,6 +11240,22 @@ export const ContainerState: MessageFns<ContainerState> = {
             message.epoch = longToNumber(reader.uint64());
             continue;
           }
+          case 25: {
+            if (tag !== 202) {
+              break;
+            }
+
+            message.processLabel = reader.string();
+            continue;
+          }
+          case 26: {
+            if (tag !== 210) {
+              break;
+            }
+
+            message.mountLabel = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -11300,6 +11346,16 @@ export const ContainerState: MessageFns<ContainerState> = {
         ? object.events.map((e: any) => Event.fromJSON(e))
         : [],
       epoch: isSet(object.epoch) ? globalThis.Number(object.epoch) : 0,
+      processLabel: isSet(object.processLabel)
+        ? globalThis.String(object.processLabel)
+        : isSet(object.process_label)
+        ? globalThis.String(object.process_label)
+        : "",
+      mountLabel: isSet(object.mountLabel)
+        ? globalThis.String(object.mountLabel)
+        : isSet(object.mount_label)
+        ? globalThis.String(object.mount_label)
+        : "",
     };
   },
 
@@ -11371,6 +11427,12 @@ export const ContainerState: MessageFns<ContainerState> = {
     if (message.epoch !== 0) {
       obj.epoch = Math.round(message.epoch);
     }
+    if (message.processLabel !== "") {
+      obj.processLabel = message.processLabel;
+    }
+    if (message.mountLabel !== "") {
+      obj.mountLabel = message.mountLabel;
+    }
     return obj;
   },
 
@@ -11403,6 +11465,8 @@ export const ContainerState: MessageFns<ContainerState> = {
     message.warnings = object.warnings?.map((e) => e) || [];
     message.events = object.events?.map((e) => Event.fromPartial(e)) || [];
     message.epoch = object.epoch ?? 0;
+    message.processLabel = object.processLabel ?? "";
+    message.mountLabel = object.mountLabel ?? "";
     return message;
   },
 };

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { anExec, openRig, type Rig, readAll } from './testing/rig.js';
+import { anExec, openRig, type Rig, readAll } from '../testing/rig.js';
 
 // Needs a kernel with AppArmor switched on, as Debian's is: run by `npm run test:vm`.
 
