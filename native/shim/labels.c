@@ -15,7 +15,6 @@
 #define ATTRIBUTE "security.selinux"
 #define LABEL_LONGEST 4096u
 #define PATH_LONGEST 4096u
-#define LISTING 32768u
 
 const char *label_of(const struct spec *spec, enum label which) {
   struct spec_record record;
@@ -68,54 +67,68 @@ static int is_systems(const struct stat *file) {
   return 0;
 }
 
-/* ---- a tree: its directories are opened one at a time, by their paths beneath the top, so its depth does not matter */
+/*
+ * ---- a tree: its directories are opened one at a time, by their paths beneath the top, so that its depth costs nothing.
+ * Where a path would be too long for the kernel, the directory that it leads to becomes the top of what is in it.
+ */
 
-/* Paths that wait, one after the other, each ended by NUL; the last is the next. */
-struct stack {
-  char *bytes;
-  size_t used;
-};
+#define LISTING 4096u
+#define TOPS_MAX 64u
 /* Address space alone, until it is used. */
-#define STACK_SIZE ((size_t)256 << 20)
+#define WAITING_SIZE ((size_t)256 << 20)
 
-static int push(struct stack *stack, const char *parent, const char *name) {
+struct walk {
+  const char *label;
+  /* Paths that wait, one after the other, each ended by NUL; the last is the next. */
+  char *waiting;
+  size_t used;
+  unsigned tops;
+};
+
+static int label_below(struct walk *walk, int top);
+
+/* 1: it is too long. */
+static int push(struct walk *walk, const char *parent, const char *name) {
   size_t before = strlen(parent), length = strlen(name), size = before + 1 + length + 1;
-  if (size > PATH_LONGEST || stack->used + size > STACK_SIZE) {
-    errno = ENAMETOOLONG;
+  if (size > PATH_LONGEST) return 1;
+  if (walk->used + size > WAITING_SIZE) {
+    errno = E2BIG;
     return -1;
   }
-  char *at = stack->bytes + stack->used;
+  char *at = walk->waiting + walk->used;
   memcpy(at, parent, before);
   at[before] = '/';
   memcpy(at + before + 1, name, length + 1);
-  stack->used += size;
+  walk->used += size;
   return 0;
 }
 
-static void pop(struct stack *stack, char path[PATH_LONGEST]) {
-  size_t start = stack->used - 1;
-  while (start > 0 && stack->bytes[start - 1]) start--;
-  memcpy(path, stack->bytes + start, stack->used - start);
-  stack->used = start;
+static void pop(struct walk *walk, char path[PATH_LONGEST]) {
+  size_t start = walk->used - 1;
+  while (start > 0 && walk->waiting[start - 1]) start--;
+  memcpy(path, walk->waiting + start, walk->used - start);
+  walk->used = start;
 }
 
 /* What has gone, or become something else, since it was listed has no label to get here. */
 static int is_gone(int error) { return error == ENOENT || error == ENOTDIR || error == ELOOP || error == EXDEV; }
 
-static int label_entry(struct stack *stack, int dir, const char *path, const char *name, const char *label) {
+static int label_entry(struct walk *walk, int dir, const char *path, const char *name) {
   struct stat found;
   int fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0) return is_gone(errno) ? 0 : -1;
   int result = fstat(fd, &found);
-  if (result == 0) result = S_ISDIR(found.st_mode) ? push(stack, path, name) : label_file(fd, label);
+  if (result == 0 && !S_ISDIR(found.st_mode)) result = label_file(fd, walk->label);
+  else if (result == 0) result = push(walk, path, name);
+  if (result > 0) result = label_file(fd, walk->label) ? -1 : label_below(walk, fd);
   int error = errno;
   close(fd);
   errno = error;
   return result;
 }
 
-static int label_entries(struct stack *stack, int dir, const char *path, const char *label) {
-  static union {
+static int label_entries(struct walk *walk, int dir, const char *path) {
+  union {
     struct dirent aligned;
     char bytes[LISTING];
   } listing;
@@ -126,37 +139,46 @@ static int label_entries(struct stack *stack, int dir, const char *path, const c
       const struct dirent *entry = (const struct dirent *)(listing.bytes + at);
       at += entry->d_reclen;
       if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
-      if (label_entry(stack, dir, path, entry->d_name, label)) return -1;
+      if (label_entry(walk, dir, path, entry->d_name)) return -1;
     }
   }
 }
 
-static int label_directory(struct stack *stack, int top, const char *path, const char *label) {
+static int label_directory(struct walk *walk, int top, const char *path) {
   const uint64_t resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
   int dir = sys_openat2(top, path, O_RDONLY | O_DIRECTORY, resolve);
   if (dir < 0) return is_gone(errno) || errno == EAGAIN ? 0 : -1;
   /* Before what is in it: what is made there meanwhile inherits it. The top's own label says that all is done. */
-  int result = strcmp(path, ".") ? label_file(dir, label) : 0;
-  if (result == 0) result = label_entries(stack, dir, path, label);
+  int result = strcmp(path, ".") ? label_file(dir, walk->label) : 0;
+  if (result == 0) result = label_entries(walk, dir, path);
   int error = errno;
   close(dir);
   errno = error;
   return result;
 }
 
-static int label_below(int top, const char *label) {
-  static char path[PATH_LONGEST];
-  struct stack stack = {.used = 2};
-  stack.bytes = mmap(0, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (stack.bytes == MAP_FAILED) return -1;
-  stack.bytes[0] = '.';
-  int result = 0;
-  while (result == 0 && stack.used > 0) {
-    pop(&stack, path);
-    result = label_directory(&stack, top, path, label);
+static int label_below(struct walk *walk, int top) {
+  char path[PATH_LONGEST];
+  size_t before = walk->used;
+  if (++walk->tops > TOPS_MAX) {
+    errno = ENAMETOOLONG;
+    return -1;
   }
-  int error = errno;
-  munmap(stack.bytes, STACK_SIZE);
+  int result = label_directory(walk, top, ".");
+  while (result == 0 && walk->used > before) {
+    pop(walk, path);
+    result = label_directory(walk, top, path);
+  }
+  walk->tops--;
+  return result;
+}
+
+static int label_all(int top, const char *label) {
+  struct walk walk = {.label = label};
+  walk.waiting = mmap(0, WAITING_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (walk.waiting == MAP_FAILED) return -1;
+  int result = label_below(&walk, top), error = errno;
+  munmap(walk.waiting, WAITING_SIZE);
   errno = error;
   return result;
 }
@@ -169,6 +191,6 @@ int label_tree(int top, const char *label) {
     return -1;
   }
   if (has_label(top, label)) return 0;
-  if (S_ISDIR(found.st_mode) && label_below(top, label)) return -1;
+  if (S_ISDIR(found.st_mode) && label_all(top, label)) return -1;
   return label_file(top, label);
 }
