@@ -13,12 +13,18 @@ describe('--platform', () => {
     ['armhf', 'linux/arm'],
     ['linux/arm64/v8', 'linux/arm64'],
     ['linux/arm/v6', 'linux/arm/v6'],
+    ['windows/amd64', 'windows/amd64'],
   ])('%j is %s', (text, expected) => {
     expect(platformText(parsePlatform(text))).toBe(expected);
   });
 
-  test.each(['a/b/c/d', 'linux/a b', 'windows/amd64', 'nonsense'])('%j is none', (text) => {
-    expect(() => parsePlatform(text)).toThrow('platform');
+  test.each([
+    ['a/b/c/d', '"a/b/c/d": cannot parse platform specifier: invalid argument'],
+    ['linux/a b', '"a b" is an invalid component of "linux/a b": platform specifier component must match'],
+    ['linux/', '"" is an invalid component of "linux/"'],
+    ['nonsense', '"nonsense": unknown operating system or architecture: invalid argument'],
+  ])('%j is none', (text, message) => {
+    expect(() => parsePlatform(text)).toThrow(message);
   });
 });
 

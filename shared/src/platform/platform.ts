@@ -20,7 +20,13 @@ const ALIASES: Readonly<Record<string, string>> = {
   armhf: 'arm',
 };
 
-/** Those that stand for themselves in `--platform arm64`. Source: containerd platforms/database.go. */
+const COMPONENT = /^[A-Za-z0-9_.-]+$/;
+/** What stands for itself, in `--platform linux` and `--platform arm64`. Source: containerd platforms/database.go. */
+const KNOWN_SYSTEMS: ReadonlySet<string> = new Set(
+  'aix android darwin dragonfly freebsd hurd illumos ios js linux nacl netbsd openbsd plan9 solaris windows zos'.split(
+    ' ',
+  ),
+);
 const KNOWN_ARCHITECTURES: ReadonlySet<string> = new Set([
   ...Object.keys(ALIASES),
   ...['386', 'amd64', 'arm', 'arm64', 'loong64', 'mips', 'mipsle', 'mips64', 'mips64le'],
@@ -53,23 +59,29 @@ const textOf = (value: unknown): string => (typeof value === 'string' ? value : 
 
 /**
  * `OS[/ARCH[/VARIANT]]` or `ARCH`, as `--platform` has it; empty: this host's.
- * @throws ClusterError `invalidArgument`
+ *
+ * @throws ClusterError `invalidArgument`, in Docker's words
+ * Source: containerd platforms/platforms.go, Parse
  */
 export function parsePlatform(text: string): Platform {
   if (text === '') return hostPlatform();
   const parts = text.toLowerCase().split('/');
-  const [os = '', architecture = '', variant = '', ...rest] =
-    parts.length === 1 && KNOWN_ARCHITECTURES.has(parts[0]!) ? ['linux', ...parts] : parts;
-  if (
-    rest.length > 0 ||
-    ![os, architecture || 'x', variant || 'x'].every((part) => /^[a-z0-9._-]+$/.test(part))
-  )
-    throw invalid(`"${text}" is an invalid platform: write OS/ARCH[/VARIANT], such as linux/amd64`);
-  if (os !== 'linux') throw invalid(`platform ${text}: images are for linux here`);
+  if (parts.length > 3) throw invalid(`"${text}": cannot parse platform specifier: invalid argument`);
+  const wrong = parts.find((part) => !COMPONENT.test(part));
+  if (wrong !== undefined)
+    throw invalid(
+      `"${wrong}" is an invalid component of "${text}": platform specifier component must match "${COMPONENT.source}": invalid argument`,
+    );
+  const [first = '', ...rest] = parts;
+  if (rest.length === 0 && !KNOWN_SYSTEMS.has(first)) {
+    if (KNOWN_ARCHITECTURES.has(first)) return parsePlatform(`linux/${first}`);
+    throw invalid(`"${text}": unknown operating system or architecture: invalid argument`);
+  }
+  const [architecture = hostPlatform().architecture, variant = ''] = rest;
   return {
-    os,
-    architecture: ALIASES[architecture] ?? (architecture || hostPlatform().architecture),
-    variant: architecture === '' || variant === defaultVariant(architecture) ? '' : variant,
+    os: first,
+    architecture: ALIASES[architecture] ?? architecture,
+    variant: variant === defaultVariant(architecture) ? '' : variant,
   };
 }
 

@@ -86,7 +86,7 @@ export async function readRemoteImage(
   const actual = { os: config.os || 'linux', architecture: config.architecture, variant: '' };
   if (actual.os !== 'linux')
     throw new ClusterError('invalidArgument', `image ${familiar} is for ${actual.os}, not for linux`);
-  if (actual.architecture !== '' && actual.architecture !== platform.architecture)
+  if (actual.os !== platform.os || (actual.architecture || platform.architecture) !== platform.architecture)
     throw new ClusterError(
       'notFound',
       `image with reference ${familiar} was found but does not match the specified platform: wanted ${platformText(platform)}, actual: ${platformText(actual)}`,

@@ -157,6 +157,20 @@ export const images: readonly Case[] = [
     ],
   },
   {
+    name: 'create for a platform',
+    proves: 'an image of another one is as good as none',
+    steps: [
+      http('POST /containers/create?name=$c&platform=linux/s390x', { body: { Image: 'busybox' } }),
+      http('POST /containers/create?name=$c&platform=s390x', { body: { Image: 'busybox' } }),
+      http('POST /containers/create?name=$c&platform=nonsense', { body: { Image: 'busybox' } }),
+      http('POST /containers/create?name=$c&platform=a/b/c/d', { body: { Image: 'busybox' } }),
+      http('POST /containers/create?name=$c&platform=linux', {
+        body: { Image: 'busybox' },
+        only: ['Warnings'],
+      }),
+    ],
+  },
+  {
     name: 'pull of all tags',
     proves: 'each is pulled and named',
     steps: [

@@ -78,7 +78,7 @@ function resolveImage(tx: Transaction, container: Container, platform: string): 
     spec.imageDigest || isId(spec.image) ? spec.image : familiarName(normalizeName(spec.image));
   const image = spec.imageDigest ? tx.images.get(spec.imageDigest) : findImage(tx, spec.image);
   if (!image) throw new ClusterError('notFound', `No such image: ${reference}`);
-  assertPlatform(image, reference, platform);
+  assertPlatform(image, spec.image, platform);
   tx.require('images', image.id);
   const { config } = configOf(image);
   const exposed = Object.keys(config?.ExposedPorts ?? {});
@@ -132,7 +132,7 @@ function assertPlatform(image: Image, reference: string, platform: string): void
   if (!offered || platformFit(wanted, offered) > 0) return;
   throw new ClusterError(
     'notFound',
-    `image with reference ${reference} was found but its platform (${platformText(offered)}) does not match the specified platform (${platformText(wanted)})`,
+    `image with reference ${reference} was found but does not match the specified platform: wanted ${platformText(wanted)}, actual: ${platformText(offered)}`,
   );
 }
 

@@ -77,7 +77,7 @@ test('without a name and a comment, it has none and says where it came from', as
 test.each([
   [{ fromSrc: '-', changes: 'RUN make' }, 400, 'RUN is not a valid change command'],
   [{ fromSrc: '-', repo: 'UPPER' }, 400, 'invalid reference format'],
-  [{ fromSrc: '-', platform: 'windows/amd64' }, 400, 'images are for linux here'],
+  [{ fromSrc: '-', platform: 'windows/amd64' }, 400, 'is not supported; the nodes are linux'],
   [{ fromSrc: 'https://example.com/x.tar' }, 501, 'curl -L URL | docker import -'],
   [{}, 400, 'fromImage: name the image to pull'],
 ])('%j is refused before a node is asked', async (query, status, message) => {

@@ -72,6 +72,21 @@ describe('create', () => {
     });
   });
 
+  test.each([
+    [
+      'linux/s390x',
+      404,
+      'image with reference busybox was found but does not match the specified platform: wanted linux/s390x, actual: linux/amd64',
+    ],
+    ['nonsense', 400, '"nonsense": unknown operating system or architecture: invalid argument'],
+    ['x86_64', 201, undefined],
+  ])('of platform %s it is %i, as with Docker', async (platform, status, message) => {
+    const answer = await api.call('POST', `/containers/create?platform=${platform}`, { Image: 'busybox' });
+
+    expect(answer.status).toBe(status);
+    expect((answer.body as { message?: string }).message).toBe(message);
+  });
+
   test('what fits nowhere is refused with the reasons, and leaves nothing', async () => {
     const answer = await api.call('POST', '/containers/create?name=web', {
       Image: 'busybox',
