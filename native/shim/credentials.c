@@ -107,9 +107,12 @@ void child_become_user(const struct child *child, const char **home) {
   if (!no_new_privileges) install_filter(child);
   cut_bounding_set(child, bounding);
   if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)) child_fail(child, STAGE_CREDENTIALS, "keep capabilities");
-  gid_t groups[USER_GROUPS_MAX];
-  for (uint32_t i = 0; i < user.group_count; i++) groups[i] = user.groups[i];
-  if (syscall(SYS_setgroups, user.group_count, groups) || syscall(SYS_setresgid, user.gid, user.gid, user.gid) ||
+  /* The first group as well: a program that takes another would leave it, and what is closed to that group opens. */
+  gid_t groups[USER_GROUPS_MAX + 1] = {user.gid};
+  uint32_t count = 1;
+  for (uint32_t i = 0; i < user.group_count; i++)
+    if (user.groups[i] != user.gid) groups[count++] = user.groups[i];
+  if (syscall(SYS_setgroups, count, groups) || syscall(SYS_setresgid, user.gid, user.gid, user.gid) ||
       syscall(SYS_setresuid, user.uid, user.uid, user.uid))
     child_fail(child, STAGE_CREDENTIALS, "user");
   prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0);

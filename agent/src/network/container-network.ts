@@ -35,10 +35,13 @@ export interface NetworkFiles {
 
 /** What the executor asks of the network part. Every call may be repeated after a crash. */
 export interface ContainerNetwork {
-  /** Contents of /etc/resolv.conf and /etc/hosts, known before the namespaces exist. */
+  /** Contents of /etc/resolv.conf and /etc/hosts. */
   files(spec: {
     readonly hostname: string;
+    readonly domainname?: string;
     readonly attachments: readonly NetworkAttachment[];
+    /** On the bridge to the outside, once it is known; with prefix length. */
+    readonly localAddress?: string;
     readonly extraHosts: readonly string[];
     readonly dnsServers: readonly string[];
     readonly dnsSearch: readonly string[];

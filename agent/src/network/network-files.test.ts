@@ -19,6 +19,15 @@ test('a container on a network asks the resolver at 127.0.0.11 and knows itself 
   expect(hosts).toContain('10.0.1.5\tweb-1\n');
 });
 
+test('a container on the bridge alone knows itself by its address there, with its domain', () => {
+  const own = { ...spec, localAddress: '172.18.0.2/20', domainname: 'ex.org' };
+  expect(networkFiles({ ...own, attachments: [] }, []).hosts).toContain('\n172.18.0.2\tweb-1.ex.org web-1\n');
+  expect(networkFiles({ ...own, attachments: [], localAddress: '' }, []).hosts).toContain(
+    '\n127.0.1.1\tweb-1.ex.org web-1\n',
+  );
+  expect(networkFiles(own, []).hosts).not.toContain('172.18.0.2');
+});
+
 test('"." as the only domain to search means none', () => {
   expect(networkFiles({ ...spec, dnsSearch: ['.'] }, []).resolvConf).not.toContain('search');
 });

@@ -30,7 +30,11 @@ export function networkFiles(
       : ['ndots:0', ...spec.dnsOptions];
   // Docker's word for none at all.
   const search = spec.dnsSearch.filter((domain) => domain !== '.');
-  const own = spec.attachments.map(({ addr }) => splitAddress(addr).address);
+  // As with Docker, the bridge's is of account to a container that is on nothing else.
+  const addrs =
+    spec.attachments.length > 0 ? spec.attachments.map(({ addr }) => addr) : [spec.localAddress ?? ''];
+  const own = addrs.filter((addr) => addr !== '').map((addr) => splitAddress(addr).address);
+  const names = [...(spec.domainname ? [`${spec.hostname}.${spec.domainname}`] : []), spec.hostname];
   return {
     resolvConf: lines([
       ...servers.map((server) => `nameserver ${oneWord(server)}`),
@@ -45,8 +49,10 @@ export function networkFiles(
       'ff02::1\tip6-allnodes',
       'ff02::2\tip6-allrouters',
       ...spec.extraHosts.map((line) => hostLine(line, gateway)),
-      // Without a network of the cluster the address is not known before the container is attached.
-      ...(own.length > 0 ? own : ['127.0.1.1']).map((address) => `${address}\t${oneWord(spec.hostname)}`),
+      // On no network it is known to itself alone.
+      ...(own.length > 0 ? own : ['127.0.1.1']).map(
+        (address) => `${address}\t${names.map(oneWord).join(' ')}`,
+      ),
     ]),
   };
 }

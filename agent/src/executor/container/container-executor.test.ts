@@ -197,7 +197,7 @@ describe('the inside of a container', () => {
     const withGroups = await shell('id -G', { user: 'app', groups: ['wheel', '77'] });
 
     expect(byName.stdout).toBe(
-      'uid=1000(app) gid=1001(app) groups=1002(extra)\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n/home/app\n',
+      'uid=1000(app) gid=1001(app) groups=1001(app),1002(extra)\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n/home/app\n',
     );
     expect(byNumbers.stdout).toBe('4711\n1003\n/\n');
     expect(withGroups.stdout).toBe('1001 77 1002 1003\n');

@@ -36,6 +36,9 @@ export interface LogBounds {
   readonly segmentCount: number;
 }
 
+/** Without `hosts` where whoever starts the container writes that. */
+export type ShimFiles = Pick<NetworkFiles, 'resolvConf'> & Partial<NetworkFiles>;
+
 export interface ContainerInputs {
   readonly id: string;
   readonly task: Task;
@@ -44,7 +47,7 @@ export interface ContainerInputs {
   readonly runDir: string;
   readonly hostname: string;
   /** Or the directory where those of the container lie whose network it joins. */
-  readonly networkFiles: NetworkFiles | string;
+  readonly networkFiles: ShimFiles | string;
   /** Of another container on this host, by its id. */
   readonly runDirOf: (containerId: string) => string;
   /** Its own, with a name for each volume. */
@@ -213,19 +216,18 @@ function joinRecords({ joins }: Namespaces, runDirOf: (id: string) => string): S
 const NETWORK_FILES = ['resolv.conf', 'hosts', 'hostname'] as const;
 
 /** Written by the shim into its run directory, where those that join this container's network find them as well. */
-function networkFileRecords(files: NetworkFiles | string, hostname: string): SpecRecord[] {
+function networkFileRecords(files: ShimFiles | string, hostname: string): SpecRecord[] {
   if (typeof files === 'string') return [];
   const contents = { 'resolv.conf': files.resolvConf, hosts: files.hosts, hostname: `${hostname}\n` };
-  return Object.entries(contents).map(([name, content]) => ({
-    name: 'FILE',
-    numbers: [0o644],
-    strings: [name],
-    blob: Buffer.from(content),
-  }));
+  return Object.entries(contents).flatMap(([name, content]) =>
+    content === undefined
+      ? []
+      : [{ name: 'FILE', numbers: [0o644], strings: [name], blob: Buffer.from(content) } as const],
+  );
 }
 
 /** Bound over the image's own. With another container's network come the very files of that one. */
-const networkFileMounts = (files: NetworkFiles | string): OwnFile[] =>
+const networkFileMounts = (files: ShimFiles | string): OwnFile[] =>
   NETWORK_FILES.map((name) => {
     const [flags, source] =
       typeof files === 'string'

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import {
   type Container as ContainerObject,
   type ContainerSpec,
@@ -53,13 +53,29 @@ export function networkFilesOf(
     runDir(id: string): string;
     networkFiles(of: Parameters<ContainerNetwork['files']>[0]): NetworkFiles;
   },
+  localAddress = '',
 ): NetworkFiles | string {
   const network = networkKind(host.networkMode);
   if (network === 'joined') return parts.runDir(filesOf);
   if (network === 'host') return hostFiles(spec.hosts);
   const { hosts: extraHosts, dnsServers, dnsSearch, dnsOptions } = spec;
-  return parts.networkFiles({ hostname, attachments, extraHosts, dnsServers, dnsSearch, dnsOptions });
+  const own = { hostname, domainname: host.domainname, attachments, localAddress };
+  return parts.networkFiles({ ...own, extraHosts, dnsServers, dnsSearch, dnsOptions });
 }
+
+/**
+ * Its /etc/hosts, in its run directory: before it is mounted, and again in place once its address is known, which is
+ * before the command runs.
+ */
+export function writeHosts(runDir: string, files: NetworkFiles | string): void {
+  if (typeof files === 'string') return; // those of the container whose network it joins
+  writeFileSync(`${runDir}/hosts`, files.hosts);
+  chmodSync(`${runDir}/hosts`, 0o644);
+}
+
+/** What is left for its shim to write. */
+export const withoutHosts = (files: NetworkFiles | string): Pick<NetworkFiles, 'resolvConf'> | string =>
+  typeof files === 'string' ? files : { resolvConf: files.resolvConf };
 
 /** By which the host reaches itself. */
 const LOOPBACK = '127.0.0.1';

@@ -29,7 +29,7 @@ import type { LogSource } from './logs/segment-task-logs.js';
 import { checkSources, prepareSources } from './mount-sources.js';
 import { type Namespaces, namespacesOf } from './namespaces.js';
 import { RunAccess } from './run-access.js';
-import { networkFilesOf, sandboxOfStart, wantedPorts } from './run-network.js';
+import { networkFilesOf, sandboxOfStart, wantedPorts, withoutHosts, writeHosts } from './run-network.js';
 import { DEFAULT_STOP_GRACE_MS, parseSignal } from './signals.js';
 import { LendingError } from './start-error.js';
 
@@ -223,7 +223,10 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
       this.#run = run;
       await this.parts.volumes.hold(record.volumes, this.id);
       await this.tellNextRun(run, host.console);
-      await run.start(spec, (pid) => this.#attach(run, pid, start, signal), signal);
+      const hosts = (address: string) =>
+        writeHosts(runDir, networkFilesOf(record, partsOf(container), this.parts, address));
+      hosts('');
+      await run.start(spec, async (pid) => hosts(await this.#attach(run, pid, start, signal)), signal);
     } catch (error) {
       await run.discard();
       await this.parts.detach(run);
@@ -366,20 +369,22 @@ export class StandaloneContainer extends RunAccess implements RuntimeContainer, 
       runDir,
       hostname,
       host,
-      networkFiles: networkFilesOf(record, partsOf(container), this.parts),
+      networkFiles: withoutHosts(networkFilesOf(record, partsOf(container), this.parts)),
       runDirOf: this.parts.runDir,
       mounts: spec.mounts,
       labels,
     });
   }
 
-  async #attach(run: Container, pid: number, start: StartRecord, signal: AbortSignal): Promise<void> {
+  /** @returns its address on the bridge; empty where it has none */
+  async #attach(run: Container, pid: number, start: StartRecord, signal: AbortSignal): Promise<string> {
     const { network } = this.parts;
-    if (start.network === 'host' || start.network === 'joined' || !network) return;
+    if (start.network === 'host' || start.network === 'joined' || !network) return '';
     const { address, mac, ports } = await network.attach(sandboxOfStart(run, pid, start), signal);
     // Before the command may run: the next agent publishes the ports that this one has drawn.
     this.#start = { ...start, ports, local: { addr: address, mac } };
     writeStart(this.parts.dataDir(this.id), this.#start);
+    return address;
   }
 
   /** Its names, addresses and links must not outlive it until it is started again. */

@@ -23,7 +23,8 @@ const FIELDS: readonly (readonly [string, string])[] = [
   ['ContainerSpec.Mounts', 'HostConfig.Mounts'],
   ['DNSConfig.Nameservers', 'HostConfig.Dns'],
   ['DNSConfig', 'HostConfig.Dns'],
-  ['LogDriver', 'HostConfig.LogConfig'],
+  ['LogDriver.Name', 'HostConfig.LogConfig.Type'],
+  ['LogDriver.Options', 'HostConfig.LogConfig.Config'],
   ['ContainerSpec.', ''],
 ];
 

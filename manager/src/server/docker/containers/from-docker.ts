@@ -1,5 +1,5 @@
 import { posix } from 'node:path';
-import { ClusterError, invalid } from '@tessera/shared/errors';
+import { invalid } from '@tessera/shared/errors';
 import {
   type BlkioLimit,
   ConsoleSize,
