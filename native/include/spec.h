@@ -60,7 +60,7 @@ enum spec_occurs { SPEC_ONE, SPEC_MAYBE, SPEC_MANY };
   X(FLAGS, 27, 1, 0, ONE)          /* SPEC_FLAG_* */                                                        \
   X(ENV, 28, 0, SPEC_ANY, ONE)     /* NAME=value; HOME is added when missing */                             \
   X(ARGS, 29, 0, SPEC_ANY, ONE)    /* the command, at least one */                                          \
-  X(FILE, 30, 1, 1, MANY)          /* mode; name below the second of DIRS; blob: content */                 \
+  X(FILE, 30, 1, 1, MANY)          /* mode, SPEC_FILE_*; name below the second of DIRS; blob: content */    \
   X(JOIN, 31, 1, 2, MANY)          /* CLONE_NEW* flags of what another container lends; its id, its run directory */ \
   X(APPARMOR, 32, 0, 1, MAYBE)     /* profile that the command is executed under */                         \
   X(LABELS, 33, 0, 4, MAYBE)       /* SELinux: the command's (empty: none), its mounts', any container's, any's to read */
@@ -91,6 +91,7 @@ enum spec_type {
 #define SPEC_GROUP_FILE_OPTIONAL 1u /* a kernel without the file is fine */
 #define SPEC_ROOT_READONLY 1u
 #define SPEC_ROOT_PARTS 2u        /* overlayfs takes layers one by one (Linux 6.5) */
+#define SPEC_FILE_KEPT 65536u /* beside the mode: whoever asks for the start has written it, and may still */
 #define SPEC_MOUNT_FILE 1u      /* the target is a file */
 #define SPEC_MOUNT_SYSTEM 2u    /* the target is ours to make: no symbolic link on its way is followed */
 #define SPEC_MOUNT_OPTIONAL 4u  /* a kernel without the file system is fine */

@@ -307,8 +307,10 @@ static void do_readonly(struct child *child, const char *path) {
 
 static void do_file(struct child *child, const struct spec_record *record) {
   const char *label = label_of(child->spec, LABEL_SHARED);
-  int fd = openat(child->run_dir, record->string, O_CREAT | O_TRUNC | O_WRONLY | O_NOFOLLOW | O_CLOEXEC,
-                  (mode_t)spec_number(record, 0));
+  uint64_t mode = spec_number(record, 0);
+  int begin = mode & SPEC_FILE_KEPT ? 0 : O_TRUNC;
+  int fd = openat(child->run_dir, record->string, O_CREAT | begin | O_WRONLY | O_NOFOLLOW | O_CLOEXEC,
+                  (mode_t)(mode & 07777));
   if (fd < 0 || write(fd, record->blob, record->blob_size) != (ssize_t)record->blob_size ||
       (label && label_file(fd, label)))
     child_fail(child, STAGE_MOUNT, record->string);

@@ -219,11 +219,12 @@ const NETWORK_FILES = ['resolv.conf', 'hosts', 'hostname'] as const;
 function networkFileRecords(files: ShimFiles | string, hostname: string): SpecRecord[] {
   if (typeof files === 'string') return [];
   const contents = { 'resolv.conf': files.resolvConf, hosts: files.hosts, hostname: `${hostname}\n` };
-  return Object.entries(contents).flatMap(([name, content]) =>
-    content === undefined
-      ? []
-      : [{ name: 'FILE', numbers: [0o644], strings: [name], blob: Buffer.from(content) } as const],
-  );
+  return Object.entries(contents).map(([name, content]) => ({
+    name: 'FILE',
+    numbers: [content === undefined ? 0o644 | SPEC_FLAGS.FILE_KEPT : 0o644],
+    strings: [name],
+    blob: Buffer.from(content ?? ''),
+  }));
 }
 
 /** Bound over the image's own. With another container's network come the very files of that one. */

@@ -48,7 +48,8 @@ export const life: readonly Case[] = [
   },
   {
     name: 'its own name and groups',
-    proves: 'a container finds itself by name, at its address on the bridge; its first group is among the others',
+    proves:
+      'a container finds itself by name, at its address on the bridge; its first group is among the others',
     steps: [
       docker("run --rm --name $c -h web --domainname ex.org busybox sh -c 'hostname -f; hostname -i'"),
       docker('run --rm --name $c -u 5:6 busybox id'),
