@@ -10,7 +10,7 @@ export interface NodeCredentials {
 /** DNS name in every manager's certificate, and in no worker's. Addresses change, names do not. */
 export const MANAGER_NAME = 'tessera-manager';
 
-/** Largest message taken: a piece of a full set, or a frame of a side stream. */
+/** Largest message taken: a piece of a full set. */
 const RECEIVE_MAX_BYTES = 16 << 20;
 
 /** How much may be on its way before it is taken: HTTP/2's default of 64 KiB lets an archive wait on every frame. */

@@ -1,6 +1,6 @@
 import type { LogRecord } from '@tessera/shared/wire';
 
-/** A frame's size: large enough that its envelope does not count, small beside gRPC's bound. */
+/** A frame's size: large enough that its envelope does not count, small beside the bound of one. */
 const BATCH_BYTES = 64 * 1024;
 
 /**

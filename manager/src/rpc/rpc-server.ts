@@ -137,12 +137,17 @@ export class RpcServer {
   }
 
   #takeFrames(socket: TLSSocket): void {
+    // Nothing is read of what a stranger says, not even to refuse it in words.
+    if (!socket.authorized) {
+      socket.destroy();
+      return;
+    }
     socket.setNoDelay(true);
     socket.setKeepAlive(true, KEEPALIVE_TIME_MS);
     this.#frameSockets.add(socket);
     socket.once('close', () => this.#frameSockets.delete(socket));
     const { remoteAddress = '', remotePort = 0 } = socket;
-    const context = socket.authorized ? { sslPeerCertificate: socket.getPeerCertificate() } : {};
+    const context = { sslPeerCertificate: socket.getPeerCertificate() };
     this.#serveFrames?.(socket, async () => {
       const caller = await nodeOf(context, this.options.store);
       this.#newcomers.welcome(remoteAddress, remotePort);
