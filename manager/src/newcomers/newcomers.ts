@@ -51,6 +51,11 @@ export class Newcomers {
     this.#forget(keyOf(address, port));
   }
 
+  /** One that will not be known is told why, and cut off. */
+  dismiss(address: string, port: number, lastWords: string): void {
+    this.#all.get(keyOf(address, port))?.socket.end(lastWords);
+  }
+
   /** Cuts off all that are still unknown. */
   close(): void {
     for (const { socket } of this.#all.values()) socket.destroy();

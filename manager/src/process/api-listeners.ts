@@ -25,6 +25,9 @@ const SOCKET_MODE = 0o660;
 const SERVER_OPTIONS = { requestTimeout: 0, keepAliveTimeout: 0, headersTimeout: 60_000 } as const;
 const HANDSHAKE_TIMEOUT_MS = 30_000;
 
+/** As Go's servers, and with them dockerd, answer who forgot `--tlsverify`. Source: Go's net/http, server.go. */
+const PLAIN_HTTP = 'HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n';
+
 /** Long before the serving certificate ends, and within what a timer holds. */
 const REISSUE_EVERY_MS = 20 * 86_400_000;
 
@@ -132,6 +135,9 @@ async function listenOverTls(
   server.on('secureConnection', (socket: TLSSocket) => {
     const { remoteAddress = '', remotePort = 0 } = socket;
     if (isUser(socket)) newcomers.welcome(remoteAddress, remotePort);
+  });
+  server.on('tlsClientError', (error: NodeJS.ErrnoException, { remoteAddress = '', remotePort = 0 }) => {
+    if (error.code === 'ERR_SSL_HTTP_REQUEST') newcomers.dismiss(remoteAddress, remotePort, PLAIN_HTTP);
   });
   const [, host = '', port = ''] = /^(.+):(\d+)$/.exec(listenAddr) ?? [];
   await listen(server, { host: host.replace(/^\[(.*)\]$/, '$1'), port: Number(port) }, listenAddr);

@@ -215,6 +215,14 @@ test('the API over TLS serves users with a certificate, and refuses nodes, stran
   );
 
   expect(statuses).toEqual([200, 403, 403, 401]);
+
+  const forgetful = await new Promise<string>((resolve, reject) => {
+    const sent = request({ host: HOST, port: API_PORT, path: '/_ping' }, (answer) => {
+      answer.setEncoding('utf8').once('data', (text: string) => resolve(`${answer.statusCode} ${text}`));
+    });
+    sent.once('error', reject).end();
+  });
+  expect(forgetful).toBe('400 Client sent an HTTP request to an HTTPS server.\n');
 });
 
 test('etcd listens on no address that a worker could reach', async () => {

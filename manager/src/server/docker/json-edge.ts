@@ -54,8 +54,32 @@ interface SchemaDef {
   readonly type: string;
   readonly element?: z.ZodType;
   readonly innerType?: z.ZodType;
+  readonly valueType?: z.ZodType;
   readonly shape?: Readonly<Record<string, z.ZodType>>;
 }
+
+/**
+ * A value whose fields are spelled as the schema has them, whatever their case: dockerd takes them so, and there are
+ * clients that rely on it. Source: Go's encoding/json, Unmarshal
+ */
+function asSpelled(schema: z.ZodType, value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  const { def } = schema as z.ZodType & { def: SchemaDef };
+  if (def.innerType) return asSpelled(def.innerType, value);
+  if (Array.isArray(value)) return def.element ? value.map((each) => asSpelled(def.element!, each)) : value;
+  if (def.valueType) return mapFields(value, (name, field) => [name, asSpelled(def.valueType!, field)]);
+  if (!def.shape) return value;
+  const { shape } = def;
+  const names = [...Object.keys(shape), ...Object.keys(REFUSED.get(schema) ?? {})];
+  const spelling = new Map(names.map((name) => [name.toLowerCase(), name]));
+  return mapFields(value, (written, field) => {
+    const name = names.includes(written) ? written : (spelling.get(written.toLowerCase()) ?? written);
+    return [name, Object.hasOwn(shape, name) ? asSpelled(shape[name]!, field) : field];
+  });
+}
+
+const mapFields = (value: object, map: (name: string, field: unknown) => [string, unknown]): object =>
+  Object.fromEntries(Object.entries(value).map(([name, field]) => map(name, field)));
 
 /**
  * An object whose every field is honoured or, unless it is empty, refused by name.
@@ -94,7 +118,7 @@ export const oneOf = <const T extends readonly [string, ...string[]]>(...values:
 
 /** @throws ClusterError `invalidArgument` that names every field at fault and says how to mend it */
 export function parseBody<S extends z.ZodType>(what: string, schema: S, body: unknown): z.output<S> {
-  const result = schema.safeParse(body ?? {});
+  const result = schema.safeParse(asSpelled(schema, body ?? {}));
   if (result.success) return result.data;
 
   const faults = result.error.issues.map(({ path, message }) => {

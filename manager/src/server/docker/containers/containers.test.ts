@@ -200,6 +200,27 @@ describe('create', () => {
     }
   });
 
+  test('fields are known in any case of letters, as dockerd knows them; names that a user gives stay as they are', async () => {
+    const { status, body } = await api.call('POST', '/containers/create?name=spelled', {
+      image: 'busybox',
+      labels: { Image: 'x', cmd: 'y' },
+      hostconfig: { restartPolicy: { name: 'on-failure', MAXIMUMRETRYCOUNT: 2 } },
+    });
+
+    expect({ status, body }).toMatchObject({ status: 201 });
+    expect((await api.call('GET', '/containers/spelled/json')).body).toMatchObject({
+      Config: { Image: 'busybox', Labels: { Image: 'x', cmd: 'y' } },
+      HostConfig: { RestartPolicy: { Name: 'on-failure', MaximumRetryCount: 2 } },
+    });
+    const refused = await api.call('POST', '/containers/create', {
+      image: 'busybox',
+      hostconfig: { imagee: 1 },
+    });
+    expect(refused.body).toEqual({
+      message: 'invalid container: HostConfig.imagee: is not a field Tessera knows; leave it out',
+    });
+  });
+
   test('options that exclude one another, or that no host has, are refused in Docker’s words', async () => {
     await api.call('POST', '/containers/create?name=other', { Image: 'busybox' });
     const joined = (host: object = {}) => ({ HostConfig: { NetworkMode: 'container:other', ...host } });

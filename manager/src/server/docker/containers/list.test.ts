@@ -70,6 +70,7 @@ describe('docker ps', () => {
     [{ volume: ['/data'] }, ['web']],
     [{ publish: ['8000-9000'] }, ['web']],
     [{ publish: ['8080/udp'] }, []],
+    [{ publish: ['8080'], isolation: ['default'] }, ['web']],
     [{ expose: ['6379'] }, ['cache']],
     [{ 'is-task': ['false'] }, ['worker', 'web', 'cache', 'oldest']],
     [{ 'is-task': ['true'] }, []],
@@ -94,6 +95,8 @@ describe('docker ps', () => {
       { health: ['fine'] },
       { exited: ['no'] },
       { publish: ['http'] },
+      { publish: ['99999'] },
+      { publish: ['9000-8000'] },
       { before: ['nosuch'] },
     ]) {
       const text = encodeURIComponent(JSON.stringify(filters));

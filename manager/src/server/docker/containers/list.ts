@@ -23,6 +23,8 @@ const FILTERS = [
   'health',
   'id',
   'is-task',
+  // Of Windows; on Linux dockerd takes it and leaves nothing out for it.
+  'isolation',
   'label',
   'name',
   'network',
@@ -160,10 +162,16 @@ const exposes = ({ view, container }: KnownContainer, value: string): boolean =>
   });
 };
 
+const PORT_MAX = 65_535;
+
 /** `80`, `80/udp`, `8000-8080/tcp`. */
 function portRange(text: string) {
   const [, first, last = first, protocol = 'tcp'] = /^(\d{1,5})(?:-(\d{1,5}))?(?:\/(\w+))?$/.exec(text) ?? [];
   if (first === undefined) throw invalid(`invalid port '${text}': write it as 80, 80/udp or 8000-8080/tcp`);
+  if (Number(first) > Number(last) || Number(last) > PORT_MAX)
+    throw invalid(
+      `invalid port '${text}': ports go from 0 to ${PORT_MAX}, ranges from the smaller to the larger`,
+    );
   return { first: Number(first), last: Number(last), protocol };
 }
 
