@@ -69,9 +69,7 @@ static int overlay_by_options(const struct spec_record *root, struct writable wr
   return open(over, O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
-static void label_layer(const struct child *child, int at, const char *name, enum label which) {
-  const char *label = label_of(child->spec, which);
-  if (!label) return;
+static void label_layer(const struct child *child, int at, const char *name, const char *label) {
   int layer = openat(at, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (layer < 0 || label_tree(layer, label)) child_fail(child, STAGE_RELABEL, name);
   close(layer);
@@ -82,11 +80,12 @@ static void label_layer(const struct child *child, int at, const char *name, enu
  * this no dynamic program of an image could seal its relocations.
  */
 static void label_layers(const struct child *child, const struct spec_record *root) {
-  if (!child->labels_files) return;
+  const char *image = label_of(child->spec, LABEL_IMAGE), *own = label_of(child->spec, LABEL_MOUNT);
+  if (!child->labels_files || !image || !own) return;
   const char *layer = spec_string_after(root->string);
   for (uint32_t i = 1; i < root->string_count; i++, layer = spec_string_after(layer))
-    label_layer(child, AT_FDCWD, layer, LABEL_IMAGE);
-  label_layer(child, child->data_dir, "upper", LABEL_MOUNT);
+    label_layer(child, AT_FDCWD, layer, image);
+  label_layer(child, child->data_dir, "upper", own);
 }
 
 void child_mount_root(struct child *child) {

@@ -78,10 +78,13 @@ test('a container and its execs have one label, its files have its level, and it
   expect(await heard(container, 'cat /etc/hostname; echo > /dev/null; ls -d /dev/mqueue /dev/pts/ptmx')).toBe(
     `${container.id.slice(0, 12)}\n/dev/mqueue\n/dev/pts/ptmx\n`,
   );
-  // Kernels ask for the label of a program's own layer, when it protects what it has relocated.
+  // Kernels ask for the label of a program's file in its layer, when it protects what it has relocated: of a file that is
+  // new, and of one that is copied up.
   expect(await heard(container, 'cat /bin/busybox > /tmp/echo; chmod 755 /tmp/echo; /tmp/echo mine')).toBe(
     'mine\n',
   );
+  expect(await heard(container, 'chmod 555 /bin/busybox && echo copied')).toBe('copied\n');
+  expect(await heard(container, 'ls -d /bin')).toBe('/bin\n');
   await container.remove();
 });
 
@@ -162,8 +165,8 @@ test('who joins a container has its label', async () => {
   await lender.remove();
 });
 
-test('files are copied in and out, and what came in can be read', async () => {
-  const container = await sleeping();
+test('files are copied into one that was never started and out of one that runs, which can read them', async () => {
+  const container = await rig.create(['sleep', '1d']);
   const copy = join(rig.dir, 'copy.tar');
   execFileSync('tar', ['-C', hostDirectory(), '-cf', copy, 'file']);
   const { live, asked } = container;
@@ -175,6 +178,7 @@ test('files are copied in and out, and what came in can be read', async () => {
     (files) => putArchive(files, '/tmp', { keepKind: false, user: '' }, archive, signal),
     signal,
   );
+  await container.start();
   const out: Uint8Array[] = [];
   await live.useFiles(
     asked,
