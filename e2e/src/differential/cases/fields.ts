@@ -249,6 +249,8 @@ const FIELDS: readonly Field[] = [
   host('SecurityOpt', ['nonsense=x'], worded(FIELD)),
   host('SecurityOpt', ['apparmor=nosuch'], refused(EARLY)),
   host('SecurityOpt', ['label=disable']),
+  host('SecurityOpt', null, { with: { HostConfig: { Privileged: true } } }),
+  host('SecurityOpt', ['no-new-privileges'], { with: { HostConfig: { PidMode: 'host' } } }),
   host('StorageOpt', { size: '1G' }, refused(LATER)),
   host('Sysctls', { 'net.core.somaxconn': '100' }),
   host('Sysctls', { 'vm.nonsense': '1' }, refused(EARLY)),

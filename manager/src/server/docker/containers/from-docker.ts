@@ -121,6 +121,11 @@ function extraHost(text: string): string {
   return `${address.replace(/^\[(.*)\]$/, '$1')} ${name}`;
 }
 
+/** Whoever may do as the host does has no label, unless one is asked for. Source: moby daemon/create.go, generateSecurityOpt */
+const isUnlabelled = ({ SecurityOpt, Privileged, PidMode, IpcMode }: HostConfigBody): boolean =>
+  (Privileged === true || PidMode === 'host' || IpcMode === 'host') &&
+  !SecurityOpt?.some((option) => /^label[=:]/.test(option));
+
 function hostFromDocker(json: CreateBody, host: HostConfigBody, version: number): HostConfig {
   const isUnmasked = host.MaskedPaths?.length === 0 || host.ReadonlyPaths?.length === 0;
   return HostConfig.fromPartial({
@@ -138,7 +143,11 @@ function hostFromDocker(json: CreateBody, host: HostConfigBody, version: number)
     utsMode: host.UTSMode ?? '',
     cgroupnsMode: host.CgroupnsMode ?? '',
     // An empty list means that nothing is masked, which the CLI sends for this very option.
-    securityOptions: [...(host.SecurityOpt ?? []), ...(isUnmasked ? ['systempaths=unconfined'] : [])],
+    securityOptions: [
+      ...(host.SecurityOpt ?? []),
+      ...(isUnmasked ? ['systempaths=unconfined'] : []),
+      ...(isUnlabelled(host) ? ['label=disable'] : []),
+    ],
     domainname: json.Domainname ?? '',
     maskedPaths: host.MaskedPaths ?? [],
     readonlyPaths: host.ReadonlyPaths ?? [],
