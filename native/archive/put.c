@@ -153,6 +153,10 @@ static int set_bare_metadata(struct archive_entry *entry, const char *path, cons
 
 static int clear(const char *path, const char *base) {
   if (place_remove(base) == 0 || errno == ENOENT) return 0;
+  if (errno == EBUSY) { /* a mount: in Docker's words */
+    const char *at = p.options->path;
+    return fail_errno("Error processing tar file(exit status 1): unlinkat %.200s/%.200s", at[1] ? at : "", path);
+  }
   return fail_errno("'%.200s': replacing what was there", path);
 }
 

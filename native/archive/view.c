@@ -27,10 +27,16 @@ _Noreturn void child_fail(const struct child *child, uint32_t stage, const char 
   _exit(1);
 }
 
-static const char *data_dir(const struct spec *spec) {
+enum directory { DATA_DIR, RUN_DIR };
+
+static const char *directory_of(const struct spec *spec, enum directory which) {
   struct spec_record dirs;
   spec_find(spec, SPEC_DIRS, &dirs);
-  return dirs.string;
+  return spec_string(&dirs, which);
+}
+
+static int open_directory(const struct spec *spec, enum directory which) {
+  return open(directory_of(spec, which), O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
 static int make_harmless(int mount, uint64_t more) {
@@ -40,7 +46,7 @@ static int make_harmless(int mount, uint64_t more) {
 
 /* Covers the container's own directory, in this namespace alone. */
 static int attach_root(int mount, const struct spec *spec) {
-  int over = open(data_dir(spec), O_PATH | O_DIRECTORY | O_CLOEXEC);
+  int over = open_directory(spec, DATA_DIR);
   if (over < 0 || sys_move_mount(mount, over)) return fail_errno("mounting the container's root");
   close(over);
   return 0;
@@ -52,9 +58,14 @@ struct copy {
   const char *target;
 };
 
-static bool is_mount(int fd) {
+/* What the user asked for, and the container's own hosts, hostname and resolv.conf. */
+static bool is_seen(const struct spec_record *record) { return spec_is_users(record) || spec_is_own_file(record); }
+
+/* Where one of our files was mounted, the container may have put something else. */
+static bool is_mount_of(const struct spec_record *record, int fd) {
   struct statx found;
-  return statx(fd, "", AT_EMPTY_PATH, 0, &found) == 0 && (found.stx_attributes & STATX_ATTR_MOUNT_ROOT);
+  if (statx(fd, "", AT_EMPTY_PATH, STATX_TYPE, &found) < 0) return false;
+  return found.stx_attributes & STATX_ATTR_MOUNT_ROOT && (spec_is_users(record) || S_ISREG(found.stx_mode));
 }
 
 /* In the container's namespace. What it has unmounted itself is no longer seen. */
@@ -65,9 +76,9 @@ static int copy_mounts(const struct spec *spec, int *root, struct copy *copies, 
   int top = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (*root < 0 || top < 0) return fail_errno("copying the container's root");
   while (copies && spec_next(spec, &offset, &record)) {
-    if (!spec_is_users(&record)) continue;
+    if (!is_seen(&record)) continue;
     int target = root_open(top, record.string, O_PATH, 0);
-    if (target < 0 || !is_mount(target)) {
+    if (target < 0 || !is_mount_of(&record, target)) {
       if (target >= 0) close(target);
       continue;
     }
@@ -80,16 +91,16 @@ static int copy_mounts(const struct spec *spec, int *root, struct copy *copies, 
   return 0;
 }
 
-static size_t users_mounts(const struct spec *spec) {
+static size_t seen_mounts(const struct spec *spec) {
   uint32_t offset = 0;
   size_t count = 0;
   struct spec_record record;
-  while (spec_next(spec, &offset, &record)) count += (size_t)spec_is_users(&record);
+  while (spec_next(spec, &offset, &record)) count += (size_t)is_seen(&record);
   return count;
 }
 
 static int enter_running(const struct spec *spec, bool with_mounts) {
-  struct copy *copies = with_mounts ? calloc(users_mounts(spec) + 1, sizeof *copies) : NULL;
+  struct copy *copies = with_mounts ? calloc(seen_mounts(spec) + 1, sizeof *copies) : NULL;
   size_t count = 0;
   int root = -1, own = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
   if (own < 0 || (with_mounts && !copies)) return fail_errno("our own mount namespace");
@@ -116,7 +127,11 @@ static int enter_stopped(const struct spec *spec, bool with_mounts) {
                         .sysctl = -1, .devpts = -1, .stdio = {-1, -1, -1}};
   if (confine_namespaces() < 0) return -1;
   child_mount_root(&child);
-  if (with_mounts) child_user_binds(&child);
+  if (with_mounts) {
+    child.run_dir = open_directory(spec, RUN_DIR); /* it does not outlive a boot */
+    child_visible_binds(&child);
+    if (child.run_dir >= 0) close(child.run_dir);
+  }
   child_seal_root(&child);
   return make_harmless(child.root, 0) < 0 ? -1 : confine_root(child.root);
 }
@@ -124,12 +139,12 @@ static int enter_stopped(const struct spec *spec, bool with_mounts) {
 /* What the container has written, alone; and beside it, by a descriptor, what its image has. */
 static int enter_written(const struct spec *spec, int *image) {
   if (confine_namespaces() < 0) return -1;
-  int own = open(data_dir(spec), O_PATH | O_DIRECTORY | O_CLOEXEC);
+  int own = open_directory(spec, DATA_DIR);
   if (own < 0 || (mkdirat(own, "upper", 0755) && errno != EEXIST)) return fail_errno("the container's own layer");
   int upper = sys_open_tree(own, "upper", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
   if (upper < 0) return fail_errno("the container's own layer");
   close(own);
-  *image = overlay_image(spec, data_dir(spec));
+  *image = overlay_image(spec, directory_of(spec, DATA_DIR));
   if (*image < 0) return fail_errno("the layers of the container's image");
   if (make_harmless(upper, MOUNT_ATTR_RDONLY) < 0 || attach_root(upper, spec) < 0) return -1;
   return confine_root(upper);

@@ -136,6 +136,8 @@ int spec_next(const struct spec *spec, uint32_t *offset, struct spec_record *rec
 int spec_find(const struct spec *spec, enum spec_type type, struct spec_record *record);
 /* Whether a MOUNT or BIND is one that the user asked for, not one that every container has. */
 int spec_is_users(const struct spec_record *record);
+/* Whether it is a BIND of a file that every container has a version of: hosts, hostname, resolv.conf. */
+int spec_is_own_file(const struct spec_record *record);
 uint64_t spec_number(const struct spec_record *record, uint32_t index);
 /* The string after `string` of the same record; the caller counts. */
 const char *spec_string_after(const char *string);

@@ -120,8 +120,11 @@ void child_seal_root(const struct child *child);
  */
 int overlay_image(const struct spec *spec, const char *over);
 void child_mounts(struct child *child);
-/* Binds that the user asked for, and nothing else. */
-void child_user_binds(struct child *child);
+/*
+ * For a look at the files of a container that does not run: binds that the user asked for, and the container's own files
+ * as its last run has left them.
+ */
+void child_visible_binds(struct child *child);
 /* The terminal, its /dev/console, and the word to the shim. Returns the slave, -1 where none is wanted. */
 int child_terminal(struct child *child);
 void child_become_user(const struct child *child, const char **home);

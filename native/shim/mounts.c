@@ -328,11 +328,31 @@ static void make_working_directory(const struct child *child) {
   if (fd >= 0) close(fd);
 }
 
-void child_user_binds(struct child *child) {
+/* Where it cannot be, it is not seen: whether that is a fault, a start says. */
+static void show_own_file(const struct child *child, const struct spec_record *record) {
+  int tree = record->string_count < 2 ? -1 : open_source(child, record);
+  int target = tree < 0 || set_attributes(tree, record) ? -1 : root_target(child->root, record->string, 1, 0);
+  if (target >= 0) {
+    sys_move_mount(tree, target);
+    close(target);
+  }
+  if (tree >= 0) close(tree);
+}
+
+void child_visible_binds(struct child *child) {
   uint32_t offset = 0;
   struct spec_record record;
-  while (spec_next(child->spec, &offset, &record))
-    if (spec_is_users(&record) && record.type == SPEC_BIND) do_bind(child, &record);
+  /* Before its first start a container has the files empty, in its root. */
+  while (spec_next(child->spec, &offset, &record)) {
+    if (!spec_is_own_file(&record)) continue;
+    int place = root_target(child->root, record.string, 1, 0);
+    if (place >= 0) close(place);
+  }
+  offset = 0;
+  while (spec_next(child->spec, &offset, &record)) {
+    if (spec_is_own_file(&record)) show_own_file(child, &record);
+    else if (spec_is_users(&record) && record.type == SPEC_BIND) do_bind(child, &record);
+  }
 }
 
 void child_mounts(struct child *child) {

@@ -164,3 +164,7 @@ int spec_is_users(const struct spec_record *record) {
   if (record->type != SPEC_MOUNT && record->type != SPEC_BIND) return 0;
   return !(spec_number(record, 1) & (SPEC_MOUNT_SYSTEM | SPEC_MOUNT_RELATIVE | SPEC_MOUNT_GROUP | SPEC_MOUNT_BASE));
 }
+
+int spec_is_own_file(const struct spec_record *record) {
+  return record->type == SPEC_BIND && spec_number(record, 1) & (SPEC_MOUNT_RELATIVE | SPEC_MOUNT_BASE);
+}

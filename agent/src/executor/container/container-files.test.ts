@@ -238,6 +238,15 @@ describe('a running container', () => {
 });
 
 describe('a container that does not run', () => {
+  test('shows what is mounted as a peer of the host', async () => {
+    const container = await rig.create(['true'], {
+      mounts: [{ type: 'bind', source: host, target: '/host', propagation: 'rshared' }] as never,
+    });
+    await put(container, '/host', archiveOf({ peer: 'of the host' }));
+    expect(readFileSync(join(host, 'peer'), 'utf8')).toBe('of the host');
+    await container.remove();
+  });
+
   test('gives and takes files before its first start and after its end', async () => {
     const container = await rig.create(['sh', '-c', 'cat /given; echo of the run > /made'], {
       mounts: [{ type: 'bind', source: host, target: '/host' }] as never,
@@ -300,6 +309,83 @@ describe('a container that does not run', () => {
     await expect(start).rejects.toThrow('not any more');
     await container.remove();
     await refused;
+  });
+});
+
+describe('the files that every container is given', () => {
+  const HOSTS = '/etc/hosts';
+  const hosts = async (container: PersonContainer) => member((await get(container, HOSTS)).archive, 'hosts');
+
+  test('are empty before its first start, and then what it sees, also after its end', async () => {
+    const container = await rig.create(['sh', '-c', `echo added >> ${HOSTS}; echo up; read line`], {
+      openStdin: true,
+    });
+    expect(await hosts(container)).toBe('');
+    const reader = await container.attach();
+    await container.start();
+    await readAll(reader, ({ stdout }) => stdout.includes('up'));
+    const seen = await said(container, `cat ${HOSTS}`);
+    expect(seen).toMatch(/localhost.*\nadded$/s);
+    expect(await hosts(container)).toBe(`${seen}\n`);
+    expect((await stat(container, HOSTS)).size).toBe(seen.length + 1);
+    const name = await said(container, 'cat /etc/hostname');
+    expect(member((await get(container, '/etc')).archive, 'etc/hostname')).toBe(`${name}\n`);
+    await container.stop(0);
+    await container.exit();
+    expect(await hosts(container)).toBe(`${seen}\n`);
+    await container.remove();
+  });
+
+  test('stay in their places, whatever is to be put there', async () => {
+    const container = await started(IDLE[2]!);
+    const seen = await said(container, `cat ${HOSTS}`);
+    await expect(put(container, '/etc', archiveOf({ hosts: 'other' }))).rejects.toThrow(
+      'unlinkat /etc/hosts: device or resource busy',
+    );
+    await expect(put(container, '/', archiveOf({ 'etc/hosts': 'other' }))).rejects.toThrow(
+      'unlinkat /etc/hosts: device or resource busy',
+    );
+    expect(await said(container, `cat ${HOSTS}`)).toBe(seen);
+    await container.remove();
+  });
+
+  test('are read-only where the root is', async () => {
+    const container = await started(IDLE[2]!, { readOnly: true });
+    expect(await said(container, `echo x 2>&1 >> ${HOSTS} || echo refused`)).toContain('refused');
+    expect(await hosts(container)).toContain('localhost');
+    await container.remove();
+  });
+
+  test.each([
+    ['a link to a file of the host', (victim: string) => `ln -s ../../../../../..${victim} ${HOSTS}`],
+    ['a directory', () => `mkdir ${HOSTS}`],
+    ['a mount of its own', () => `mkdir ${HOSTS}; mount -t proc proc ${HOSTS}`],
+    ['a link to its root', () => `ln -s / ${HOSTS}`],
+    [
+      'a link in place of their directory',
+      (victim: string) => `umount /etc/hostname; umount /etc/resolv.conf; rm -r /etc; ln -s ${victim}.d /etc`,
+    ],
+  ])('are nowhere else where the container has put %s', async (_, make) => {
+    const victim = join(host, 'hosts');
+    writeFileSync(victim, 'of the host');
+    const container = await rig.create(
+      ['unshare', '-m', 'sh', '-c', `set -e; umount ${HOSTS}; rm ${HOSTS}; ${make(victim)}; ${IDLE[2]}`],
+      { privileged: true },
+    );
+    const reader = await container.attach();
+    await container.start();
+    await readAll(reader, ({ stdout }) => stdout.includes('up'));
+    const look = () => get(container, HOSTS).then(({ archive }) => names(archive));
+    const found = await look().catch(({ kind }) => [kind]);
+    expect([['hosts'], ['hosts/'], ['notFound']]).toContainEqual(found);
+    await put(container, '/etc', archiveOf({ hosts: 'evil' })).catch(() => {});
+    await container.stop(0);
+    await container.exit();
+    await look().catch(() => {});
+    await put(container, '/etc', archiveOf({ hosts: 'evil' })).catch(() => {});
+    expect(names((await get(container, '/bin/')).archive)).toContain('bin/busybox');
+    expect(readFileSync(victim, 'utf8')).toBe('of the host');
+    await container.remove();
   });
 });
 

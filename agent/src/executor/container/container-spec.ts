@@ -9,7 +9,7 @@ import { capabilityMask, containerCapabilities } from './capabilities.js';
 import type { CgroupDriver } from './cgroups/index.js';
 import { protectedPaths, systemMounts } from './file-tree.js';
 import { type HostSettings, hostSettings, taskSettings } from './host-config.js';
-import { PROPAGATION } from './mount-flags.js';
+import { MOUNT_ATTR, PROPAGATION } from './mount-flags.js';
 import type { Namespaces } from './namespaces.js';
 import { commandOf, environmentOf, rlimits, sysctls } from './process-spec.js';
 import { customFilter } from './seccomp/custom-filter.js';
@@ -104,7 +104,7 @@ export class SpecCompiler {
       encodeRecords([
         ...settings.deviceNodes,
         ...networkFileRecords(inputs.networkFiles, inputs.hostname),
-        ...userMounts(inputs.mounts, this.places, networkFileMounts(inputs.networkFiles)),
+        ...userMounts(inputs.mounts, this.places, networkFileMounts(inputs.networkFiles, spec.readOnly)),
       ]),
       this.#part(`masks ${JSON.stringify([maskedPaths, readonlyPaths])}`, () => protectedPaths(known)),
       this.#part(`sysctls ${JSON.stringify(spec.sysctls)} ${made} ${settings.domainname}`, () =>
@@ -227,15 +227,19 @@ function networkFileRecords(files: ShimFiles | string, hostname: string): SpecRe
   }));
 }
 
-/** Bound over the image's own. With another container's network come the very files of that one. */
-const networkFileMounts = (files: ShimFiles | string): OwnFile[] =>
+/**
+ * Bound over the image's own, and read-only where the root is. With another container's network come the very files of
+ * that one.
+ */
+const networkFileMounts = (files: ShimFiles | string, readOnly: boolean): OwnFile[] =>
   NETWORK_FILES.map((name) => {
     const [flags, source] =
       typeof files === 'string'
         ? [SPEC_FLAGS.MOUNT_BASE, `${files}/${name}`]
         : [SPEC_FLAGS.MOUNT_RELATIVE, name];
     const target = `/etc/${name}`;
-    const numbers = [0, SPEC_FLAGS.MOUNT_FILE | flags, PROPAGATION.private];
+    const attributes = readOnly ? MOUNT_ATTR.RDONLY : 0;
+    const numbers = [attributes, SPEC_FLAGS.MOUNT_FILE | flags, PROPAGATION.private];
     return { target, record: { name: 'BIND', numbers, strings: [target, source] } };
   });
 
