@@ -160,10 +160,16 @@ void log_flush(struct log *log) {
   log->staged_records = 0;
 }
 
+/* Whether what is staged fills a segment up: however much comes at once, none grows past its bound by more than a record. */
+static int is_full(const struct log *log) {
+  uint64_t written = log->fd < 0 || log->size >= log->segment_size ? 0 : log->size;
+  return written + log->staged >= log->segment_size;
+}
+
 static void stage(struct log *log, uint8_t stream, uint8_t flags, const uint8_t *head, uint32_t head_size,
                   const uint8_t *tail, uint32_t tail_size, uint64_t time_ns) {
   struct log_record record = {LOG_MAGIC, stream, flags, head_size + tail_size, time_ns};
-  if (log->staged + sizeof record + record.length > LOG_STAGE) log_flush(log);
+  if (log->staged + sizeof record + record.length > LOG_STAGE || is_full(log)) log_flush(log);
   uint8_t *at = log->stage + log->staged;
   memcpy(at, &record, sizeof record);
   memcpy(at + sizeof record, head, head_size);

@@ -117,6 +117,25 @@ static void test_rotation(void) {
   end();
 }
 
+/* What comes in one burst is kept within the same bounds. */
+static void test_burst(void) {
+  uint8_t bytes[4096];
+  static char text[40 * 11 + 1];
+  for (int i = 0; i < 40; i++) memcpy(text + (size_t)i * 11, "0123456789\n", 11);
+  begin(100, 1);
+  add(&out, text, 1);
+  log_flush(&logs);
+  CHECK(logs.next == 40 && logs.segments == 1 && segment(36, bytes, sizeof bytes) == 104);
+  CHECK(segment(0, bytes, sizeof bytes) == 0 && segment(32, bytes, sizeof bytes) == 0);
+  add(&out, "0123456789\n0123456789\n", 1);
+  log_flush(&logs);
+  CHECK(logs.segments == 1 && segment(40, bytes, sizeof bytes) == 52 && segment(36, bytes, sizeof bytes) == 0);
+  add(&out, text, 1);
+  log_flush(&logs);
+  CHECK(logs.next == 82 && segment(40, bytes, sizeof bytes) == 0 && segment(80, bytes, sizeof bytes) == 52);
+  end();
+}
+
 /* Disk full: nothing half is left, what is lost is counted, and the count is the next thing written. */
 static void test_full(void) {
   uint8_t bytes[8192];
@@ -200,6 +219,7 @@ void test_log(void) {
   test_lines();
   test_pieces();
   test_rotation();
+  test_burst();
   test_full();
   test_going_on();
   test_strange_files();

@@ -250,7 +250,10 @@ function absolute(path: string, field: string): string {
 
 const UNITS: Record<string, number> = { '': 1, b: 1, k: 1 << 10, m: 1 << 20, g: 1 << 30 };
 
-/** What a log driver keeps unless its options say otherwise. json-file's is unbounded in Docker, which fills disks. */
+/**
+ * What a log driver keeps unless its options say otherwise. json-file's is unbounded in Docker, which fills disks; with a
+ * size it is one file, as there.
+ */
 const LOG_DEFAULTS: Readonly<Record<string, readonly [maxSize: string, maxFile: string]>> = {
   'json-file': ['8m', '4'],
   local: ['20m', '5'],
@@ -262,7 +265,9 @@ export function logBounds({ logDriver }: TaskSpec): LogBounds {
   if (name === 'none') return { segmentBytes: 1, segmentCount: 0 };
   const defaults = LOG_DEFAULTS[name];
   if (!defaults) throw invalid(`log driver "${name}" is not supported: use json-file, local or none`);
-  const { 'max-size': size = defaults[0], 'max-file': count = defaults[1] } = logDriver?.options ?? {};
+  const { 'max-size': asked, 'max-file': count = name === 'json-file' && asked ? '1' : defaults[1] } =
+    logDriver?.options ?? {};
+  const size = asked ?? defaults[0];
   const match = /^(\d+)([bkmg]?)b?$/i.exec(size);
   const segmentBytes = match ? Number(match[1]) * UNITS[match[2]!.toLowerCase()]! : 0;
   const segmentCount = Number(count);

@@ -99,6 +99,10 @@ describe('runs', () => {
     });
     expect(segments).toBe(2);
     expect(lines.at(-1)).toBe('last');
+    const small = await logOf({ name: 'json-file', options: { 'max-size': '1k' } });
+    expect(small.segments).toBe(1);
+    expect(small.lines.at(-1)).toBe('last');
+    expect(small.lines.length).toBeLessThan(1024 / 'line 2999'.length);
   });
 
   test('a start that fails leaves it created, and it can be started when what was missing is there', async () => {

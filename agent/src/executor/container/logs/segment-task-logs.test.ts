@@ -217,7 +217,7 @@ describe('what is being written', () => {
     expect(Number(text(rest.at(-1)!))).toBe(20_000);
     expect(Number(text(first)) - 1 + rest.length + missed).toBe(20_000);
     const kept = await all(rig.executor.logs.read(aRequest({ taskIds: [task.id] }), signal));
-    expect(kept.length).toBeLessThan(3 * ((80 * 1024) / 17));
+    expect(kept.length).toBeLessThan(3 * ((17 * 1024) / 17));
     await controller.remove();
   });
 
