@@ -123,6 +123,18 @@ export const streams: readonly Case[] = [
     ],
   },
   {
+    name: 'logs within max-size',
+    proves: 'of what is written in one burst, too, only the end is kept',
+    steps: [
+      docker('run --name $c --log-opt max-size=1k busybox seq 1 999'),
+      shell('docker logs $c | tail -1'),
+      shell('test $(docker logs $c | wc -l) -lt 100 && echo few'),
+      docker('run --name $d --log-driver local --log-opt max-size=1k --log-opt max-file=2 busybox seq 1 999'),
+      shell('docker logs $d | tail -1'),
+      shell('test $(docker logs $d | wc -l) -lt 200 && echo few'),
+    ],
+  },
+  {
     name: 'logs that are followed',
     proves: 'what comes later comes, until the end',
     steps: [
