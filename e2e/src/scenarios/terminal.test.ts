@@ -105,6 +105,9 @@ test('programs that fill the screen: vi writes a file, less pages, top counts an
   await terminal.enter('vi /tmp/note');
   await terminal.sees(/^~$/m);
   await terminal.type('iwritten in vi');
+  // The status line says so too while it is being written, and not before.
+  await terminal.sees(/^written in vi$/m);
+  await terminal.sees(/^I \/tmp\/note/m);
   await terminal.press('Escape');
   // What follows an escape at once is read as part of it: its status line says when vi has taken it.
   await terminal.sees(/^- \/tmp\/note/m);
