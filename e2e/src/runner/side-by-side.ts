@@ -1,8 +1,8 @@
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /**
- * Scenarios spread among the unit tests, so that one of two workers has a scenario and the other has unit tests: a
- * scenario waits as often as it works, and no two of them run at a time (`turn.ts`).
+ * Scenarios spread among the unit tests, so that one worker has a scenario, one unit tests, and one either or the next
+ * scenario, which waits: no two of them run at a time (`turn.ts`).
  */
 export class SideBySide extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
