@@ -17,8 +17,8 @@ const inMachine = {
 
 export default defineConfig({
   test: {
-    // Two at work, and one whose scenario waits for its turn meanwhile; with one processor there is one worker.
-    maxWorkers: availableParallelism() > 1 ? 3 : 1,
+    // Vitest leaves a core idle by default; with one processor there is one worker.
+    maxWorkers: Math.min(2, availableParallelism()),
     sequence: { sequencer: SideBySide },
     projects: [
       {

@@ -34,10 +34,16 @@ async function load(options: BusyboxOptions): Promise<{ id: string; told: string
   return { id: image!.id, told };
 }
 
-const mountCount = () => readFileSync('/proc/self/mountinfo', 'utf8').split('\n').length;
+/** Mounts with a part in what is tested here; others come and go beside it. */
+const ownMounts = () => {
+  const directories = [rig.options.dataDir, rig.options.runDir, fixture.directory];
+  return readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .filter((line) => directories.some((directory) => line.includes(directory)));
+};
 
 test('an image of 127 layers is loaded, run and removed without a trace', async () => {
-  const mounts = mountCount();
+  const mounts = ownMounts();
   const { id } = await load({ layers: 127 });
   const task = rig.task(
     ['sh', '-c', 'cat /www/index.html /layers/2 /layers/127; ls /layers | wc -l; echo x > /layers/2'],
@@ -58,7 +64,7 @@ test('an image of 127 layers is loaded, run and removed without a trace', async 
   expect(readdirSync(join(rig.options.dataDir, 'containers'))).toEqual([]);
   expect(readdirSync(join(rig.options.runDir, 'containers'))).toEqual([]);
   expect(await rig.executor.cgroups.list()).toEqual([]);
-  expect(mountCount()).toBe(mounts);
+  expect(ownMounts()).toEqual(mounts);
 });
 
 /** A check that counts its calls, and is content from the third to the fifth. */
