@@ -2,21 +2,16 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /**
  * Scenarios spread among the unit tests, so that one of two workers has a scenario and the other has unit tests: a
- * scenario waits as often as it works, and no two of them run at a time (`turn.ts`). What takes longest begins at once.
+ * scenario waits as often as it works, and no two of them run at a time (`turn.ts`).
  */
 export class SideBySide extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const sorted = await super.sort(files);
-    const isLongest = ({ moduleId }: TestSpecification) => moduleId.endsWith('/differential.test.ts');
     const isScenario = ({ project }: TestSpecification) => project.name === 'e2e';
-    const others = sorted.filter((file) => !isLongest(file));
-    return [
-      ...sorted.filter(isLongest),
-      ...spread(
-        others.filter(isScenario),
-        others.filter((file) => !isScenario(file)),
-      ),
-    ];
+    return spread(
+      sorted.filter(isScenario),
+      sorted.filter((file) => !isScenario(file)),
+    );
   }
 }
 

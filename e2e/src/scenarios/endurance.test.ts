@@ -7,9 +7,14 @@ import { type ProcessKind, pidsOf, signalOne } from '../lab/processes.js';
 import { growthSince, settledUsage } from '../lab/usage.js';
 import { waitFor } from '../lab/wait.js';
 
-/** How often tasks are made and removed before the measuring and after it; `SOAK=long npm run test:e2e endurance`: at length. */
+/**
+ * In how many rounds processes are killed, and how often tasks are made and removed before the measuring and after it;
+ * `SOAK=long npm run test:e2e endurance`: at length.
+ */
 const SOAK =
-  process.env.SOAK === 'long' ? { tasks: 200, before: 4, after: 6 } : { tasks: 100, before: 2, after: 3 };
+  process.env.SOAK === 'long'
+    ? { chaos: 12, tasks: 200, before: 4, after: 6 }
+    : { chaos: 3, tasks: 100, before: 2, after: 2 };
 
 let lab: Lab;
 let cluster: LabCluster;
@@ -54,7 +59,7 @@ test('every process killed at random moments of create, scale and remove: it con
   const seed = Number(process.env.CHAOS_SEED ?? 7);
   const random = new SeededRandom(seed, 'chaos');
   const kinds: readonly ProcessKind[] = ['agent', 'manager', 'etcd', 'shim'];
-  for (let round = 1; round <= 6; round++) {
+  for (let round = 1; round <= SOAK.chaos; round++) {
     const name = `chaos${round}`;
     const replicas = 3 + Math.floor(random.next() * 12);
     const strike = async () => {

@@ -1,9 +1,16 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { describeDeviation } from './compare.js';
-import { Bench, DOCKER_20, DOCKER_26 } from './engines.js';
-import { isRecorded, readRecording } from './recording.js';
-import { judge, numberOf, playAll, playsOf, type Transcripts, unmetDifferences } from './run.js';
-import { TABLE } from './table.js';
+import { describeDeviation } from '../differential/compare.js';
+import { Bench, DOCKER_20, DOCKER_26 } from '../differential/engines.js';
+import { isRecorded, readRecording } from '../differential/recording.js';
+import {
+  judge,
+  numberOf,
+  playAll,
+  playsOf,
+  type Transcripts,
+  unmetDifferences,
+} from '../differential/run.js';
+import { TABLE } from '../differential/table.js';
 
 // One table of calls, played on a real dockerd and on three hosts as one engine: every answer is compared with that
 // dockerd's, and with what a newer one answered when it was recorded (`npm run differential -- --record`).
@@ -22,7 +29,7 @@ beforeAll(async () => {
   ours = own;
   docker = { [DOCKER_20.name]: theirs, [DOCKER_26.name]: readRecording(DOCKER_26.name) };
 }, PLAYING_MS);
-afterAll(() => bench?.down(), PLAYING_MS);
+afterAll(() => bench?.down());
 
 test.each(PLAYS.filter(({ row }) => !row.awaits))('$key', (one) => {
   const { unexpected } = judge(one, ours, docker);
